@@ -1,0 +1,74 @@
+/**
+ * Every error this library throws on purpose. Each says what was given and what is allowed, in one line;
+ * `tag` tells the kinds apart where `instanceof` cannot (two copies of the package, a structured clone).
+ */
+export type ErrorTag = "argument" | "non-finite" | "format" | "memory";
+
+export abstract class WasmQuantError extends Error {
+  abstract readonly tag: ErrorTag;
+}
+
+/** A call's argument (or a command's option) is not one of the allowed ones. */
+export class ArgumentError extends WasmQuantError {
+  override readonly name = "ArgumentError";
+  readonly tag = "argument";
+
+  constructor(
+    /** Which argument, as its caller would write it: `axis`, `shape`, `scale`. */
+    readonly argument: string,
+    message: string,
+  ) {
+    super(`${argument}: ${message}`);
+  }
+}
+
+/** A range was asked of data that holds NaN or ±Infinity. */
+export class NonFiniteError extends WasmQuantError {
+  override readonly name = "NonFiniteError";
+  readonly tag = "non-finite";
+
+  constructor(
+    /** The offending value: NaN, Infinity or -Infinity. */
+    readonly value: number,
+    /** Flat index of the first such value. */
+    readonly index: number,
+    /** The tensor's name, where it has one. */
+    readonly tensor?: string,
+  ) {
+    super(
+      `${tensor === undefined ? "tensor" : `tensor "${tensor}"`} holds ${value} at flat index ${index}; ` +
+        `a range needs finite values (nonFinite: "ignore" leaves such values out)`,
+    );
+  }
+}
+
+/** A file is not what its name says, or does not keep to its format. */
+export class FormatError extends WasmQuantError {
+  override readonly name = "FormatError";
+  readonly tag = "format";
+
+  constructor(
+    /** The file, as the caller named it. */
+    readonly file: string,
+    message: string,
+    /** The tensor the complaint is about, where it is about one. */
+    readonly tensor?: string,
+    options?: ErrorOptions,
+  ) {
+    super(`${file}: ${tensor === undefined ? "" : `tensor "${tensor}": `}${message}`, options);
+  }
+}
+
+/** Linear memory (4 GiB at the most) or a resident tensor that is gone. */
+export class MemoryError extends WasmQuantError {
+  override readonly name = "MemoryError";
+  readonly tag = "memory";
+}
+
+const tags: ReadonlySet<unknown> = new Set<ErrorTag>(["argument", "non-finite", "format", "memory"]);
+
+/** Whether `error` is one of this library's, and of the kind `tag` if one is given. */
+export function isWasmQuantError(error: unknown, tag?: ErrorTag): error is WasmQuantError {
+  if (!(error instanceof Error) || !("tag" in error)) return false;
+  return tag === undefined ? tags.has(error.tag) : error.tag === tag;
+}

@@ -1,0 +1,54 @@
+/**
+ * Where bytes come from and where they go. Nothing here knows of files: `wasm-quant/node` opens them, a browser wraps
+ * a Blob, a test wraps an array.
+ */
+export interface ByteSource {
+  /** What errors call it, as the user wrote it: a path, a URL, a file's name. */
+  readonly name: string;
+  /** Length in bytes. */
+  readonly byteLength: number;
+  /** The bytes `start` to `end` (exclusive), both within the source. The caller may keep them, and must not change them. */
+  slice(start: number, end: number): Promise<Uint8Array>;
+}
+
+export interface ByteSink {
+  /** Puts `bytes` at `position`; what lies between two writes is zero. */
+  write(position: number, bytes: Uint8Array): Promise<void>;
+  /** Everything was written: what was written becomes visible, whole. */
+  close(): Promise<void>;
+  /** Give up: nothing of it stays. Harmless after `close`. */
+  abort(): Promise<void>;
+}
+
+/** A source over bytes that are in memory already. */
+export function bytesSource(bytes: Uint8Array, name = "bytes"): ByteSource {
+  return {
+    name,
+    byteLength: bytes.byteLength,
+    slice: async (start, end) => bytes.subarray(start, end),
+  };
+}
+
+/** A sink that keeps what is written in memory; `bytes()` gives it once the sink is closed. */
+export function bytesSink(): ByteSink & { bytes(): Uint8Array } {
+  let buffer = new Uint8Array(0);
+  let length = 0;
+  return {
+    async write(position, bytes) {
+      const end = position + bytes.byteLength;
+      if (end > buffer.byteLength) {
+        const grown = new Uint8Array(Math.max(end, buffer.byteLength * 2));
+        grown.set(buffer.subarray(0, length));
+        buffer = grown;
+      }
+      buffer.set(bytes, position);
+      length = Math.max(length, end);
+    },
+    async close() {},
+    async abort() {
+      buffer = new Uint8Array(0);
+      length = 0;
+    },
+    bytes: () => buffer.subarray(0, length),
+  };
+}
