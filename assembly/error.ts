@@ -1,0 +1,159 @@
+// What quantization cost: a against b, five float64 results for each group g, added to what `out` holds already
+// (the caller starts with zeros):
+//
+//   out[0 * count + g]  sum (a - b)^2        out[3 * count + g]  sum b^2
+//   out[1 * count + g]  sum a * b            out[4 * count + g]  max |a - b|, NaN skipped
+//   out[2 * count + g]  sum a^2
+//
+// Sums are taken in float64 in a stated order, so that the twin and any split into calls agree to the bit. Along a run:
+// chunks of 65,536 elements from its start; in a chunk element i goes to lane i mod 8, the lanes fold as
+// ((0+4)+(2+6)) + ((1+5)+(3+7)), the rest (chunk length mod 8) is added one by one, the chunk's sum is added to `out`.
+// Along a column: element by element, straight into `out`.
+
+const CHUNK: usize = 65536;
+
+// @ts-ignore: decorator
+@inline
+function upper(x: v128): v128 {
+  return f64x2.promote_low_f32x4(v128.shuffle<i64>(x, x, 1, 1));
+}
+
+// @ts-ignore: decorator
+@inline
+function fold(a: v128, b: v128, c: v128, d: v128): v128 {
+  return f64x2.add(f64x2.add(a, c), f64x2.add(b, d)); // lanes (0,1)+(4,5) and (2,3)+(6,7)
+}
+
+// @ts-ignore: decorator
+@inline
+function sum(x: v128): f64 {
+  return f64x2.extract_lane(x, 0) + f64x2.extract_lane(x, 1);
+}
+
+// @ts-ignore: decorator
+@inline
+function accumulate(out: usize, value: f64): void {
+  store<f64>(out, load<f64>(out) + value);
+}
+
+function chunk(a: usize, b: usize, out: usize, stride: usize, n: usize): void {
+  const zero = f64x2.splat(0);
+  let e0 = zero, e1 = zero, e2 = zero, e3 = zero, d0 = zero, d1 = zero, d2 = zero, d3 = zero;
+  let s0 = zero, s1 = zero, s2 = zero, s3 = zero, t0 = zero, t1 = zero, t2 = zero, t3 = zero;
+  let top = zero;
+  for (; n >= 8; n -= 8, a += 32, b += 32) {
+    let x = v128.load(a), y = v128.load(b);
+    let p = f64x2.promote_low_f32x4(x), q = f64x2.promote_low_f32x4(y);
+    let e = f64x2.sub(p, q);
+    e0 = f64x2.add(e0, f64x2.mul(e, e));
+    d0 = f64x2.add(d0, f64x2.mul(p, q));
+    s0 = f64x2.add(s0, f64x2.mul(p, p));
+    t0 = f64x2.add(t0, f64x2.mul(q, q));
+    top = f64x2.pmax(top, f64x2.abs(e));
+    p = upper(x), q = upper(y);
+    e = f64x2.sub(p, q);
+    e1 = f64x2.add(e1, f64x2.mul(e, e));
+    d1 = f64x2.add(d1, f64x2.mul(p, q));
+    s1 = f64x2.add(s1, f64x2.mul(p, p));
+    t1 = f64x2.add(t1, f64x2.mul(q, q));
+    top = f64x2.pmax(top, f64x2.abs(e));
+    x = v128.load(a, 16), y = v128.load(b, 16);
+    p = f64x2.promote_low_f32x4(x), q = f64x2.promote_low_f32x4(y);
+    e = f64x2.sub(p, q);
+    e2 = f64x2.add(e2, f64x2.mul(e, e));
+    d2 = f64x2.add(d2, f64x2.mul(p, q));
+    s2 = f64x2.add(s2, f64x2.mul(p, p));
+    t2 = f64x2.add(t2, f64x2.mul(q, q));
+    top = f64x2.pmax(top, f64x2.abs(e));
+    p = upper(x), q = upper(y);
+    e = f64x2.sub(p, q);
+    e3 = f64x2.add(e3, f64x2.mul(e, e));
+    d3 = f64x2.add(d3, f64x2.mul(p, q));
+    s3 = f64x2.add(s3, f64x2.mul(p, p));
+    t3 = f64x2.add(t3, f64x2.mul(q, q));
+    top = f64x2.pmax(top, f64x2.abs(e));
+  }
+  let squared = sum(fold(e0, e1, e2, e3)), dot = sum(fold(d0, d1, d2, d3));
+  let aa = sum(fold(s0, s1, s2, s3)), bb = sum(fold(t0, t1, t2, t3));
+  let largest = max(f64x2.extract_lane(top, 0), f64x2.extract_lane(top, 1));
+  for (; n > 0; n--, a += 4, b += 4) {
+    const p = <f64>load<f32>(a), q = <f64>load<f32>(b);
+    const e = p - q;
+    squared += e * e;
+    dot += p * q;
+    aa += p * p;
+    bb += q * q;
+    largest = abs(e) > largest ? abs(e) : largest;
+  }
+  accumulate(out, squared);
+  accumulate(out + stride, dot);
+  accumulate(out + 2 * stride, aa);
+  accumulate(out + 3 * stride, bb);
+  if (largest > load<f64>(out + 4 * stride)) store<f64>(out + 4 * stride, largest);
+}
+
+export function errorF32(
+  a: usize, b: usize, out: usize, count: usize,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
+): void {
+  for (let o: usize = 0; o < outer; o++) {
+    let p = (o * step) << 3;
+    for (let g: usize = 1; g <= groups; g++, p += 8) {
+      let left = g == groups ? last : inner;
+      while (left > 0) {
+        const n = min(left, CHUNK);
+        chunk(a, b, out + p, count << 3, n);
+        a += n << 2;
+        b += n << 2;
+        left -= n;
+      }
+    }
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function add2(out: usize, value: v128): void {
+  v128.store(out, f64x2.add(v128.load(out), value));
+}
+
+// @ts-ignore: decorator
+@inline
+function two(p: v128, q: v128, out: usize, stride: usize): void {
+  const e = f64x2.sub(p, q);
+  add2(out, f64x2.mul(e, e));
+  add2(out + stride, f64x2.mul(p, q));
+  add2(out + 2 * stride, f64x2.mul(p, p));
+  add2(out + 3 * stride, f64x2.mul(q, q));
+  v128.store(out + 4 * stride, f64x2.pmax(v128.load(out + 4 * stride), f64x2.abs(e)));
+}
+
+export function errorF32Columns(
+  a: usize, b: usize, out: usize, count: usize,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
+): void {
+  const stride = count << 3;
+  for (let o: usize = 0; o < outer; o++) {
+    let p = (o * step) << 3;
+    for (let g: usize = 1; g <= groups; g++, p += columns << 3) {
+      for (let r = g == groups ? last : inner; r > 0; r--) {
+        let to = out + p;
+        let n = columns;
+        for (; n >= 4; n -= 4, a += 16, b += 16, to += 32) {
+          const x = v128.load(a), y = v128.load(b);
+          two(f64x2.promote_low_f32x4(x), f64x2.promote_low_f32x4(y), to, stride);
+          two(upper(x), upper(y), to + 16, stride);
+        }
+        for (; n > 0; n--, a += 4, b += 4, to += 8) {
+          const x = <f64>load<f32>(a), y = <f64>load<f32>(b);
+          const e = x - y;
+          accumulate(to, e * e);
+          accumulate(to + stride, x * y);
+          accumulate(to + 2 * stride, x * x);
+          accumulate(to + 3 * stride, y * y);
+          if (abs(e) > load<f64>(to + 4 * stride)) store<f64>(to + 4 * stride, abs(e));
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,250 @@
+// The ABI: every kernel the module exports, named <verb><from><to>[Columns]. The TypeScript side of it is the interface in
+// src/kernels/abi.ts. Pointers are bytes, lengths elements; nothing is allocated, nothing thrown, nothing checked.
+
+import * as quantize from "./quantize";
+import * as dequantize from "./dequantize";
+
+export { rangeF32, rangeF32Columns, absMaxF32, absMaxF32Columns } from "./range";
+export { rangeFiniteF32, rangeFiniteF32Columns } from "./finite";
+export { quantizeF32I32, quantizeF32I32Columns } from "./bias";
+export { errorF32, errorF32Columns } from "./error";
+export { packNibbles, unpackI4, unpackU4 } from "./nibbles";
+export { convertF16F32, convertBF16F32, convertF32F16, convertF32BF16 } from "./half";
+
+export function quantizeF32I8(
+  src: usize, dst: usize, scales: usize, zeroPoints: usize, lowest: i32, highest: i32,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
+): void {
+  quantize.rows<i8, i32>(src, dst, scales, zeroPoints, lowest, highest, 0, 0, outer, groups, inner, last, step);
+}
+
+export function minmaxF32I8(
+  src: usize, dst: usize, ranges: usize, mins: usize, lowest: i32, highest: i32, levels: f32, base: f32,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
+): void {
+  quantize.rows<i8, f32>(src, dst, ranges, mins, lowest, highest, levels, base, outer, groups, inner, last, step);
+}
+
+export function quantizeF32I8Columns(
+  src: usize, dst: usize, scales: usize, zeroPoints: usize, lowest: i32, highest: i32,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
+): void {
+  quantize.columns<i8, i32>(src, dst, scales, zeroPoints, lowest, highest, 0, 0, outer, groups, inner, last, step, columns);
+}
+
+export function minmaxF32I8Columns(
+  src: usize, dst: usize, ranges: usize, mins: usize, lowest: i32, highest: i32, levels: f32, base: f32,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
+): void {
+  quantize.columns<i8, f32>(src, dst, ranges, mins, lowest, highest, levels, base, outer, groups, inner, last, step, columns);
+}
+
+export function quantizeF32U8(
+  src: usize, dst: usize, scales: usize, zeroPoints: usize, lowest: i32, highest: i32,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
+): void {
+  quantize.rows<u8, i32>(src, dst, scales, zeroPoints, lowest, highest, 0, 0, outer, groups, inner, last, step);
+}
+
+export function minmaxF32U8(
+  src: usize, dst: usize, ranges: usize, mins: usize, lowest: i32, highest: i32, levels: f32, base: f32,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
+): void {
+  quantize.rows<u8, f32>(src, dst, ranges, mins, lowest, highest, levels, base, outer, groups, inner, last, step);
+}
+
+export function quantizeF32U8Columns(
+  src: usize, dst: usize, scales: usize, zeroPoints: usize, lowest: i32, highest: i32,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
+): void {
+  quantize.columns<u8, i32>(src, dst, scales, zeroPoints, lowest, highest, 0, 0, outer, groups, inner, last, step, columns);
+}
+
+export function minmaxF32U8Columns(
+  src: usize, dst: usize, ranges: usize, mins: usize, lowest: i32, highest: i32, levels: f32, base: f32,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
+): void {
+  quantize.columns<u8, f32>(src, dst, ranges, mins, lowest, highest, levels, base, outer, groups, inner, last, step, columns);
+}
+
+export function quantizeF32I16(
+  src: usize, dst: usize, scales: usize, zeroPoints: usize, lowest: i32, highest: i32,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
+): void {
+  quantize.rows<i16, i32>(src, dst, scales, zeroPoints, lowest, highest, 0, 0, outer, groups, inner, last, step);
+}
+
+export function minmaxF32I16(
+  src: usize, dst: usize, ranges: usize, mins: usize, lowest: i32, highest: i32, levels: f32, base: f32,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
+): void {
+  quantize.rows<i16, f32>(src, dst, ranges, mins, lowest, highest, levels, base, outer, groups, inner, last, step);
+}
+
+export function quantizeF32I16Columns(
+  src: usize, dst: usize, scales: usize, zeroPoints: usize, lowest: i32, highest: i32,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
+): void {
+  quantize.columns<i16, i32>(src, dst, scales, zeroPoints, lowest, highest, 0, 0, outer, groups, inner, last, step, columns);
+}
+
+export function minmaxF32I16Columns(
+  src: usize, dst: usize, ranges: usize, mins: usize, lowest: i32, highest: i32, levels: f32, base: f32,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
+): void {
+  quantize.columns<i16, f32>(src, dst, ranges, mins, lowest, highest, levels, base, outer, groups, inner, last, step, columns);
+}
+
+export function quantizeF32U16(
+  src: usize, dst: usize, scales: usize, zeroPoints: usize, lowest: i32, highest: i32,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
+): void {
+  quantize.rows<u16, i32>(src, dst, scales, zeroPoints, lowest, highest, 0, 0, outer, groups, inner, last, step);
+}
+
+export function minmaxF32U16(
+  src: usize, dst: usize, ranges: usize, mins: usize, lowest: i32, highest: i32, levels: f32, base: f32,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
+): void {
+  quantize.rows<u16, f32>(src, dst, ranges, mins, lowest, highest, levels, base, outer, groups, inner, last, step);
+}
+
+export function quantizeF32U16Columns(
+  src: usize, dst: usize, scales: usize, zeroPoints: usize, lowest: i32, highest: i32,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
+): void {
+  quantize.columns<u16, i32>(src, dst, scales, zeroPoints, lowest, highest, 0, 0, outer, groups, inner, last, step, columns);
+}
+
+export function minmaxF32U16Columns(
+  src: usize, dst: usize, ranges: usize, mins: usize, lowest: i32, highest: i32, levels: f32, base: f32,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
+): void {
+  quantize.columns<u16, f32>(src, dst, ranges, mins, lowest, highest, levels, base, outer, groups, inner, last, step, columns);
+}
+
+export function dequantizeI8F32(
+  src: usize, dst: usize, scales: usize, zeroPoints: usize,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
+): void {
+  dequantize.rows<i8, i32>(src, dst, scales, zeroPoints, 0, outer, groups, inner, last, step);
+}
+
+export function minmaxI8F32(
+  src: usize, dst: usize, scales: usize, mins: usize, base: i32,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
+): void {
+  dequantize.rows<i8, f32>(src, dst, scales, mins, base, outer, groups, inner, last, step);
+}
+
+export function dequantizeI8F32Columns(
+  src: usize, dst: usize, scales: usize, zeroPoints: usize,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
+): void {
+  dequantize.columns<i8, i32>(src, dst, scales, zeroPoints, 0, outer, groups, inner, last, step, columns);
+}
+
+export function minmaxI8F32Columns(
+  src: usize, dst: usize, scales: usize, mins: usize, base: i32,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
+): void {
+  dequantize.columns<i8, f32>(src, dst, scales, mins, base, outer, groups, inner, last, step, columns);
+}
+
+export function dequantizeU8F32(
+  src: usize, dst: usize, scales: usize, zeroPoints: usize,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
+): void {
+  dequantize.rows<u8, i32>(src, dst, scales, zeroPoints, 0, outer, groups, inner, last, step);
+}
+
+export function minmaxU8F32(
+  src: usize, dst: usize, scales: usize, mins: usize, base: i32,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
+): void {
+  dequantize.rows<u8, f32>(src, dst, scales, mins, base, outer, groups, inner, last, step);
+}
+
+export function dequantizeU8F32Columns(
+  src: usize, dst: usize, scales: usize, zeroPoints: usize,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
+): void {
+  dequantize.columns<u8, i32>(src, dst, scales, zeroPoints, 0, outer, groups, inner, last, step, columns);
+}
+
+export function minmaxU8F32Columns(
+  src: usize, dst: usize, scales: usize, mins: usize, base: i32,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
+): void {
+  dequantize.columns<u8, f32>(src, dst, scales, mins, base, outer, groups, inner, last, step, columns);
+}
+
+export function dequantizeI16F32(
+  src: usize, dst: usize, scales: usize, zeroPoints: usize,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
+): void {
+  dequantize.rows<i16, i32>(src, dst, scales, zeroPoints, 0, outer, groups, inner, last, step);
+}
+
+export function minmaxI16F32(
+  src: usize, dst: usize, scales: usize, mins: usize, base: i32,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
+): void {
+  dequantize.rows<i16, f32>(src, dst, scales, mins, base, outer, groups, inner, last, step);
+}
+
+export function dequantizeI16F32Columns(
+  src: usize, dst: usize, scales: usize, zeroPoints: usize,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
+): void {
+  dequantize.columns<i16, i32>(src, dst, scales, zeroPoints, 0, outer, groups, inner, last, step, columns);
+}
+
+export function minmaxI16F32Columns(
+  src: usize, dst: usize, scales: usize, mins: usize, base: i32,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
+): void {
+  dequantize.columns<i16, f32>(src, dst, scales, mins, base, outer, groups, inner, last, step, columns);
+}
+
+export function dequantizeU16F32(
+  src: usize, dst: usize, scales: usize, zeroPoints: usize,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
+): void {
+  dequantize.rows<u16, i32>(src, dst, scales, zeroPoints, 0, outer, groups, inner, last, step);
+}
+
+export function minmaxU16F32(
+  src: usize, dst: usize, scales: usize, mins: usize, base: i32,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
+): void {
+  dequantize.rows<u16, f32>(src, dst, scales, mins, base, outer, groups, inner, last, step);
+}
+
+export function dequantizeU16F32Columns(
+  src: usize, dst: usize, scales: usize, zeroPoints: usize,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
+): void {
+  dequantize.columns<u16, i32>(src, dst, scales, zeroPoints, 0, outer, groups, inner, last, step, columns);
+}
+
+export function minmaxU16F32Columns(
+  src: usize, dst: usize, scales: usize, mins: usize, base: i32,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
+): void {
+  dequantize.columns<u16, f32>(src, dst, scales, mins, base, outer, groups, inner, last, step, columns);
+}
+
+export function dequantizeI32F32(
+  src: usize, dst: usize, scales: usize, zeroPoints: usize,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
+): void {
+  dequantize.rows<i32, i32>(src, dst, scales, zeroPoints, 0, outer, groups, inner, last, step);
+}
+
+export function dequantizeI32F32Columns(
+  src: usize, dst: usize, scales: usize, zeroPoints: usize,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
+): void {
+  dequantize.columns<i32, i32>(src, dst, scales, zeroPoints, 0, outer, groups, inner, last, step, columns);
+}

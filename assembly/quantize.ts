@@ -1,0 +1,159 @@
+import { STREAMS_FROM, biasOf, codes4, floorOf, store1, store16, store4 } from "./lanes";
+
+// float32 to codes, over [outer][groups][inner]: `inner` values that follow one another share their parameters (the last
+// group of each outer has `last`). Group g of outer o takes parameter o * step + g: step 0 for channels, whose
+// parameters come round again, step = groups for blocks. `lowest` and `highest` are the code type's bounds.
+
+// @ts-ignore: decorator
+@inline
+function sixteen<C, Z>(
+  src: usize, dst: usize, divisor: v128, offset: v128, levels: v128, base: v128, floor: v128, bias: v128, high: v128,
+): void {
+  store16<C>(
+    dst,
+    codes4<Z>(v128.load(src), divisor, offset, levels, base, floor, bias),
+    codes4<Z>(v128.load(src, 16), divisor, offset, levels, base, floor, bias),
+    codes4<Z>(v128.load(src, 32), divisor, offset, levels, base, floor, bias),
+    codes4<Z>(v128.load(src, 48), divisor, offset, levels, base, floor, bias),
+    high,
+  );
+}
+
+// @ts-ignore: decorator
+@inline
+function run<C, Z>(
+  src: usize, dst: usize, n: usize,
+  divisor: v128, offset: v128, levels: v128, base: v128, floor: v128, bias: v128, high: v128,
+): void {
+  if (n >= STREAMS_FROM) {
+    const quarter = (n >> 2) & ~15;
+    const from = quarter << 2;
+    const to = quarter * sizeof<C>();
+    const end = src + from;
+    while (src < end) {
+      sixteen<C, Z>(src, dst, divisor, offset, levels, base, floor, bias, high);
+      sixteen<C, Z>(src + from, dst + to, divisor, offset, levels, base, floor, bias, high);
+      sixteen<C, Z>(src + 2 * from, dst + 2 * to, divisor, offset, levels, base, floor, bias, high);
+      sixteen<C, Z>(src + 3 * from, dst + 3 * to, divisor, offset, levels, base, floor, bias, high);
+      src += 64;
+      dst += 16 * sizeof<C>();
+    }
+    src += 3 * from;
+    dst += 3 * to;
+    n -= quarter << 2;
+  }
+  for (; n >= 16; n -= 16, src += 64, dst += 16 * sizeof<C>()) {
+    sixteen<C, Z>(src, dst, divisor, offset, levels, base, floor, bias, high);
+  }
+  for (; n >= 4; n -= 4, src += 16, dst += 4 * sizeof<C>()) {
+    store4<C>(dst, codes4<Z>(v128.load(src), divisor, offset, levels, base, floor, bias), high);
+  }
+  for (; n > 0; n--, src += 4, dst += sizeof<C>()) {
+    store1<C>(dst, codes4<Z>(v128.load32_zero(src), divisor, offset, levels, base, floor, bias), high);
+  }
+}
+
+/** Parameters per run. */
+// @ts-ignore: decorator
+@inline
+export function rows<C, Z>(
+  src: usize, dst: usize, divisors: usize, offsets: usize, lowest: i32, highest: i32, levels: f32, base: f32,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
+): void {
+  const high = i8x16.splat(<i8>highest);
+  const levels4 = f32x4.splat(levels);
+  const base4 = f32x4.splat(base);
+  for (let o: usize = 0; o < outer; o++) {
+    let p = (o * step) << 2;
+    for (let g: usize = 1; g <= groups; g++, p += 4) {
+      const n = g == groups ? last : inner;
+      const offset = v128.load32_splat(offsets + p);
+      run<C, Z>(
+        src, dst, n, v128.load32_splat(divisors + p), offset, levels4, base4,
+        floorOf<Z>(lowest, offset), biasOf<Z>(offset), high,
+      );
+      src += n << 2;
+      dst += n * sizeof<C>();
+    }
+  }
+}
+
+/** Four rows at a time (fewer at the end): one row alone is a single stream, and loads its parameters for itself alone. */
+const ROWS: usize = 4;
+
+// @ts-ignore: decorator
+@inline
+function strip<C, Z>(
+  src: usize, dst: usize, divisors: usize, offsets: usize, lowest: i32, high: v128, levels: v128, base: v128,
+  rows: usize, columns: usize,
+): void {
+  const from = columns << 2;
+  const to = columns * sizeof<C>();
+  let c: usize = 0;
+  for (; c + 16 <= columns; c += 16) {
+    const p = c << 2;
+    const da = v128.load(divisors + p), db = v128.load(divisors + p, 16);
+    const dc = v128.load(divisors + p, 32), dd = v128.load(divisors + p, 48);
+    const oa = v128.load(offsets + p), ob = v128.load(offsets + p, 16);
+    const oc = v128.load(offsets + p, 32), od = v128.load(offsets + p, 48);
+    const fa = floorOf<Z>(lowest, oa), fb = floorOf<Z>(lowest, ob), fc = floorOf<Z>(lowest, oc), fd = floorOf<Z>(lowest, od);
+    const ba = biasOf<Z>(oa), bb = biasOf<Z>(ob), bc = biasOf<Z>(oc), bd = biasOf<Z>(od);
+    let s = src + p;
+    let d = dst + c * sizeof<C>();
+    for (let r = rows; r > 0; r--, s += from, d += to) {
+      store16<C>(
+        d,
+        codes4<Z>(v128.load(s), da, oa, levels, base, fa, ba),
+        codes4<Z>(v128.load(s, 16), db, ob, levels, base, fb, bb),
+        codes4<Z>(v128.load(s, 32), dc, oc, levels, base, fc, bc),
+        codes4<Z>(v128.load(s, 48), dd, od, levels, base, fd, bd),
+        high,
+      );
+    }
+  }
+  for (; c + 4 <= columns; c += 4) {
+    const p = c << 2;
+    const divisor = v128.load(divisors + p), offset = v128.load(offsets + p);
+    const floor = floorOf<Z>(lowest, offset), bias = biasOf<Z>(offset);
+    let s = src + p;
+    let d = dst + c * sizeof<C>();
+    for (let r = rows; r > 0; r--, s += from, d += to) {
+      store4<C>(d, codes4<Z>(v128.load(s), divisor, offset, levels, base, floor, bias), high);
+    }
+  }
+  for (; c < columns; c++) {
+    const p = c << 2;
+    const divisor = v128.load32_splat(divisors + p), offset = v128.load32_splat(offsets + p);
+    const floor = floorOf<Z>(lowest, offset), bias = biasOf<Z>(offset);
+    let s = src + p;
+    let d = dst + c * sizeof<C>();
+    for (let r = rows; r > 0; r--, s += from, d += to) {
+      store1<C>(d, codes4<Z>(v128.load32_zero(s), divisor, offset, levels, base, floor, bias), high);
+    }
+  }
+}
+
+/** Parameters per column: [outer][groups][inner][columns], parameter o * step + g * columns + c. */
+// @ts-ignore: decorator
+@inline
+export function columns<C, Z>(
+  src: usize, dst: usize, divisors: usize, offsets: usize, lowest: i32, highest: i32, levels: f32, base: f32,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
+): void {
+  const high = i8x16.splat(<i8>highest);
+  const levels4 = f32x4.splat(levels);
+  const base4 = f32x4.splat(base);
+  for (let o: usize = 0; o < outer; o++) {
+    let p = (o * step) << 2;
+    for (let g: usize = 1; g <= groups; g++, p += columns << 2) {
+      let left = g == groups ? last : inner;
+      while (left > 0) {
+        const count = min(left, ROWS);
+        strip<C, Z>(src, dst, divisors + p, offsets + p, lowest, high, levels4, base4, count, columns);
+        src += (count * columns) << 2;
+        dst += count * columns * sizeof<C>();
+        left -= count;
+      }
+    }
+  }
+}

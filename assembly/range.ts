@@ -1,0 +1,326 @@
+import { STREAMS_FROM } from "./lanes";
+
+// Extremes over [outer][groups][inner], folded into what `mins` and `maxs` (or `maxs` alone) hold already: the caller
+// starts with +Infinity and -Infinity (0 for absMax) and may come again with the next piece. What they return is not 0 if
+// a NaN or an infinity was met. pmin(acc, x), in this order, skips NaN.
+
+const INFINITY_BITS: i32 = 0x7f800000;
+
+/** Lanes that are NaN in either: x + y is NaN then, or for +Infinity and -Infinity, which count as well. */
+// @ts-ignore: decorator
+@inline
+function unordered(x: v128, y: v128): v128 {
+  const sum = f32x4.add(x, y);
+  return f32x4.ne(sum, sum);
+}
+
+/** Rotates lanes by two, then by one: two steps fold four lanes into each. */
+// @ts-ignore: decorator
+@inline
+function byTwo(x: v128): v128 {
+  return v128.shuffle<i32>(x, x, 2, 3, 0, 1);
+}
+// @ts-ignore: decorator
+@inline
+function byOne(x: v128): v128 {
+  return v128.shuffle<i32>(x, x, 1, 0, 3, 2);
+}
+
+// @ts-ignore: decorator
+@inline
+function storeExtremes(lowest: v128, highest: v128, mins: usize, maxs: usize): i32 {
+  lowest = f32x4.pmin(lowest, byTwo(lowest));
+  lowest = f32x4.pmin(lowest, byOne(lowest));
+  highest = f32x4.pmax(highest, byTwo(highest));
+  highest = f32x4.pmax(highest, byOne(highest));
+  const low = f32x4.extract_lane(lowest, 0);
+  const high = f32x4.extract_lane(highest, 0);
+  if (low < load<f32>(mins)) store<f32>(mins, low);
+  if (high > load<f32>(maxs)) store<f32>(maxs, high);
+  return i32(low == -Infinity) | i32(high == Infinity);
+}
+
+// @ts-ignore: decorator
+@inline
+function run(src: usize, n: usize, mins: usize, maxs: usize): i32 {
+  let la = f32x4.splat(Infinity), lb = la, lc = la, ld = la;
+  let ha = f32x4.splat(-Infinity), hb = ha, hc = ha, hd = ha;
+  let bad = i32x4.splat(0);
+  if (n >= STREAMS_FROM) {
+    const quarter = (n >> 2) & ~15;
+    const from = quarter << 2;
+    const end = src + from;
+    for (; src < end; src += 32) {
+      let x = v128.load(src), y = v128.load(src, 16);
+      bad = v128.or(bad, unordered(x, y));
+      la = f32x4.pmin(f32x4.pmin(la, x), y);
+      ha = f32x4.pmax(f32x4.pmax(ha, x), y);
+      x = v128.load(src + from), y = v128.load(src + from, 16);
+      bad = v128.or(bad, unordered(x, y));
+      lb = f32x4.pmin(f32x4.pmin(lb, x), y);
+      hb = f32x4.pmax(f32x4.pmax(hb, x), y);
+      x = v128.load(src + 2 * from), y = v128.load(src + 2 * from, 16);
+      bad = v128.or(bad, unordered(x, y));
+      lc = f32x4.pmin(f32x4.pmin(lc, x), y);
+      hc = f32x4.pmax(f32x4.pmax(hc, x), y);
+      x = v128.load(src + 3 * from), y = v128.load(src + 3 * from, 16);
+      bad = v128.or(bad, unordered(x, y));
+      ld = f32x4.pmin(f32x4.pmin(ld, x), y);
+      hd = f32x4.pmax(f32x4.pmax(hd, x), y);
+    }
+    src += 3 * from;
+    n -= quarter << 2;
+  }
+  for (; n >= 16; n -= 16, src += 64) {
+    const x = v128.load(src), y = v128.load(src, 16), z = v128.load(src, 32), w = v128.load(src, 48);
+    bad = v128.or(bad, v128.or(unordered(x, y), unordered(z, w)));
+    la = f32x4.pmin(la, x);
+    ha = f32x4.pmax(ha, x);
+    lb = f32x4.pmin(lb, y);
+    hb = f32x4.pmax(hb, y);
+    lc = f32x4.pmin(lc, z);
+    hc = f32x4.pmax(hc, z);
+    ld = f32x4.pmin(ld, w);
+    hd = f32x4.pmax(hd, w);
+  }
+  for (; n >= 4; n -= 4, src += 16) {
+    const x = v128.load(src);
+    bad = v128.or(bad, f32x4.ne(x, x));
+    la = f32x4.pmin(la, x);
+    ha = f32x4.pmax(ha, x);
+  }
+  for (; n > 0; n--, src += 4) {
+    const x = v128.load32_splat(src);
+    bad = v128.or(bad, f32x4.ne(x, x));
+    la = f32x4.pmin(la, x);
+    ha = f32x4.pmax(ha, x);
+  }
+  la = f32x4.pmin(f32x4.pmin(la, lb), f32x4.pmin(lc, ld));
+  ha = f32x4.pmax(f32x4.pmax(ha, hb), f32x4.pmax(hc, hd));
+  return i32(v128.any_true(bad)) | storeExtremes(la, ha, mins, maxs);
+}
+
+export function rangeF32(
+  src: usize, mins: usize, maxs: usize, outer: usize, groups: usize, inner: usize, last: usize, step: usize,
+): i32 {
+  let bad = 0;
+  for (let o: usize = 0; o < outer; o++) {
+    let p = (o * step) << 2;
+    for (let g: usize = 1; g <= groups; g++, p += 4) {
+      const n = g == groups ? last : inner;
+      bad |= run(src, n, mins + p, maxs + p);
+      src += n << 2;
+    }
+  }
+  return bad;
+}
+
+/** Four rows at a time, as in quantize.ts. */
+const ROWS: usize = 4;
+
+// @ts-ignore: decorator
+@inline
+function strip(src: usize, mins: usize, maxs: usize, rows: usize, columns: usize): v128 {
+  const from = columns << 2;
+  let bad = i32x4.splat(0);
+  let c: usize = 0;
+  for (; c + 16 <= columns; c += 16) {
+    const p = c << 2;
+    let la = v128.load(mins + p), lb = v128.load(mins + p, 16), lc = v128.load(mins + p, 32), ld = v128.load(mins + p, 48);
+    let ha = v128.load(maxs + p), hb = v128.load(maxs + p, 16), hc = v128.load(maxs + p, 32), hd = v128.load(maxs + p, 48);
+    let s = src + p;
+    for (let r = rows; r > 0; r--, s += from) {
+      const x = v128.load(s), y = v128.load(s, 16), z = v128.load(s, 32), w = v128.load(s, 48);
+      bad = v128.or(bad, v128.or(unordered(x, y), unordered(z, w)));
+      la = f32x4.pmin(la, x);
+      ha = f32x4.pmax(ha, x);
+      lb = f32x4.pmin(lb, y);
+      hb = f32x4.pmax(hb, y);
+      lc = f32x4.pmin(lc, z);
+      hc = f32x4.pmax(hc, z);
+      ld = f32x4.pmin(ld, w);
+      hd = f32x4.pmax(hd, w);
+    }
+    v128.store(mins + p, la);
+    v128.store(mins + p, lb, 16);
+    v128.store(mins + p, lc, 32);
+    v128.store(mins + p, ld, 48);
+    v128.store(maxs + p, ha);
+    v128.store(maxs + p, hb, 16);
+    v128.store(maxs + p, hc, 32);
+    v128.store(maxs + p, hd, 48);
+    bad = v128.or(bad, infinite(f32x4.pmin(f32x4.pmin(la, lb), f32x4.pmin(lc, ld)), f32x4.pmax(f32x4.pmax(ha, hb), f32x4.pmax(hc, hd))));
+  }
+  for (; c + 4 <= columns; c += 4) {
+    const p = c << 2;
+    let low = v128.load(mins + p), high = v128.load(maxs + p);
+    let s = src + p;
+    for (let r = rows; r > 0; r--, s += from) {
+      const x = v128.load(s);
+      bad = v128.or(bad, f32x4.ne(x, x));
+      low = f32x4.pmin(low, x);
+      high = f32x4.pmax(high, x);
+    }
+    v128.store(mins + p, low);
+    v128.store(maxs + p, high);
+    bad = v128.or(bad, infinite(low, high));
+  }
+  for (; c < columns; c++) {
+    const p = c << 2;
+    let low = v128.load32_splat(mins + p), high = v128.load32_splat(maxs + p);
+    let s = src + p;
+    for (let r = rows; r > 0; r--, s += from) {
+      const x = v128.load32_splat(s);
+      bad = v128.or(bad, f32x4.ne(x, x));
+      low = f32x4.pmin(low, x);
+      high = f32x4.pmax(high, x);
+    }
+    v128.store32_lane(mins + p, low, 0);
+    v128.store32_lane(maxs + p, high, 0);
+    bad = v128.or(bad, infinite(low, high));
+  }
+  return bad;
+}
+
+// @ts-ignore: decorator
+@inline
+function infinite(low: v128, high: v128): v128 {
+  return v128.or(f32x4.eq(low, f32x4.splat(-Infinity)), f32x4.eq(high, f32x4.splat(Infinity)));
+}
+
+export function rangeF32Columns(
+  src: usize, mins: usize, maxs: usize,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
+): i32 {
+  let bad = i32x4.splat(0);
+  for (let o: usize = 0; o < outer; o++) {
+    let p = (o * step) << 2;
+    for (let g: usize = 1; g <= groups; g++, p += columns << 2) {
+      let left = g == groups ? last : inner;
+      while (left > 0) {
+        const count = min(left, ROWS);
+        bad = v128.or(bad, strip(src, mins + p, maxs + p, count, columns));
+        src += (count * columns) << 2;
+        left -= count;
+      }
+    }
+  }
+  return i32(v128.any_true(bad));
+}
+
+// Magnitudes: without their sign, floats order as their bits do, and NaN stands above Infinity.
+
+// @ts-ignore: decorator
+@inline
+function magnitude(x: v128): v128 {
+  return v128.and(x, i32x4.splat(0x7fffffff));
+}
+
+// @ts-ignore: decorator
+@inline
+function runAbs(src: usize, n: usize, maxs: usize): i32 {
+  let a = i32x4.splat(0), b = a, c = a, d = a;
+  if (n >= STREAMS_FROM) {
+    const quarter = (n >> 2) & ~15;
+    const from = quarter << 2;
+    const end = src + from;
+    for (; src < end; src += 32) {
+      a = i32x4.max_s(i32x4.max_s(a, magnitude(v128.load(src))), magnitude(v128.load(src, 16)));
+      b = i32x4.max_s(i32x4.max_s(b, magnitude(v128.load(src + from))), magnitude(v128.load(src + from, 16)));
+      c = i32x4.max_s(i32x4.max_s(c, magnitude(v128.load(src + 2 * from))), magnitude(v128.load(src + 2 * from, 16)));
+      d = i32x4.max_s(i32x4.max_s(d, magnitude(v128.load(src + 3 * from))), magnitude(v128.load(src + 3 * from, 16)));
+    }
+    src += 3 * from;
+    n -= quarter << 2;
+  }
+  for (; n >= 16; n -= 16, src += 64) {
+    a = i32x4.max_s(a, magnitude(v128.load(src)));
+    b = i32x4.max_s(b, magnitude(v128.load(src, 16)));
+    c = i32x4.max_s(c, magnitude(v128.load(src, 32)));
+    d = i32x4.max_s(d, magnitude(v128.load(src, 48)));
+  }
+  for (; n >= 4; n -= 4, src += 16) a = i32x4.max_s(a, magnitude(v128.load(src)));
+  for (; n > 0; n--, src += 4) a = i32x4.max_s(a, magnitude(v128.load32_splat(src)));
+  a = i32x4.max_s(i32x4.max_s(a, b), i32x4.max_s(c, d));
+  a = i32x4.max_s(a, byTwo(a));
+  a = i32x4.max_s(a, byOne(a));
+  const bits = i32x4.extract_lane(a, 0);
+  if (bits > load<i32>(maxs)) store<i32>(maxs, bits);
+  return i32(bits >= INFINITY_BITS);
+}
+
+export function absMaxF32(
+  src: usize, maxs: usize, outer: usize, groups: usize, inner: usize, last: usize, step: usize,
+): i32 {
+  let bad = 0;
+  for (let o: usize = 0; o < outer; o++) {
+    let p = (o * step) << 2;
+    for (let g: usize = 1; g <= groups; g++, p += 4) {
+      const n = g == groups ? last : inner;
+      bad |= runAbs(src, n, maxs + p);
+      src += n << 2;
+    }
+  }
+  return bad;
+}
+
+// @ts-ignore: decorator
+@inline
+function stripAbs(src: usize, maxs: usize, rows: usize, columns: usize): v128 {
+  const from = columns << 2;
+  let top = i32x4.splat(0);
+  let c: usize = 0;
+  for (; c + 16 <= columns; c += 16) {
+    const p = c << 2;
+    let a = v128.load(maxs + p), b = v128.load(maxs + p, 16), d = v128.load(maxs + p, 32), e = v128.load(maxs + p, 48);
+    let s = src + p;
+    for (let r = rows; r > 0; r--, s += from) {
+      a = i32x4.max_s(a, magnitude(v128.load(s)));
+      b = i32x4.max_s(b, magnitude(v128.load(s, 16)));
+      d = i32x4.max_s(d, magnitude(v128.load(s, 32)));
+      e = i32x4.max_s(e, magnitude(v128.load(s, 48)));
+    }
+    v128.store(maxs + p, a);
+    v128.store(maxs + p, b, 16);
+    v128.store(maxs + p, d, 32);
+    v128.store(maxs + p, e, 48);
+    top = i32x4.max_s(top, i32x4.max_s(i32x4.max_s(a, b), i32x4.max_s(d, e)));
+  }
+  for (; c + 4 <= columns; c += 4) {
+    const p = c << 2;
+    let a = v128.load(maxs + p);
+    let s = src + p;
+    for (let r = rows; r > 0; r--, s += from) a = i32x4.max_s(a, magnitude(v128.load(s)));
+    v128.store(maxs + p, a);
+    top = i32x4.max_s(top, a);
+  }
+  for (; c < columns; c++) {
+    const p = c << 2;
+    let a = v128.load32_splat(maxs + p);
+    let s = src + p;
+    for (let r = rows; r > 0; r--, s += from) a = i32x4.max_s(a, magnitude(v128.load32_splat(s)));
+    v128.store32_lane(maxs + p, a, 0);
+    top = i32x4.max_s(top, a);
+  }
+  return top;
+}
+
+export function absMaxF32Columns(
+  src: usize, maxs: usize,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
+): i32 {
+  let top = i32x4.splat(0);
+  for (let o: usize = 0; o < outer; o++) {
+    let p = (o * step) << 2;
+    for (let g: usize = 1; g <= groups; g++, p += columns << 2) {
+      let left = g == groups ? last : inner;
+      while (left > 0) {
+        const count = min(left, ROWS);
+        top = i32x4.max_s(top, stripAbs(src, maxs + p, count, columns));
+        src += (count * columns) << 2;
+        left -= count;
+      }
+    }
+  }
+  return i32(v128.any_true(i32x4.ge_s(top, i32x4.splat(INFINITY_BITS))));
+}

@@ -1,0 +1,21 @@
+import type { Kernels } from "../abi.ts";
+import { errorTwins } from "./error.ts";
+import { halfTwins } from "./half.ts";
+import { nibbleTwins } from "./nibbles.ts";
+import { quantizeTwins } from "./quantize.ts";
+import { rangeTwins } from "./range.ts";
+
+/**
+ * The kernels in plain TypeScript: the same bytes, several times slower. Tests hold the module to them; they serve where
+ * an engine has WebAssembly without SIMD.
+ */
+export function createTwin(memory: WebAssembly.Memory): Kernels {
+  const viewOf = () => new DataView(memory.buffer);
+  return {
+    ...rangeTwins(viewOf),
+    ...quantizeTwins(viewOf),
+    ...errorTwins(viewOf),
+    ...halfTwins(viewOf),
+    ...nibbleTwins(viewOf),
+  };
+}

@@ -1,0 +1,50 @@
+import type { Columns, Kernels, Rows } from "../abi.ts";
+import { eachElement, type ViewOf } from "./walk.ts";
+
+type Ranges = Pick<Kernels, Extract<keyof Kernels, `${"range" | "absMax"}${string}`>>;
+
+/** Twins of assembly/range.ts and finite.ts. */
+export function rangeTwins(viewOf: ViewOf): Ranges {
+  const range = (src: number, mins: number, maxs: number, ...shape: Rows | Columns): number => {
+    const view = viewOf();
+    let bad = 0;
+    eachElement(shape, (i, p) => {
+      const x = view.getFloat32(src + 4 * i, true);
+      if (!Number.isFinite(x)) bad = 1;
+      if (x < view.getFloat32(mins + 4 * p, true)) view.setFloat32(mins + 4 * p, x, true);
+      if (x > view.getFloat32(maxs + 4 * p, true)) view.setFloat32(maxs + 4 * p, x, true);
+    });
+    return bad;
+  };
+
+  const rangeFinite = (src: number, mins: number, maxs: number, ...shape: Rows | Columns): void => {
+    const view = viewOf();
+    eachElement(shape, (i, p) => {
+      const x = view.getFloat32(src + 4 * i, true);
+      if (!Number.isFinite(x)) return;
+      if (x < view.getFloat32(mins + 4 * p, true)) view.setFloat32(mins + 4 * p, x, true);
+      if (x > view.getFloat32(maxs + 4 * p, true)) view.setFloat32(maxs + 4 * p, x, true);
+    });
+  };
+
+  // In bits, as the kernel does: NaN stands above Infinity and stays visible in the result.
+  const absMax = (src: number, maxs: number, ...shape: Rows | Columns): number => {
+    const view = viewOf();
+    let bad = 0;
+    eachElement(shape, (i, p) => {
+      const bits = view.getInt32(src + 4 * i, true) & 0x7fffffff;
+      if (bits >= 0x7f800000) bad = 1;
+      if (bits > view.getInt32(maxs + 4 * p, true)) view.setInt32(maxs + 4 * p, bits, true);
+    });
+    return bad;
+  };
+
+  return {
+    rangeF32: range,
+    rangeF32Columns: range,
+    rangeFiniteF32: rangeFinite,
+    rangeFiniteF32Columns: rangeFinite,
+    absMaxF32: absMax,
+    absMaxF32Columns: absMax,
+  };
+}

@@ -1,0 +1,89 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { type JsonValue, parseJson, show } from "../../src/formats/json.ts";
+
+const parse = (text: string) => parseJson(text, (message, path) => new Error([...path, message].join("/")));
+
+/** What `JSON.parse` would have made of it. */
+function plain(value: JsonValue): unknown {
+  if (value instanceof Map) return Object.fromEntries(Array.from(value, ([key, item]) => [key, plain(item)]));
+  return Array.isArray(value) ? value.map(plain) : value;
+}
+
+/** Zeros lose their sign on the way in. */
+function unsigned(value: unknown): unknown {
+  return JSON.parse(JSON.stringify(value));
+}
+
+describe("parseJson", () => {
+  it("reads what JSON.parse reads, however it is laid out", () => {
+    fc.assert(
+      fc.property(fc.jsonValue({ maxDepth: 4 }), fc.constantFrom(0, 1, "\t", "\r\n  "), (value, indent) => {
+        const text = JSON.stringify(value, null, indent === "\r\n  " ? 2 : indent).replaceAll("\n", "\r\n");
+        expect(plain(parse(` ${text}\n`))).toEqual(unsigned(JSON.parse(text)));
+      }),
+    );
+  });
+
+  it("accepts and refuses the same damaged texts as JSON.parse", () => {
+    const marks = fc.constantFrom(...'{}[],:"\\ tfn01-+.eEu/\u0000\u001f\u00a0é');
+    fc.assert(
+      fc.property(fc.json({ maxDepth: 3 }), fc.nat(), marks, fc.boolean(), (text, where, mark, insert) => {
+        const at = where % text.length;
+        const damaged = text.slice(0, at) + mark + text.slice(insert ? at : at + 1);
+        expect(accepts(() => parse(damaged), /given twice|bad escape/)).toBe(
+          accepts(() => JSON.parse(damaged)) ?? "no",
+        );
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  it("keeps the order of the keys, integers and __proto__ among them", () => {
+    const value = parse('{"b":1,"10":2,"__proto__":{"x":3},"9":4}') as Map<string, JsonValue>;
+    expect([...value.keys()]).toEqual(["b", "10", "__proto__", "9"]);
+    expect(({} as { x?: number }).x).toBeUndefined();
+  });
+
+  it.each([
+    ["", "expected a value at character 0, found the end"],
+    ['{"a":1', 'a/expected "," or "}" at character 6, found the end'],
+    ['{"a":1,}', 'expected a string at character 7, found "}"'],
+    ["{a:1}", 'expected a string at character 1, found "a"'],
+    ['{"a" 1}', 'a/expected ":" at character 5, found "1"'],
+    ["[1 2]", 'expected "," or "]" at character 3, found "2"'],
+    ["[1,]", 'expected a value at character 3, found "]"'],
+    ["1 x", 'expected nothing more at character 2, found "x"'],
+    ["01", 'expected nothing more at character 1, found "1"'],
+    ["nul", 'expected a value at character 0, found "n"'],
+    ['"abc', "expected a string's end at character 4, found the end"],
+    ['"a\nb"', 'expected a string\'s end at character 2, found "\\n"'],
+    ['"\\x"', "bad escape in the string at character 0"],
+    ['"\\', "expected a string's end at character 3, found the end"],
+    ['"\\ud800"', "bad escape in the string at character 0"],
+    ['{"a":{"b":0,"\\u0062":1}}', 'a/b/key "b" is given twice'],
+    ["[".repeat(129), "nested more than 128 deep"],
+  ])("refuses %s", (text, message) => {
+    expect(() => parse(text)).toThrow(new Error(message));
+  });
+});
+
+/** "no" stands for a refusal; a refusal for a reason JSON.parse does not have counts as none. */
+function accepts(read: () => unknown, stricter?: RegExp): "yes" | "no" | undefined {
+  try {
+    read();
+    return "yes";
+  } catch (error) {
+    return stricter?.test((error as Error).message) ? "yes" : "no";
+  }
+}
+
+describe("show", () => {
+  it("fits any value on one short line", () => {
+    expect(show(undefined)).toBe("nothing");
+    expect(show(new Map())).toBe("an object");
+    expect(show("a\nb")).toBe('"a\\nb"');
+    expect(show([1, 2])).toBe("[1,2]");
+    expect(show("x".repeat(1000))).toHaveLength(81);
+  });
+});
