@@ -36,7 +36,7 @@ export class NonFiniteError extends WasmQuantError {
     readonly tensor?: string,
   ) {
     super(
-      `${tensor === undefined ? "tensor" : `tensor "${tensor}"`} holds ${value} at flat index ${index}; ` +
+      `${tensor === undefined ? "tensor" : `tensor ${JSON.stringify(tensor)}`} holds ${value} at flat index ${index}; ` +
         `a range needs finite values (nonFinite: "ignore" leaves such values out)`,
     );
   }
@@ -55,7 +55,7 @@ export class FormatError extends WasmQuantError {
     readonly tensor?: string,
     options?: ErrorOptions,
   ) {
-    super(`${file}: ${tensor === undefined ? "" : `tensor "${tensor}": `}${message}`, options);
+    super(`${file}: ${tensor === undefined ? "" : `tensor ${JSON.stringify(tensor)}: `}${message}`, options);
   }
 }
 

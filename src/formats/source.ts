@@ -1,3 +1,5 @@
+import { FormatError } from "../errors.ts";
+
 /**
  * Where bytes come from and where they go. Nothing here knows of files: `wasm-quant/node` opens them, a browser wraps
  * a Blob, a test wraps an array.
@@ -18,6 +20,23 @@ export interface ByteSink {
   close(): Promise<void>;
   /** Give up: nothing of it stays. Harmless after `close`. */
   abort(): Promise<void>;
+}
+
+/**
+ * The bytes `start` to `end` of a source.
+ *
+ * @throws FormatError when it gives another number of bytes, as a file that shrinks meanwhile does.
+ */
+export async function readExactly(
+  source: ByteSource,
+  start: number,
+  end: number,
+  tensor?: string,
+): Promise<Uint8Array> {
+  const bytes = await source.slice(start, end);
+  if (bytes.byteLength === end - start) return bytes;
+  const message = `bytes ${start} to ${end} gave ${bytes.byteLength} bytes, not ${end - start}`;
+  throw new FormatError(source.name, message, tensor);
 }
 
 /** A source over bytes that are in memory already. */

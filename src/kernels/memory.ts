@@ -11,7 +11,7 @@ const ALIGNMENT = 64;
 export interface Tiles {
   /** float32 in. */
   readonly values: number;
-  /** float32 out, or a second operand. */
+  /** float32 out, or a second operand; twice as long, so that pieces of any length can be strung together there. */
   readonly others: number;
   /** Codes, up to 4 bytes each. */
   readonly codes: number;
@@ -26,7 +26,7 @@ export interface Tiles {
 
 const tileSizes: readonly (readonly [keyof Tiles, number])[] = [
   ["values", TILE * 4],
-  ["others", TILE * 4],
+  ["others", TILE * 4 * 2],
   ["codes", TILE * 4],
   ["raw", TILE * 2],
   ["first", TILE * 4],

@@ -5,8 +5,8 @@ const CHUNK = 65536;
 
 /** The order in which lanes are added: see assembly/error.ts. */
 function fold(lanes: Float64Array): number {
-  const [a, b, c, d, e, f, g, h] = lanes as unknown as [number, number, number, number, number, number, number, number];
-  return a + e + (c + g) + (b + f + (d + h));
+  const [a, b, c, d] = lanes as unknown as [number, number, number, number];
+  return a + c + (b + d);
 }
 
 /** Twins of assembly/error.ts. */
@@ -16,7 +16,7 @@ export function errorTwins(viewOf: ViewOf): Pick<Kernels, "errorF32" | "errorF32
   };
 
   const chunk = (view: DataView, a: number, b: number, out: number, stride: number, n: number) => {
-    const sums = [0, 1, 2, 3].map(() => new Float64Array(8));
+    const sums = [0, 1, 2, 3].map(() => new Float64Array(4));
     let largest = 0;
     const terms = (i: number): [number, number, number, number] => {
       const x = view.getFloat32(a + 4 * i, true);
@@ -25,10 +25,10 @@ export function errorTwins(viewOf: ViewOf): Pick<Kernels, "errorF32" | "errorF32
       if (Math.abs(e) > largest) largest = Math.abs(e);
       return [e * e, x * y, x * x, y * y];
     };
-    const whole = n - (n % 8);
+    const whole = n - (n % 4);
     for (let i = 0; i < whole; i++) {
       terms(i).forEach((term, k) => {
-        sums[k]![i % 8]! += term;
+        sums[k]![i % 4]! += term;
       });
     }
     const totals = sums.map(fold);

@@ -1,0 +1,263 @@
+import {
+  type ArrayOf,
+  byteLengthOf,
+  type CodeDType,
+  dtypes,
+  type FloatDType,
+  floatTypes,
+  integerTypes,
+} from "../dtypes.ts";
+import { ArgumentError } from "../errors.ts";
+import { compileKernels, hasSimd, loadKernels, type ModuleSource } from "../kernels/load.ts";
+import { LinearMemory } from "../kernels/memory.ts";
+import { createTwin } from "../kernels/twin/index.ts";
+import { writeValues } from "./dequantize.ts";
+import { measure, type QuantizationError } from "./error.ts";
+import { type Axis, checkGranularity, type Layout, layoutOf } from "./granularity.ts";
+import type { Machine } from "./machine.ts";
+import type { Operand } from "./operands.ts";
+import {
+  checkKeys,
+  givenParameters,
+  oneOf,
+  type PerGroup,
+  planQuantize,
+  planRange,
+  type QuantizeOptions,
+  type QuantizePlan,
+  type RangeOptions,
+} from "./options.ts";
+import { writeCodes } from "./quantize.ts";
+import { findMagnitude, findRange } from "./range.ts";
+import { isResident, ResidentQuantizedTensor, ResidentTensor } from "./resident.ts";
+import { levelsOf, needsMagnitudeOnly, parametersOf, type Range } from "./schemes.ts";
+import { checkShape, elementsOf } from "./shape.ts";
+import { checkData, type FloatTensor, floatTypeOf, type QuantizedTensor } from "./tensor.ts";
+
+export interface EngineOptions {
+  /** kernels.wasm: a path, a URL, its bytes or the compiled module. The published file if not said. */
+  readonly module?: ModuleSource | undefined;
+  /** `"scalar"` takes the plain TypeScript twins: the same bytes, slower. What the machine has if not said. */
+  readonly kernels?: "simd" | "scalar" | undefined;
+}
+
+export interface DequantizeOptions<D extends FloatDType = FloatDType> {
+  /** float32 if not said; half precision is rounded half to even. */
+  readonly dtype?: D | undefined;
+  /** Takes the values, instead of a new array. */
+  readonly out?: ArrayOf<D> | undefined;
+}
+
+export interface BiasOptions {
+  /** Input scale times weight scale, one for each channel or one for all. */
+  readonly scale: PerGroup;
+  /** The channel axis, where there are as many scales as channels. */
+  readonly axis?: Axis | undefined;
+}
+
+/** What comes out of residents is resident; of arrays, arrays. */
+type Quantized<T, D extends CodeDType> = T extends ResidentTensor ? ResidentQuantizedTensor<D> : QuantizedTensor<D>;
+type Dequantized<Q, D extends FloatDType> = Q extends ResidentQuantizedTensor
+  ? ResidentTensor<D>
+  : { readonly dtype: D; readonly shape: readonly number[]; readonly data: ArrayOf<D> };
+
+/**
+ * Compiles the kernels and sets memory up. An engine serves any number of calls, one after the other; workers take one
+ * each, and may share a compiled module (`compileKernels`).
+ *
+ * @throws ArgumentError when the module cannot be read or is not this version's.
+ */
+export async function createEngine(options: EngineOptions = {}): Promise<Engine> {
+  checkKeys(options, ["module", "kernels"]);
+  const wanted = oneOf("kernels", options.kernels ?? (hasSimd() ? "simd" : "scalar"), ["simd", "scalar"]);
+  const memory = new LinearMemory();
+  const kernels =
+    wanted === "simd"
+      ? await loadKernels(await compileKernels(options.module), memory.memory)
+      : createTwin(memory.memory);
+  return new Engine({ kernels, memory }, wanted);
+}
+
+/** Quantizes, restores and measures tensors. Made by `createEngine`. */
+export class Engine {
+  readonly #machine: Machine;
+  /** Which kernels it works with; the bytes are the same. */
+  readonly kernels: "simd" | "scalar";
+
+  /** @internal */
+  constructor(machine: Machine, kernels: "simd" | "scalar") {
+    this.#machine = machine;
+    this.kernels = kernels;
+  }
+
+  /**
+   * A float tensor of zeros in linear memory: fill its `data`, and what is computed from it needs no copy on the way in
+   * and stays in linear memory itself, until `dispose()`.
+   *
+   * @throws MemoryError when 4 GiB do not hold it.
+   */
+  allocate<D extends FloatDType = "float32">(dtype: D, shape: readonly number[]): ResidentTensor<D> {
+    oneOf("dtype", dtype, Object.keys(floatTypes) as D[]);
+    const tensor = new ResidentTensor(this.#machine.memory, dtype, checkShape(shape));
+    (tensor.data as Float32Array | Uint16Array).fill(0);
+    return tensor;
+  }
+
+  /**
+   * Codes of a float tensor: the range of each group is found (or `range`, or `scale` and `zeroPoint`, are taken as given),
+   * mapped onto the codes, and every value divided by its scale and rounded half to even. See `SchemeName` for the rules.
+   *
+   * @throws ArgumentError, NonFiniteError, MemoryError (residents)
+   */
+  quantize<T extends FloatTensor | ResidentTensor, D extends CodeDType = "int8">(
+    tensor: T,
+    options: QuantizeOptions<D> = {},
+  ): Quantized<T, D> {
+    const operand = checkFloat(tensor);
+    const plan = planQuantize(operand.shape, options);
+    if (options.out) checkData("out", options.out, plan.dtype, operand.shape);
+    const parameters = plan.parameters ?? parametersOf(this.#findRangeFor(operand, plan), plan);
+    const { scale, zeroPoint, min } = parameters;
+    const { dtype, scheme, granularity } = plan;
+    const how = { scale, zeroPoint, ...granularity, scheme, ...(min && { min }) };
+    const q = this.#resultFor<D>(operand, dtype, how, options.out);
+    writeCodes(this.#machine, operand, q, plan.layout, parameters, levelsOf(plan));
+    return q as unknown as Quantized<T, D>;
+  }
+
+  /**
+   * int32 codes of a bias, as the accumulator of an integer layer wants them: `saturate(roundHalfToEven(bias / scale))`,
+   * divided in float64, zero point 0.
+   *
+   * @throws ArgumentError
+   */
+  quantizeBias(bias: FloatTensor, options: BiasOptions): QuantizedTensor<"int32"> {
+    checkKeys(options, ["scale", "axis"]);
+    const operand = checkFloat(bias);
+    const granularity = checkGranularity(operand.shape, { axis: options.axis });
+    const layout = layoutOf(operand.shape, granularity);
+    const parameters = givenParameters({ scale: options.scale }, layout, integerTypes.int32);
+    const data = new Int32Array(elementsOf(operand.shape));
+    const q = {
+      dtype: "int32",
+      shape: operand.shape,
+      data,
+      ...parameters,
+      ...granularity,
+      scheme: "symmetric",
+    } as const;
+    const { min: qmin, max: qmax } = integerTypes.int32;
+    writeCodes(this.#machine, operand, q, layout, parameters, { qmin, qmax });
+    return q;
+  }
+
+  /**
+   * The values codes stand for: `(q - zeroPoint) * scale`, under `minmax` `(q - zeroPoint) * scale + min`, in float32.
+   *
+   * @throws ArgumentError when the parts of `q` do not fit together, MemoryError (residents)
+   */
+  dequantize<Q extends QuantizedTensor, D extends FloatDType = "float32">(
+    q: Q,
+    options: DequantizeOptions<D> = {},
+  ): Dequantized<Q, D> {
+    checkKeys(options, ["dtype", "out"]);
+    const layout = checkQuantized(q);
+    const dtype = oneOf("dtype", options.dtype ?? ("float32" as D), Object.keys(floatTypes) as D[]);
+    if (options.out) checkData("out", options.out, dtype, q.shape);
+    const resident = isResident(q) && !options.out;
+    const values = resident
+      ? new ResidentTensor(this.#machine.memory, dtype, q.shape)
+      : { dtype, shape: q.shape, data: options.out ?? newArray(dtype, q.shape) };
+    writeValues(this.#machine, q, values, layout);
+    return values as unknown as Dequantized<Q, D>;
+  }
+
+  /**
+   * The smallest and largest value of each group, as found: not widened to hold 0, a bound of zero is +0. An empty group
+   * has 0 and 0.
+   *
+   * @throws ArgumentError, NonFiniteError
+   */
+  range(tensor: FloatTensor | ResidentTensor, options: RangeOptions = {}): Range {
+    const operand = checkFloat(tensor);
+    const plan = planRange(operand.shape, options);
+    return findRange(this.#machine, operand, { ...plan, name: operand.name });
+  }
+
+  /**
+   * What quantization cost, over the whole tensor; with `axis`, for each of its channels. Sums are float64, taken in an
+   * order that no tiling or threading changes.
+   *
+   * @throws ArgumentError when the shapes differ.
+   */
+  error(
+    original: FloatTensor | ResidentTensor,
+    other: QuantizedTensor | FloatTensor | ResidentTensor,
+  ): QuantizationError;
+  error(
+    original: FloatTensor | ResidentTensor,
+    other: QuantizedTensor | FloatTensor | ResidentTensor,
+    options: { readonly axis: Axis },
+  ): QuantizationError[];
+  error(
+    original: FloatTensor | ResidentTensor,
+    other: QuantizedTensor | FloatTensor | ResidentTensor,
+    options: { readonly axis?: Axis } = {},
+  ): QuantizationError | QuantizationError[] {
+    checkKeys(options, ["axis"]);
+    const a = checkFloat(original);
+    const b = "scale" in other ? other : checkFloat(other);
+    if ("scale" in b) checkQuantized(b);
+    if (a.shape.length !== b.shape.length || a.shape.some((d, i) => d !== b.shape[i])) {
+      throw new ArgumentError("shape", `[${a.shape.join(", ")}] cannot be compared with [${b.shape.join(", ")}]`);
+    }
+    const layout = layoutOf(a.shape, checkGranularity(a.shape, options));
+    const errors = measure(this.#machine, a, b, a.shape, layout);
+    return options.axis === undefined ? errors[0]! : errors;
+  }
+
+  #findRangeFor(operand: Checked, plan: QuantizePlan<CodeDType>): Range {
+    const find = needsMagnitudeOnly(plan) ? findMagnitude : findRange;
+    return find(this.#machine, operand, { ...plan, name: operand.name });
+  }
+
+  #resultFor<D extends CodeDType>(
+    operand: Checked,
+    dtype: D,
+    how: Omit<QuantizedTensor<D>, "dtype" | "shape" | "data">,
+    out: ArrayOf<D> | undefined,
+  ): QuantizedTensor<D> {
+    const { shape } = operand;
+    if (isResident(operand) && !out) return new ResidentQuantizedTensor(this.#machine.memory, dtype, shape, how);
+    return { dtype, shape, data: out ?? newArray(dtype, shape), ...how };
+  }
+}
+
+type Checked = Operand & { readonly shape: readonly number[]; readonly name?: string | undefined };
+
+/** @throws ArgumentError unless dtype, shape and data fit together. */
+function checkFloat(tensor: FloatTensor | ResidentTensor): Checked {
+  if (isResident(tensor)) return tensor as ResidentTensor;
+  const dtype = floatTypeOf(tensor);
+  const shape = checkShape(tensor.shape);
+  return { dtype, shape, data: checkData("data", tensor.data, dtype, shape), name: tensor.name };
+}
+
+/** Holds the parts of a quantized tensor against each other; its layout. */
+function checkQuantized(q: QuantizedTensor): Layout {
+  const shape = checkShape(q.shape);
+  oneOf("dtype", q.dtype, Object.keys(integerTypes) as (typeof q.dtype)[]);
+  if (!isResident(q)) checkData("data", q.data, q.dtype, shape);
+  const layout = layoutOf(shape, checkGranularity(shape, q));
+  for (const part of ["scale", "zeroPoint", "min"] as const) {
+    const length = q[part]?.length;
+    if (length === layout.parameters || (part === "min" && length === undefined)) continue;
+    throw new ArgumentError(part, `${length} values given; this axis and block size make ${layout.parameters} groups`);
+  }
+  return layout;
+}
+
+function newArray<D extends CodeDType | FloatDType>(dtype: D, shape: readonly number[]): ArrayOf<D> {
+  const { array } = dtypes[dtype];
+  return new array(byteLengthOf(dtype, elementsOf(shape)) / array.BYTES_PER_ELEMENT) as unknown as ArrayOf<D>;
+}

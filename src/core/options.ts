@@ -1,0 +1,162 @@
+import { type ArrayOf, type CodeDType, codeTypes, type IntegerType } from "../dtypes.ts";
+import { ArgumentError } from "../errors.ts";
+import { checkGranularity, type Granularity, type Layout, layoutOf } from "./granularity.ts";
+import type { NonFinite } from "./range.ts";
+import {
+  type Parameters,
+  parametersOf,
+  type Range,
+  type SchemeName,
+  type SchemeOptions,
+  schemeNames,
+} from "./schemes.ts";
+
+/** One value for each group; a number where there is one group. */
+export type PerGroup = number | ArrayLike<number>;
+
+export interface RangeOptions extends Granularity {
+  /** `"error"` (the default) refuses NaN and infinities, `"ignore"` leaves them out. */
+  readonly nonFinite?: NonFinite | undefined;
+}
+
+export interface QuantizeOptions<D extends CodeDType = CodeDType> extends RangeOptions {
+  /** int8 if not said. */
+  readonly dtype?: D | undefined;
+  /** `symmetric` for signed types, `affine` for unsigned ones if not said. */
+  readonly scheme?: SchemeName | undefined;
+  /** Leaves half of the codes unused, for runtimes whose 16-bit accumulators saturate. */
+  readonly reduceRange?: boolean | undefined;
+  /** The scales to use: the data is not scanned. Negative ones are allowed, 0 is not. */
+  readonly scale?: PerGroup | undefined;
+  /** The zero points that go with `scale`; 0 if not said. */
+  readonly zeroPoint?: PerGroup | undefined;
+  /** The range to use, from calibration perhaps: the data is not scanned. */
+  readonly range?: { readonly min: PerGroup; readonly max: PerGroup } | undefined;
+  /** Takes the codes, instead of a new array. */
+  readonly out?: ArrayOf<D> | undefined;
+}
+
+const rangeOptions = ["axis", "blockSize", "nonFinite"] as const satisfies (keyof RangeOptions)[];
+const quantizeOptions = [
+  ...rangeOptions,
+  "dtype",
+  "scheme",
+  "reduceRange",
+  "scale",
+  "zeroPoint",
+  "range",
+  "out",
+] as const satisfies (keyof QuantizeOptions)[];
+
+/** @throws ArgumentError for a key that is not one of `known`: a misspelt option would be ignored in silence. */
+export function checkKeys(options: object, known: readonly string[]): void {
+  const stranger = Object.keys(options).find((key) => !known.includes(key));
+  if (stranger !== undefined) throw new ArgumentError(stranger, `no such option; there are ${known.join(", ")}`);
+}
+
+/** @throws ArgumentError unless `value` is one of `allowed`. */
+export function oneOf<T extends string>(argument: string, value: T, allowed: readonly T[]): T {
+  if (allowed.includes(value)) return value;
+  throw new ArgumentError(argument, `${JSON.stringify(value)} given; ${allowed.join(", ")} are allowed`);
+}
+
+export interface RangePlan {
+  readonly granularity: Granularity;
+  readonly layout: Layout;
+  readonly nonFinite: NonFinite;
+}
+
+/** Range options made definite and checked against a shape. */
+export function planRange(shape: readonly number[], options: RangeOptions): RangePlan {
+  checkKeys(options, rangeOptions);
+  return rangePlanOf(shape, options);
+}
+
+function rangePlanOf(shape: readonly number[], options: RangeOptions): RangePlan {
+  const granularity = checkGranularity(shape, options);
+  const nonFinite = oneOf("nonFinite", options.nonFinite ?? "error", ["error", "ignore"]);
+  return { granularity, layout: layoutOf(shape, granularity), nonFinite };
+}
+
+export interface QuantizePlan<D extends CodeDType> extends RangePlan, SchemeOptions {
+  readonly dtype: D;
+  /** Known beforehand where the caller gave scales or a range. */
+  readonly parameters: Parameters | undefined;
+}
+
+/** Quantize options made definite and checked against a shape and against each other. */
+export function planQuantize<D extends CodeDType>(
+  shape: readonly number[],
+  options: QuantizeOptions<D>,
+): QuantizePlan<D> {
+  checkKeys(options, quantizeOptions);
+  const dtype = oneOf("dtype", options.dtype ?? ("int8" as D), Object.keys(codeTypes) as D[]);
+  const { signed } = codeTypes[dtype];
+  const given = options.scale !== undefined;
+  const scheme = oneOf("scheme", options.scheme ?? (signed && !given ? "symmetric" : "affine"), schemeNames);
+  const reduceRange = options.reduceRange ?? false;
+  checkTogether(dtype, scheme, options);
+
+  const plan = rangePlanOf(shape, options);
+  const how = { dtype, scheme, reduceRange, blocks: plan.granularity.blockSize !== undefined };
+  const parameters = given
+    ? givenParameters(options, plan.layout, codeTypes[dtype])
+    : options.range && parametersOf(givenRange(options.range, plan.layout), how);
+  return { ...plan, ...how, parameters };
+}
+
+function checkTogether(dtype: CodeDType, scheme: SchemeName, options: QuantizeOptions): void {
+  const { scale, zeroPoint, range, reduceRange } = options;
+  if (scale === undefined && zeroPoint !== undefined) throw new ArgumentError("zeroPoint", "goes with scale");
+  if (scale !== undefined && range !== undefined) throw new ArgumentError("range", "scale says it already; give one");
+  if (scale !== undefined && (scheme === "minmax" || scheme === "dynamic")) {
+    throw new ArgumentError("scale", `${scheme} makes its own from a range; give range, or take "affine"`);
+  }
+  if (scheme === "dynamic" && (dtype !== "uint8" || reduceRange)) {
+    throw new ArgumentError("scheme", "dynamic is ONNX DynamicQuantizeLinear: uint8, its full range");
+  }
+}
+
+/** @throws ArgumentError unless every scale is finite and not 0 and every zero point one of the type's codes. */
+export function givenParameters(
+  { scale, zeroPoint }: { readonly scale?: PerGroup | undefined; readonly zeroPoint?: PerGroup | undefined },
+  { parameters }: Layout,
+  type: IntegerType,
+): Parameters {
+  const scales = Float32Array.from(perGroup("scale", scale ?? 1, parameters));
+  const odd = scales.find((s) => s === 0 || !Number.isFinite(s));
+  if (odd !== undefined)
+    throw new ArgumentError("scale", `${odd} given; scales are finite float32 numbers other than 0`);
+
+  const zeroPoints = perGroup("zeroPoint", zeroPoint ?? new Int32Array(parameters), parameters);
+  const { min, max } = type;
+  const stray = Array.prototype.find.call(zeroPoints, (z: number) => !(Number.isInteger(z) && z >= min && z <= max));
+  if (stray !== undefined)
+    throw new ArgumentError("zeroPoint", `${stray} given; whole numbers ${min} to ${max} are allowed`);
+  return { scale: scales, zeroPoint: Int32Array.from(zeroPoints) };
+}
+
+/** @throws ArgumentError unless every bound is finite in float32 and no minimum above its maximum. */
+function givenRange({ min, max }: NonNullable<QuantizeOptions["range"]>, { parameters }: Layout): Range {
+  const range = {
+    min: Float32Array.from(perGroup("range.min", min, parameters)),
+    max: Float32Array.from(perGroup("range.max", max, parameters)),
+  };
+  for (let i = 0; i < parameters; i++) {
+    const [low, high] = [range.min[i]!, range.max[i]!];
+    if (!(low <= high && Number.isFinite(low) && Number.isFinite(high))) {
+      throw new ArgumentError(
+        "range",
+        `${low} to ${high} given for group ${i}; finite numbers, min <= max, are allowed`,
+      );
+    }
+  }
+  return range;
+}
+
+function perGroup(argument: string, values: PerGroup, groups: number): ArrayLike<number> {
+  if (typeof values === "number" && groups === 1) return [values];
+  if (typeof values === "object" && values !== null && values.length === groups) return values;
+  const given = typeof values === "number" ? "one number" : `${values?.length} values`;
+  throw new ArgumentError(argument, `${given} given; this axis and block size make ${groups} groups`);
+}

@@ -1,0 +1,150 @@
+import { type CodeDType, codeTypes } from "../dtypes.ts";
+import { ArgumentError } from "../errors.ts";
+import { roundHalfToEven } from "../kernels/twin/arithmetic.ts";
+
+/**
+ * How a range becomes codes.
+ *
+ * - `affine`, `symmetric`: scale and zero point as ONNX Runtime's quantization tool computes them.
+ * - `minmax`: the range as found, the offset kept in floating point.
+ * - `dynamic`: ONNX DynamicQuantizeLinear; uint8 only.
+ */
+export type SchemeName = "affine" | "symmetric" | "minmax" | "dynamic";
+
+export const schemeNames: readonly SchemeName[] = ["affine", "symmetric", "minmax", "dynamic"];
+
+/** Extremes of each group. */
+export interface Range {
+  readonly min: Float32Array;
+  readonly max: Float32Array;
+}
+
+/** What the kernels need for each group; `span` (max - min) and `min` under `minmax` alone. */
+export interface Parameters {
+  readonly scale: Float32Array;
+  readonly zeroPoint: Int32Array;
+  readonly min?: Float32Array;
+  readonly span?: Float32Array;
+}
+
+/** The codes a scheme uses of a type's range. */
+export interface Levels {
+  readonly qmin: number;
+  readonly qmax: number;
+}
+
+export interface SchemeOptions {
+  readonly dtype: CodeDType;
+  readonly scheme: SchemeName;
+  /** One bit less, against saturation in 16-bit accumulators. */
+  readonly reduceRange: boolean;
+  /** Whether groups are blocks. */
+  readonly blocks: boolean;
+}
+
+const SMALLEST_NORMAL = 1.1754943508222875e-38;
+const { fround } = Math;
+
+/**
+ * The lowest and highest code used: ONNX Runtime's table, where `reduceRange` wins over symmetry and 4 bits are used in
+ * full.
+ */
+export function levelsOf({ dtype, scheme, reduceRange }: Omit<SchemeOptions, "blocks">): Levels {
+  const { bits, signed, min, max } = codeTypes[dtype];
+  if (reduceRange) {
+    const half = 2 ** (bits - 2);
+    if (!signed) return { qmin: 0, qmax: 2 * half - 1 };
+    return bits === 4 ? { qmin: -half, qmax: half - 1 } : { qmin: -half, qmax: half };
+  }
+  return { qmin: scheme === "symmetric" && signed && bits > 4 ? -max : min, qmax: max };
+}
+
+/** Whether the scheme needs no more than the largest magnitude of each group. */
+export function needsMagnitudeOnly({ dtype, scheme, blocks }: SchemeOptions): boolean {
+  return scheme === "symmetric" && !(dtype === "int4" && blocks);
+}
+
+/** Parameters from the range of each group. */
+export function parametersOf(range: Range, options: SchemeOptions): Parameters {
+  const levels = levelsOf(options);
+  const n = range.min.length;
+  const scale = new Float32Array(n);
+  const zeroPoint = new Int32Array(n);
+  if (options.scheme === "minmax") return minmaxParameters(range, levels);
+  const rule = ruleOf(options);
+  for (let i = 0; i < n; i++) {
+    const [s, z] = rule(range.min[i]!, range.max[i]!, levels);
+    scale[i] = s;
+    zeroPoint[i] = z;
+  }
+  return { scale, zeroPoint };
+}
+
+type Rule = (min: number, max: number, levels: Levels) => readonly [scale: number, zeroPoint: number];
+
+function ruleOf({ dtype, scheme, blocks }: SchemeOptions): Rule {
+  if (scheme === "dynamic") return dynamic;
+  if (scheme === "affine") return affine;
+  return dtype === "int4" && blocks ? signedExtreme : symmetric;
+}
+
+/**
+ * ONNX Runtime `compute_scale_zp`: range widened to hold 0, float32 span, float64 scale, zero point from the scale before
+ * it is rounded to float32; a scale below the smallest normal float32 becomes 1 with zero point 0.
+ */
+const affine: Rule = (min, max, { qmin, qmax }) => {
+  const low = Math.min(min, 0);
+  const scale = spanOf(low, Math.max(max, 0)) / (qmax - qmin);
+  if (scale < SMALLEST_NORMAL) return [1, 0];
+  return [scale, roundHalfToEven(qmin - low / scale)];
+};
+
+/** The same over ±(largest magnitude), the zero point in the middle of the codes. */
+const symmetric: Rule = (min, max, { qmin, qmax }) => {
+  const magnitude = Math.max(Math.abs(min), Math.abs(max));
+  const scale = spanOf(-magnitude, magnitude) / (qmax - qmin);
+  if (scale < SMALLEST_NORMAL) return [1, 0];
+  return [scale, roundHalfToEven((qmin + qmax) / 2)];
+};
+
+/**
+ * int4 in blocks, as ONNX Runtime's MatMulNBits packer: the value of largest magnitude, sign and all, meets the lowest
+ * code exactly, so that the scale is negative where that value is positive. Of two as large the negative one counts.
+ */
+const signedExtreme: Rule = (min, max, { qmin }) => {
+  const scale = (-min >= max ? min : max) / qmin;
+  return Math.abs(scale) < SMALLEST_NORMAL ? [1, 0] : [scale, 0];
+};
+
+/**
+ * ONNX DynamicQuantizeLinear as ONNX Runtime computes it, float32 at every step; but where the scale would underflow to
+ * 0, which no code can be divided by, it is 1, as for all zeros.
+ */
+const dynamic: Rule = (min, max, { qmin, qmax }) => {
+  const low = Math.min(min, 0);
+  const high = Math.max(max, 0);
+  const scale = fround(spanOf(low, high) / (qmax - qmin)) || 1;
+  const zeroPoint = fround(qmin - fround(low / scale));
+  return [scale, roundHalfToEven(Math.max(qmin, Math.min(qmax, zeroPoint)))];
+};
+
+/** max - min in float32, or in float64 where float32 has no number that large (the tool's scale is infinite then). */
+function spanOf(min: number, max: number): number {
+  const span = fround(max - min);
+  return Number.isFinite(span) ? span : max - min;
+}
+
+/** span = max - min, scale = span / (qmax - qmin), each rounded to float32; no widening, no special cases. */
+function minmaxParameters({ min, max }: Range, { qmin, qmax }: Levels): Parameters {
+  const span = min.map((low, i) => max[i]! - low);
+  const large = span.findIndex((s) => !Number.isFinite(s));
+  if (large >= 0) {
+    throw new ArgumentError("scheme", `minmax: ${min[large]} to ${max[large]} is wider than float32; take "affine"`);
+  }
+  return {
+    scale: span.map((s) => s / (qmax - qmin)),
+    zeroPoint: new Int32Array(min.length).fill(qmin),
+    min,
+    span,
+  };
+}

@@ -1,0 +1,36 @@
+/**
+ * Post-training quantization for neural networks.
+ *
+ * ```ts
+ * const engine = await createEngine();
+ * const q = engine.quantize({ data, shape: [64, 3, 3, 3] }, { dtype: "int8", axis: 0 });
+ * engine.error({ data, shape: [64, 3, 3, 3] }, q).sqnr; // dB
+ * ```
+ *
+ * @packageDocumentation
+ */
+export {
+  type BiasOptions,
+  createEngine,
+  type DequantizeOptions,
+  type Engine,
+  type EngineOptions,
+} from "./core/engine.ts";
+export type { QuantizationError } from "./core/error.ts";
+export type { Axis, Granularity } from "./core/granularity.ts";
+export type { PerGroup, QuantizeOptions, RangeOptions } from "./core/options.ts";
+export type { NonFinite } from "./core/range.ts";
+export type { ResidentQuantizedTensor, ResidentTensor } from "./core/resident.ts";
+export type { Range, SchemeName } from "./core/schemes.ts";
+export type { Float32Tensor, FloatTensor, HalfTensor, QuantizedTensor } from "./core/tensor.ts";
+export type { ArrayOf, CodeDType, DType, FloatDType, IntegerDType } from "./dtypes.ts";
+export {
+  ArgumentError,
+  type ErrorTag,
+  FormatError,
+  isWasmQuantError,
+  MemoryError,
+  NonFiniteError,
+  WasmQuantError,
+} from "./errors.ts";
+export { compileKernels, type ModuleSource } from "./kernels/load.ts";
