@@ -6,8 +6,8 @@
 //   out[2 * count + g]  sum a^2
 //
 // Sums are taken in float64 in a stated order, so that the twin and any split into calls agree to the bit. Along a run:
-// chunks of 65,536 elements from its start; in a chunk element i goes to lane i mod 8, the lanes fold as
-// ((0+4)+(2+6)) + ((1+5)+(3+7)), the rest (chunk length mod 8) is added one by one, the chunk's sum is added to `out`.
+// chunks of 65,536 elements from its start; in a chunk element i goes to lane i mod 4, the lanes fold as
+// (0 + 2) + (1 + 3), the rest (chunk length mod 4) is added one by one, the chunk's sum is added to `out`.
 // Along a column: element by element, straight into `out`.
 
 const CHUNK: usize = 65536;
@@ -18,16 +18,12 @@ function upper(x: v128): v128 {
   return f64x2.promote_low_f32x4(v128.shuffle<i64>(x, x, 1, 1));
 }
 
+/** Lanes (0, 1) and (2, 3) to (0 + 2) + (1 + 3). */
 // @ts-ignore: decorator
 @inline
-function fold(a: v128, b: v128, c: v128, d: v128): v128 {
-  return f64x2.add(f64x2.add(a, c), f64x2.add(b, d)); // lanes (0,1)+(4,5) and (2,3)+(6,7)
-}
-
-// @ts-ignore: decorator
-@inline
-function sum(x: v128): f64 {
-  return f64x2.extract_lane(x, 0) + f64x2.extract_lane(x, 1);
+function fold(a: v128, b: v128): f64 {
+  const sum = f64x2.add(a, b);
+  return f64x2.extract_lane(sum, 0) + f64x2.extract_lane(sum, 1);
 }
 
 // @ts-ignore: decorator
@@ -37,12 +33,11 @@ function accumulate(out: usize, value: f64): void {
 }
 
 function chunk(a: usize, b: usize, out: usize, stride: usize, n: usize): void {
+  // Two accumulators a sum: nine in all with the largest, which leaves registers for the arithmetic.
   const zero = f64x2.splat(0);
-  let e0 = zero, e1 = zero, e2 = zero, e3 = zero, d0 = zero, d1 = zero, d2 = zero, d3 = zero;
-  let s0 = zero, s1 = zero, s2 = zero, s3 = zero, t0 = zero, t1 = zero, t2 = zero, t3 = zero;
-  let top = zero;
-  for (; n >= 8; n -= 8, a += 32, b += 32) {
-    let x = v128.load(a), y = v128.load(b);
+  let e0 = zero, e1 = zero, d0 = zero, d1 = zero, s0 = zero, s1 = zero, t0 = zero, t1 = zero, top = zero;
+  for (; n >= 4; n -= 4, a += 16, b += 16) {
+    const x = v128.load(a), y = v128.load(b);
     let p = f64x2.promote_low_f32x4(x), q = f64x2.promote_low_f32x4(y);
     let e = f64x2.sub(p, q);
     e0 = f64x2.add(e0, f64x2.mul(e, e));
@@ -57,24 +52,8 @@ function chunk(a: usize, b: usize, out: usize, stride: usize, n: usize): void {
     s1 = f64x2.add(s1, f64x2.mul(p, p));
     t1 = f64x2.add(t1, f64x2.mul(q, q));
     top = f64x2.pmax(top, f64x2.abs(e));
-    x = v128.load(a, 16), y = v128.load(b, 16);
-    p = f64x2.promote_low_f32x4(x), q = f64x2.promote_low_f32x4(y);
-    e = f64x2.sub(p, q);
-    e2 = f64x2.add(e2, f64x2.mul(e, e));
-    d2 = f64x2.add(d2, f64x2.mul(p, q));
-    s2 = f64x2.add(s2, f64x2.mul(p, p));
-    t2 = f64x2.add(t2, f64x2.mul(q, q));
-    top = f64x2.pmax(top, f64x2.abs(e));
-    p = upper(x), q = upper(y);
-    e = f64x2.sub(p, q);
-    e3 = f64x2.add(e3, f64x2.mul(e, e));
-    d3 = f64x2.add(d3, f64x2.mul(p, q));
-    s3 = f64x2.add(s3, f64x2.mul(p, p));
-    t3 = f64x2.add(t3, f64x2.mul(q, q));
-    top = f64x2.pmax(top, f64x2.abs(e));
   }
-  let squared = sum(fold(e0, e1, e2, e3)), dot = sum(fold(d0, d1, d2, d3));
-  let aa = sum(fold(s0, s1, s2, s3)), bb = sum(fold(t0, t1, t2, t3));
+  let squared = fold(e0, e1), dot = fold(d0, d1), aa = fold(s0, s1), bb = fold(t0, t1);
   let largest = max(f64x2.extract_lane(top, 0), f64x2.extract_lane(top, 1));
   for (; n > 0; n--, a += 4, b += 4) {
     const p = <f64>load<f32>(a), q = <f64>load<f32>(b);

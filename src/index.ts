@@ -34,3 +34,7 @@ export {
   WasmQuantError,
 } from "./errors.ts";
 export { compileKernels, type ModuleSource } from "./kernels/load.ts";
+export type { BiasDType } from "./layers/bias.ts";
+export { type ConvLayout, type ConvOptions, quantizeConv } from "./layers/conv.ts";
+export type { Layer, LayerOptions, QuantizedLayer } from "./layers/layer.ts";
+export { type LinearLayout, quantizeLinear } from "./layers/linear.ts";

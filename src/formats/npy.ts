@@ -79,7 +79,7 @@ export async function readNpyHeader(source: ByteSource): Promise<NpyHeader> {
 }
 
 async function readPrefix(source: ByteSource, fail: Fail): Promise<Uint8Array> {
-  const prefix = await readExactly(source, 0, Math.min(PREFIX_BYTES, source.byteLength), fail);
+  const prefix = await readExactly(source, 0, Math.min(PREFIX_BYTES, source.byteLength));
   if (!hasNpyMagic(prefix)) throw fail("not a .npy file: it does not start with \\x93NUMPY");
   if (prefix.byteLength === PREFIX_BYTES) return prefix;
   throw fail(`${prefix.byteLength} bytes are too few for a .npy file`);
