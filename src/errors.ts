@@ -2,7 +2,7 @@
  * Every error this library throws on purpose. Each says what was given and what is allowed, in one line;
  * `tag` tells the kinds apart where `instanceof` cannot (two copies of the package, a structured clone).
  */
-export type ErrorTag = "argument" | "non-finite" | "format" | "memory";
+export type ErrorTag = "argument" | "non-finite" | "format" | "file" | "memory";
 
 export abstract class WasmQuantError extends Error {
   abstract readonly tag: ErrorTag;
@@ -59,13 +59,28 @@ export class FormatError extends WasmQuantError {
   }
 }
 
+/** A file cannot be opened, read or written. */
+export class FileError extends WasmQuantError {
+  override readonly name = "FileError";
+  readonly tag = "file";
+
+  constructor(
+    /** The file, as the caller named it. */
+    readonly file: string,
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(`${file}: ${message}`, options);
+  }
+}
+
 /** Linear memory (4 GiB at the most) or a resident tensor that is gone. */
 export class MemoryError extends WasmQuantError {
   override readonly name = "MemoryError";
   readonly tag = "memory";
 }
 
-const tags: ReadonlySet<unknown> = new Set<ErrorTag>(["argument", "non-finite", "format", "memory"]);
+const tags: ReadonlySet<unknown> = new Set<ErrorTag>(["argument", "non-finite", "format", "file", "memory"]);
 
 /** Whether `error` is one of this library's, and of the kind `tag` if one is given. */
 export function isWasmQuantError(error: unknown, tag?: ErrorTag): error is WasmQuantError {

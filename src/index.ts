@@ -9,6 +9,9 @@
  *
  * @packageDocumentation
  */
+
+export type { Inspection, Prospects, TensorInspection } from "./checkpoint/inspect.ts";
+export type { ModelReport, Progress, TaskOptions, TensorReport } from "./checkpoint/report.ts";
 export {
   type BiasOptions,
   createEngine,
@@ -27,14 +30,26 @@ export type { ArrayOf, CodeDType, DType, FloatDType, IntegerDType } from "./dtyp
 export {
   ArgumentError,
   type ErrorTag,
+  FileError,
   FormatError,
   isWasmQuantError,
   MemoryError,
   NonFiniteError,
   WasmQuantError,
 } from "./errors.ts";
+export { type NpyDType, type NpyHeader, readNpyHeader, writeNpy } from "./formats/npy.ts";
+export {
+  readSafetensorsHeader,
+  type SafetensorsDType,
+  type SafetensorsHeader,
+  type SafetensorsItem,
+  type SafetensorsTensor,
+  writeSafetensors,
+} from "./formats/safetensors.ts";
+export { type ByteSink, type ByteSource, bytesSink, bytesSource } from "./formats/source.ts";
 export { compileKernels, type ModuleSource } from "./kernels/load.ts";
 export type { BiasDType } from "./layers/bias.ts";
 export { type ConvLayout, type ConvOptions, quantizeConv } from "./layers/conv.ts";
 export type { Layer, LayerOptions, QuantizedLayer } from "./layers/layer.ts";
 export { type LinearLayout, quantizeLinear } from "./layers/linear.ts";
+export { dequantizeModel, inspectModel, type QuantizeModelOptions, quantizeModel } from "./model.ts";

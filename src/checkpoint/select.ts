@@ -1,0 +1,115 @@
+import picomatch from "picomatch";
+import { checkGranularity } from "../core/granularity.ts";
+import type { SchemeName } from "../core/schemes.ts";
+import { elementsOf } from "../core/shape.ts";
+import type { CodeDType } from "../dtypes.ts";
+import { ArgumentError, FormatError } from "../errors.ts";
+import { isFloatName } from "../formats/floats.ts";
+import { type SafetensorsItem, type SafetensorsTensor, safetensorsTypes } from "../formats/safetensors.ts";
+import { type Entry, partsOf } from "./convention.ts";
+import type { Checkpoint } from "./open.ts";
+
+/** Which tensors to quantize, and how. */
+export interface Selection {
+  readonly dtype: CodeDType;
+  readonly scheme: SchemeName;
+  /** A scale for each slice along `axis`, or one for the tensor. */
+  readonly perChannel: boolean;
+  /** The channel axis (0 if not said); with `blockSize` the axis that blocks run along (1 if not said). */
+  readonly axis?: number | undefined;
+  readonly blockSize?: number | undefined;
+  /** Globs over tensor names; `*` matches across dots and slashes. */
+  readonly include?: readonly string[] | undefined;
+  readonly exclude?: readonly string[] | undefined;
+}
+
+/** What becomes of one tensor: an entry where it is quantized, the reason where it is copied as it is. */
+export type Decision =
+  | { readonly tensor: SafetensorsTensor; readonly entry: Entry }
+  | { readonly tensor: SafetensorsTensor; readonly reason: string };
+
+/**
+ * Decides about every tensor of a checkpoint: float tensors of two or more dimensions (one, in a .npy file) are quantized
+ * if the globs let them and it makes them smaller.
+ *
+ * @throws ArgumentError for a glob that matches nothing, FormatError naming the tensor for an axis it does not have.
+ */
+export function decide(file: string, { tensors, format }: Checkpoint, selection: Selection): Decision[] {
+  const leastRank = format === "npy" ? 1 : 2;
+  const included = matcherOf("include", selection.include, tensors);
+  const excluded = matcherOf("exclude", selection.exclude, tensors);
+  const decisions = tensors.map((tensor): Decision => {
+    const unfit = unfitness(tensor, leastRank);
+    if (unfit !== undefined) return { tensor, reason: unfit };
+    if (included && !included(tensor.name)) return { tensor, reason: "not included" };
+    if (excluded?.(tensor.name)) return { tensor, reason: "excluded" };
+    const entry = entryOf(file, tensor, selection);
+    return isSmaller(tensor, entry) ? { tensor, entry } : { tensor, reason: "would not get smaller" };
+  });
+  if (included) checkIncluded(decisions, included, selection.include!);
+  return decisions;
+}
+
+function unfitness({ dtype, shape }: SafetensorsItem, leastRank: number): string | undefined {
+  if (!isFloatName(dtype)) return /^F[468]/.test(dtype) ? "small already" : "not float";
+  if (shape.length < leastRank) return shape.length === 0 ? "a scalar" : "one dimension";
+  return elementsOf(shape) === 0 ? "empty" : undefined;
+}
+
+function entryOf(file: string, { name, dtype, shape }: SafetensorsTensor, selection: Selection): Entry {
+  const { blockSize, perChannel, scheme } = selection;
+  const rank = shape.length;
+  const axis = selection.axis ?? (blockSize === undefined ? 0 : Math.min(1, rank - 1));
+  const oneDimension = rank === 1 && blockSize === undefined;
+  const wanted = blockSize !== undefined ? { axis, blockSize } : perChannel && !oneDimension ? { axis } : {};
+  try {
+    const granularity = checkGranularity(shape, wanted);
+    if (!isFloatName(dtype)) throw new Error("decide() lets float tensors alone come here");
+    return { dtype: selection.dtype, shape, source: dtype, scheme, granularity };
+  } catch (cause) {
+    if (!(cause instanceof ArgumentError)) throw cause;
+    throw new FormatError(file, `${cause.message}; --exclude leaves it as it is`, name, { cause });
+  }
+}
+
+function isSmaller(tensor: SafetensorsTensor, entry: Entry): boolean {
+  const after = partsOf(tensor.name, entry).reduce((sum, part) => sum + bytesOf(part), 0);
+  return after < tensor.end - tensor.start;
+}
+
+function bytesOf({ dtype, shape }: SafetensorsItem): number {
+  return Math.ceil((elementsOf(shape) * safetensorsTypes[dtype]) / 8);
+}
+
+type Matcher = (name: string) => boolean;
+
+function matcherOf(
+  option: "include" | "exclude",
+  globs: readonly string[] | undefined,
+  tensors: readonly SafetensorsTensor[],
+): Matcher | undefined {
+  if (globs === undefined || globs.length === 0) return undefined;
+  const matchers = globs.map(compile);
+  globs.forEach((glob, i) => {
+    if (tensors.some(({ name }) => matchers[i]!(name))) return;
+    const some = tensors.slice(0, 3).map(({ name }) => name);
+    throw new ArgumentError(
+      option,
+      `"${glob}" matches no tensor; there are ${some.join(", ")}${tensors.length > 3 ? ", ..." : ""}`,
+    );
+  });
+  return (name) => matchers.some((matches) => matches(name));
+}
+
+/** `bash` lets `*` cross slashes, `dot` leading dots; names are not paths. */
+function compile(glob: string): Matcher {
+  return picomatch(glob, { bash: true, dot: true, windows: false, nonegate: true });
+}
+
+function checkIncluded(decisions: readonly Decision[], included: Matcher, globs: readonly string[]): void {
+  const matched = decisions.filter(({ tensor }) => included(tensor.name));
+  if (matched.some((decision) => "entry" in decision)) return;
+  const [first] = matched;
+  const reason = first && "reason" in first ? `${first.tensor.name}: ${first.reason}` : "";
+  throw new ArgumentError("include", `${globs.map((g) => `"${g}"`).join(", ")} leaves nothing to quantize (${reason})`);
+}

@@ -1,0 +1,110 @@
+import type { Inspection, TensorInspection } from "../checkpoint/inspect.ts";
+import type { ModelReport } from "../checkpoint/report.ts";
+import { type Column, formatBytes, formatDecibels, formatNumber, formatShape, printable, tableOf } from "./table.ts";
+
+/** What a finished task is told of besides its report. */
+export interface Outcome {
+  readonly input: string;
+  readonly output: string;
+  /** What was done to tensors: "quantized", "restored". */
+  readonly done: string;
+  /** From the process's start, in seconds. */
+  readonly seconds: number;
+}
+
+/** The table of tensors and the totals, for people. */
+export function renderReport(
+  { tensors, bytesBefore, bytesAfter }: ModelReport,
+  { output, done, seconds }: Outcome,
+): string {
+  const columns: Column[] = [
+    { title: "tensor" },
+    { title: "shape" },
+    { title: "dtype" },
+    { title: "error", right: true },
+    { title: "before", right: true },
+    { title: "after", right: true },
+    { title: "" },
+  ];
+  const rows = tensors.map((t) => [
+    printable(t.name),
+    formatShape(t.shape),
+    t.from === t.to ? t.from : `${t.from} -> ${t.to}`,
+    formatDecibels(t.sqnr),
+    formatBytes(t.bytesBefore),
+    formatBytes(t.bytesAfter),
+    t.reason === undefined ? "" : `copied: ${t.reason}`,
+  ]);
+  const changed = tensors.filter(({ reason }) => reason === undefined).length;
+  const ratio = bytesBefore === 0 ? 1 : bytesAfter / bytesBefore;
+  const totals =
+    `${printable(output)}: ${changed} of ${tensors.length} tensors ${done}, ` +
+    `${formatBytes(bytesBefore)} -> ${formatBytes(bytesAfter)} (${ratio.toFixed(3)} of the input), ${seconds.toFixed(2)} s\n`;
+  return `${tableOf(columns, rows)}\n${totals}${remarkOn(done, changed, bytesBefore, bytesAfter)}`;
+}
+
+/** What a reader of the totals would wonder about. */
+function remarkOn(done: string, changed: number, bytesBefore: number, bytesAfter: number): string {
+  if (changed === 0) return "nothing to do: the file was copied as it is\n";
+  const grew =
+    done === "quantized" &&
+    bytesAfter > bytesBefore &&
+    "larger than the input: so small a file's header outweighs what its codes save\n";
+  return grew || "";
+}
+
+/** The same for programs. Where nothing was lost `sqnr` is null: JSON has no Infinity. */
+export function reportToJson(report: ModelReport, outcome: Outcome): string {
+  const { input, output, seconds } = outcome;
+  return toJson({ input, output, seconds, ...report });
+}
+
+export function renderInspection(input: string, { format, metadata, bytes, tensors }: Inspection): string {
+  const columns: Column[] = [
+    { title: "tensor" },
+    { title: "shape" },
+    { title: "dtype" },
+    { title: "bytes", right: true },
+    { title: "min", right: true },
+    { title: "max", right: true },
+    { title: "int8 tensor", right: true },
+    { title: "int8 channel", right: true },
+    { title: "int4 blocks", right: true },
+    { title: "" },
+  ];
+  const rows = tensors.map((t) => [
+    printable(t.name),
+    formatShape(t.quantized?.shape ?? t.shape),
+    t.quantized?.dtype ?? t.dtype,
+    formatBytes(t.bytes),
+    formatNumber(t.min),
+    formatNumber(t.max),
+    formatDecibels(t.sqnr?.int8PerTensor),
+    formatDecibels(t.sqnr?.int8PerChannel),
+    formatDecibels(t.sqnr?.int4Blocks),
+    noteOf(t),
+  ]);
+  const entries = Object.entries(metadata).map(([key, value]) => `${printable(key)}: ${shorten(printable(value))}\n`);
+  const title = `${printable(input)}: ${format}, ${tensors.length} tensors, ${formatBytes(bytes)}\n`;
+  return `${title}${entries.join("")}\n${tableOf(columns, rows)}`;
+}
+
+export function inspectionToJson(input: string, inspection: Inspection): string {
+  return toJson({ input, ...inspection });
+}
+
+function noteOf({ quantized, reason }: TensorInspection): string {
+  if (!quantized) return reason === undefined ? "" : `not quantized: ${reason}`;
+  const { scheme, source, granularity } = quantized;
+  const { axis, blockSize } = granularity;
+  const groups = axis === undefined ? "per tensor" : blockSize === undefined ? "per channel" : `blocks of ${blockSize}`;
+  return `${scheme}, ${groups}${axis === undefined ? "" : `, axis ${axis}`}, was ${source}`;
+}
+
+function shorten(text: string): string {
+  return text.length > 100 ? `${text.slice(0, 97)}...` : text;
+}
+
+function toJson(value: unknown): string {
+  return `${JSON.stringify(value, (_, x) => (typeof x === "number" && !Number.isFinite(x) ? null : x), 2)}\n`;
+}

@@ -1,0 +1,50 @@
+/** A column: its heading and whether its cells are numbers, which stand on the right. */
+export interface Column {
+  readonly title: string;
+  readonly right?: boolean;
+}
+
+/** Lines of text with columns as wide as their widest cell, two spaces apart. */
+export function tableOf(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
+  const all = [columns.map(({ title }) => title), ...rows];
+  const widths = columns.map((_, c) => Math.max(...all.map((row) => row[c]?.length ?? 0)));
+  const line = (row: readonly string[]) =>
+    columns
+      .map(({ right }, c) => (right ? (row[c] ?? "").padStart(widths[c]!) : (row[c] ?? "").padEnd(widths[c]!)))
+      .join("  ")
+      .trimEnd();
+  return `${all.map(line).join("\n")}\n`;
+}
+
+/** 1234567 as "1.23 MB": three digits, decimal units. */
+export function formatBytes(bytes: number): string {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let unit = 0;
+  let value = bytes;
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  return `${unit === 0 ? value : value.toPrecision(3)} ${units[unit]}`;
+}
+
+/** A ratio in dB with one decimal. */
+export function formatDecibels(sqnr: number | undefined): string {
+  if (sqnr === undefined) return "";
+  if (sqnr === Number.POSITIVE_INFINITY) return "exact";
+  return `${sqnr.toFixed(1)} dB`;
+}
+
+export function formatShape(shape: readonly number[]): string {
+  return shape.length === 0 ? "scalar" : shape.join(" x ");
+}
+
+/** Four significant digits, as short as they go. */
+export function formatNumber(x: number | undefined): string {
+  return x === undefined ? "" : String(Number(x.toPrecision(4)));
+}
+
+/** Names come from files: control characters must not reach the terminal. */
+export function printable(name: string): string {
+  return name.replace(/\p{C}/gu, (c) => `\\u{${c.codePointAt(0)!.toString(16)}}`);
+}

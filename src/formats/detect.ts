@@ -1,0 +1,51 @@
+import { FormatError } from "../errors.ts";
+import { hasNpyMagic } from "./npy.ts";
+import type { ByteSource } from "./source.ts";
+
+/** The formats tensors are read from. */
+export type FormatName = "safetensors" | "npy";
+
+const titles: Readonly<Record<FormatName, string>> = { safetensors: "safetensors", npy: "NumPy .npy" };
+
+/** Files people have at hand that cannot be read, by how they start; and what to do about it. */
+const strangers: readonly (readonly [start: string, what: string])[] = [
+  ["PK\x03\x04", "a zip archive (.npz, .pt); save its arrays as .npy or safetensors"],
+  ["\x80\x02", "a Python pickle (.pt, .bin); save it with safetensors.torch.save_file"],
+  ["\x80\x04", "a Python pickle (.pt, .bin); save it with safetensors.torch.save_file"],
+  ["\x89HDF", "an HDF5 file (.h5); save its weights as safetensors"],
+  ["GGUF", "a GGUF file; take the float checkpoint it was made from"],
+  ["version https://git-lfs", "a Git LFS pointer, not the file itself; run git lfs pull"],
+];
+
+const LONGEST_START = 24;
+
+/**
+ * Tells a file's format by its first bytes, and holds it against what its name promises.
+ *
+ * @throws FormatError when it is of another format than its name says, or of none that can be read.
+ */
+export async function detectFormat(source: ByteSource): Promise<FormatName> {
+  const extension = /\.(\w+)$/.exec(source.name)?.[1]?.toLowerCase();
+  const head = await source.slice(0, Math.min(LONGEST_START, source.byteLength));
+  const found = formatOf(head);
+  const promised = extension === "safetensors" || extension === "npy" ? extension : undefined;
+  if (found !== undefined && (promised === undefined || promised === found)) return found;
+
+  const stranger = strangers.find(([start]) => startsWith(head, start))?.[1];
+  if (stranger !== undefined) throw new FormatError(source.name, `is ${stranger}`);
+  if (found !== undefined) throw new FormatError(source.name, `is a ${titles[found]} file, not what its name says`);
+  if (promised !== undefined) return promised; // damaged: the reader says how
+  if (extension === "onnx")
+    throw new FormatError(source.name, "ONNX models cannot be read yet; safetensors and .npy can");
+  throw new FormatError(source.name, "neither a safetensors nor a .npy file");
+}
+
+/** A safetensors header begins with "{" after 8 bytes of length, the upper of which are 0. */
+function formatOf(head: Uint8Array): FormatName | undefined {
+  if (hasNpyMagic(head)) return "npy";
+  return head[8] === 0x7b && head[6] === 0 && head[7] === 0 ? "safetensors" : undefined;
+}
+
+function startsWith(head: Uint8Array, start: string): boolean {
+  return Array.from(start, (c) => c.charCodeAt(0)).every((code, i) => head[i] === code);
+}

@@ -1,0 +1,119 @@
+/**
+ * Files for Node: sources that read where they are asked to, sinks whose output appears whole or not at all.
+ *
+ * @packageDocumentation
+ */
+import { randomBytes } from "node:crypto";
+import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { FileError } from "./errors.ts";
+import type { ByteSink, ByteSource } from "./formats/source.ts";
+
+export interface FileSource extends ByteSource {
+  close(): Promise<void>;
+}
+
+export interface FileSinkOptions {
+  /** Replaces a file that is there already; otherwise that is an error. */
+  readonly overwrite?: boolean | undefined;
+}
+
+/**
+ * Opens a file to read from.
+ *
+ * @throws FileError when it is not there, not a file or not readable.
+ */
+export async function openFile(path: string): Promise<FileSource> {
+  return explain(path, async () => {
+    const file = await open(path, "r");
+    const info = await file.stat();
+    if (!info.isFile()) {
+      await file.close();
+      throw new FileError(path, info.isDirectory() ? "is a folder; name a file in it" : "is not a file");
+    }
+    return {
+      name: path,
+      byteLength: info.size,
+      slice: (start, end) => explain(path, () => readAt(file, start, end)),
+      close: () => file.close(),
+    };
+  });
+}
+
+/**
+ * A file to write to. Bytes go to a temporary file in the same folder, which takes the name on `close` and goes on `abort`.
+ *
+ * @throws FileError when there is a file already and it may not be overwritten, or the folder cannot be written to.
+ */
+export async function createFile(path: string, { overwrite = false }: FileSinkOptions = {}): Promise<ByteSink> {
+  await checkFree(path, overwrite);
+  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(4).toString("hex")}.tmp`);
+  const file = await explain(path, () => open(temporary, "wx"));
+  let ended = false;
+  return {
+    write: (position, bytes) => explain(path, () => writeAt(file, position, bytes)),
+    async close() {
+      await explain(path, async () => {
+        await file.close();
+        await checkFree(path, overwrite);
+        await rename(temporary, path);
+        ended = true;
+      });
+    },
+    async abort() {
+      if (ended) return;
+      ended = true;
+      await file.close().catch(() => {}); // closed already when the rename was what failed
+      await rm(temporary, { force: true });
+    },
+  };
+}
+
+async function checkFree(path: string, overwrite: boolean): Promise<void> {
+  const there = await stat(path).catch(() => undefined);
+  if (there?.isDirectory()) throw new FileError(path, "is a folder; name the file to write");
+  if (there && !overwrite) throw new FileError(path, "exists already; --force replaces it, -o names another");
+}
+
+/** A read may bring less than asked for; at the end of the file nothing more comes, which the caller notices. */
+async function readAt(file: FileHandle, start: number, end: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(end - start);
+  let filled = 0;
+  while (filled < bytes.byteLength) {
+    const { bytesRead } = await file.read(bytes, filled, bytes.byteLength - filled, start + filled);
+    if (bytesRead === 0) break;
+    filled += bytesRead;
+  }
+  return bytes.subarray(0, filled);
+}
+
+async function writeAt(file: FileHandle, position: number, bytes: Uint8Array): Promise<void> {
+  let written = 0;
+  while (written < bytes.byteLength) {
+    const { bytesWritten } = await file.write(bytes, written, bytes.byteLength - written, position + written);
+    written += bytesWritten;
+  }
+}
+
+const reasons: Readonly<Record<string, string>> = {
+  ENOENT: "no such file or folder",
+  ENOTDIR: "no such file or folder",
+  EACCES: "permission denied",
+  EPERM: "permission denied",
+  EROFS: "permission denied: the file system is read-only",
+  ENOSPC: "no space left on the disk",
+  EDQUOT: "no space left: the quota is used up",
+  EMFILE: "too many open files",
+  ENAMETOOLONG: "the name is too long",
+};
+
+/** Turns the system's errors into one line about the file as the caller named it. */
+async function explain<T>(path: string, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action();
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === undefined) throw cause;
+    throw new FileError(path, reasons[code] ?? `cannot be read or written (${code})`, { cause });
+  }
+}

@@ -1,0 +1,384 @@
+import { readFile } from "node:fs/promises";
+import { beforeAll, describe, expect, it } from "vitest";
+import {
+  bytesSink,
+  bytesSource,
+  createEngine,
+  dequantizeModel,
+  type Engine,
+  inspectModel,
+  type QuantizeModelOptions,
+  quantizeModel,
+  readSafetensorsHeader,
+  type SafetensorsItem,
+} from "../../src/index.ts";
+import { f32, safetensorsFile } from "../helpers/checkpoints.ts";
+import { unpacked } from "../helpers/reference.ts";
+
+let engine: Engine;
+beforeAll(async () => {
+  engine = await createEngine();
+});
+
+async function quantize(file: Uint8Array, options: QuantizeModelOptions = {}, name = "model.safetensors") {
+  const sink = bytesSink();
+  const report = await quantizeModel(engine, bytesSource(file, name), sink, options);
+  return { report, file: sink.bytes() };
+}
+
+async function dequantize(file: Uint8Array, options = {}) {
+  const sink = bytesSink();
+  await dequantizeModel(engine, bytesSource(file, "model.int8.safetensors"), sink, options);
+  return sink.bytes();
+}
+
+/** Tensors of a file by name: header entry and bytes. */
+async function contents(file: Uint8Array) {
+  const header = await readSafetensorsHeader(bytesSource(file));
+  const tensors = new Map(header.tensors.map((t) => [t.name, { ...t, bytes: file.slice(t.start, t.end) }]));
+  return { ...header, byName: tensors };
+}
+
+const floats = (bytes: Uint8Array) => new Float32Array(bytes.slice().buffer);
+
+const ids: SafetensorsItem & { data: Uint8Array } = {
+  name: "ids",
+  dtype: "I64",
+  shape: [2, 2],
+  data: new Uint8Array(32).fill(7),
+};
+
+describe("quantizing a checkpoint", () => {
+  it("writes codes, scales, zero points and how to read them; copies the rest", async () => {
+    const weight = f32("fc.weight", [6, 10]);
+    const bias = f32("fc.bias", [6], 2);
+    const input = await safetensorsFile([weight, bias, ids], { format: "pt" });
+    const { file, report } = await quantize(input);
+    const { metadata, byName } = await contents(file);
+
+    const q = engine.quantize({ data: weight.values, shape: [6, 10] }, { dtype: "int8", axis: 0 });
+    expect(byName.get("fc.weight")).toMatchObject({
+      dtype: "I8",
+      shape: [6, 10],
+      bytes: new Uint8Array(q.data.buffer),
+    });
+    expect(byName.get("fc.weight.scale")).toMatchObject({ dtype: "F32", shape: [6] });
+    expect(floats(byName.get("fc.weight.scale")!.bytes)).toEqual(q.scale);
+    expect(byName.get("fc.weight.zero_point")).toMatchObject({ dtype: "I8", shape: [6], bytes: new Uint8Array(6) });
+    expect(byName.get("fc.bias")!.bytes).toEqual(bias.data);
+    expect(byName.get("ids")!.bytes).toEqual(ids.data);
+    expect(metadata).toEqual({
+      format: "pt",
+      wasm_quant:
+        '{"version":1,"tensors":[{"name":"fc.weight","dtype":"int8","shape":[6,10],"source":"F32","scheme":"symmetric","axis":0}]}',
+    });
+    expect([...byName.keys()]).toEqual(["fc.weight", "fc.weight.scale", "fc.weight.zero_point", "fc.bias", "ids"]);
+    expect(report).toMatchObject({ bytesBefore: input.length, bytesAfter: file.length });
+    expect(report.tensors).toMatchObject([
+      { name: "fc.weight", from: "F32", to: "int8", bytesBefore: 240, bytesAfter: 60 + 24 + 6 },
+      { name: "fc.bias", from: "F32", to: "F32", reason: "one dimension" },
+      { name: "ids", from: "I64", to: "I64", reason: "not float" },
+    ]);
+    expect(report.tensors[0]!.sqnr).toBe(engine.error({ data: weight.values, shape: [6, 10] }, q).sqnr);
+  });
+
+  it.each([
+    [{ dtype: "uint8" }],
+    [{ dtype: "int16", perChannel: false }],
+    [{ dtype: "uint16", scheme: "symmetric" }],
+    [{ dtype: "int4", blockSize: 4 }],
+    [{ dtype: "uint4", blockSize: 5, axis: 0 }],
+    [{ dtype: "int4" }],
+    [{ dtype: "uint8", scheme: "minmax" }],
+    [{ dtype: "uint4", scheme: "minmax", blockSize: 3, reduceRange: true }],
+    [{ dtype: "int8", axis: -1, reduceRange: true }],
+  ] as [QuantizeModelOptions][])(
+    "and back, %o: the values the engine restores, all else as it was",
+    async (options) => {
+      const odd = f32("odd", [9, 15]);
+      const deep = f32("deep", [5, 12, 3, 3], 3);
+      const bias = f32("bias", [9], 2);
+      const input = await safetensorsFile([bias, odd, ids, deep], { format: "pt", note: "ü" });
+      const { file, report } = await quantize(input, options);
+      expect(report.tensors.filter((t) => t.reason === undefined).map((t) => t.name)).toEqual(["odd", "deep"]);
+      const back = await contents(await dequantize(file));
+      expect(back.metadata).toEqual({ format: "pt", note: "ü" });
+      expect([...back.byName.keys()]).toEqual(["bias", "odd", "ids", "deep"]);
+      expect(back.byName.get("bias")!.bytes).toEqual(bias.data);
+      expect(back.byName.get("ids")!.bytes).toEqual(ids.data);
+      const { perChannel = true, axis, blockSize, ...rest } = options;
+      for (const { name, shape, values } of [odd, deep]) {
+        const granularity =
+          blockSize !== undefined ? { axis: axis ?? 1, blockSize } : perChannel ? { axis: axis ?? 0 } : {};
+        const q = engine.quantize({ data: values, shape }, { ...rest, ...granularity } as object);
+        expect(floats(back.byName.get(name)!.bytes), name).toEqual(engine.dequantize(q).data);
+        expect(back.byName.get(name)).toMatchObject({ dtype: "F32", shape });
+      }
+    },
+  );
+
+  it("packs 4-bit codes flat, two to a byte, in a tensor of bytes", async () => {
+    const weight = f32("w", [3, 21]);
+    const { file } = await quantize(await safetensorsFile([weight]), { dtype: "int4", blockSize: 21 });
+    const { byName } = await contents(file);
+    expect(byName.get("w")).toMatchObject({ dtype: "U8", shape: [32] });
+    expect(byName.get("w.scale")).toMatchObject({ shape: [3, 1] });
+    expect(byName.get("w.zero_point")).toMatchObject({ dtype: "I8", shape: [3, 1] });
+    const q = engine.quantize({ data: weight.values, shape: [3, 21] }, { dtype: "int4", axis: 1, blockSize: 21 });
+    expect(unpacked("int4", byName.get("w")!.bytes, 63)).toEqual(unpacked("int4", q.data, 63));
+  });
+
+  it.each(["F16", "BF16", "F64"] as const)("reads %s and restores it", async (dtype) => {
+    const values = f32("w", [8, 33]).values;
+    const data = {
+      F16: () =>
+        engine.dequantize(engine.quantize({ data: values, shape: [264] }, { dtype: "int16" }), { dtype: "float16" })
+          .data,
+      BF16: () => Uint16Array.from(new Uint32Array(values.buffer), (bits) => bits >>> 16),
+      F64: () => Float64Array.from(values),
+    }[dtype]();
+    const input = await safetensorsFile([{ name: "w", dtype, shape: [8, 33], data: new Uint8Array(data.buffer) }]);
+    const { file, report } = await quantize(input);
+    expect(report.tensors[0]!.sqnr).toBeGreaterThan(40);
+    const back = await contents(await dequantize(file));
+    expect(back.byName.get("w")).toMatchObject({ dtype, shape: [8, 33] });
+    const again = await quantize(await dequantize(file));
+    // What is restored lies on the codes, but for the rounding of the type it is restored in.
+    expect(again.report.tensors[0]!.sqnr).toBeGreaterThan(dtype === "BF16" ? 50 : 60);
+  });
+
+  it("reads a tensor that does not lie on a multiple of its size", async () => {
+    const bytes = { name: "a", dtype: "U8", shape: [3], data: Uint8Array.of(1, 2, 3) } as const;
+    const weight = f32("w", [4, 8]);
+    const json = JSON.stringify({
+      a: { dtype: "U8", shape: [3], data_offsets: [0, 3] },
+      w: { dtype: "F32", shape: [4, 8], data_offsets: [3, 131] },
+    });
+    const file = new Uint8Array(8 + json.length + 131);
+    new DataView(file.buffer).setBigUint64(0, BigInt(json.length), true);
+    file.set(new TextEncoder().encode(json), 8);
+    file.set(bytes.data, 8 + json.length);
+    file.set(weight.data, 11 + json.length);
+    const { report } = await quantize(file);
+    const q = engine.quantize({ data: weight.values, shape: [4, 8] }, { axis: 0 });
+    expect(report.tensors[1]!.sqnr).toBe(engine.error({ data: weight.values, shape: [4, 8] }, q).sqnr);
+  });
+
+  it("comes out byte for byte when there is nothing to quantize", async () => {
+    const input = await safetensorsFile([f32("bias", [9]), ids], { format: "pt" });
+    expect((await quantize(input)).file).toEqual(input);
+  });
+
+  it("leaves tensors alone that would not get smaller", async () => {
+    const { report } = await quantize(await safetensorsFile([f32("narrow", [50, 1]), f32("w", [4, 64])]));
+    expect(report.tensors).toMatchObject([{ reason: "would not get smaller" }, { to: "int8" }]);
+  });
+
+  it("goes by globs over names, whose * crosses dots and slashes", async () => {
+    const file = await safetensorsFile(["a.0.w", "a.1.w", "/b/w", ".c"].map((name) => f32(name, [4, 64])));
+    const done = async (options: QuantizeModelOptions) =>
+      (await quantize(file, options)).report.tensors.filter((t) => t.reason === undefined).map((t) => t.name);
+    expect(await done({ include: ["a.*"] })).toEqual(["a.0.w", "a.1.w"]);
+    expect(await done({ include: ["*w"], exclude: ["a.1.*"] })).toEqual(["a.0.w", "/b/w"]);
+    expect(await done({ exclude: ["{a.*,*c}"] })).toEqual(["/b/w"]);
+    expect(await done({ include: ["*"] })).toHaveLength(4);
+    await expect(done({ include: ["x*"] })).rejects.toThrow(
+      'include: "x*" matches no tensor; there are a.0.w, a.1.w, /b/w, ...',
+    );
+    await expect(done({ exclude: ["a.*", "y"] })).rejects.toThrow('exclude: "y" matches no tensor');
+  });
+
+  it("says why an included tensor is not one to quantize", async () => {
+    const file = await safetensorsFile([f32("w", [4, 64]), f32("bias", [4])]);
+    await expect(quantize(file, { include: ["bias"] })).rejects.toThrow(
+      'include: "bias" leaves nothing to quantize (bias: one dimension)',
+    );
+  });
+
+  it("tells of its progress, and stops when asked to", async () => {
+    const file = await safetensorsFile([f32("a", [4, 64]), f32("b", [4, 32])]);
+    const seen: unknown[] = [];
+    await quantize(file, { onProgress: (progress) => void seen.push(progress) });
+    expect(seen).toEqual([
+      { done: 0, total: 1536, tensor: "a" },
+      { done: 1024, total: 1536, tensor: "b" },
+      { done: 1536, total: 1536, tensor: "" },
+    ]);
+    const stop = new AbortController();
+    const sink = bytesSink();
+    const run = quantizeModel(engine, bytesSource(file), sink, { signal: stop.signal, onProgress: () => stop.abort() });
+    await expect(run).rejects.toThrow("aborted");
+    expect(sink.bytes().length).toBe(0);
+  });
+});
+
+describe("a .npy file", () => {
+  const npy = (values: Float32Array, shape: string) => {
+    const text = `{'descr': '<f4', 'fortran_order': False, 'shape': ${shape}, }`.padEnd(117);
+    const file = new Uint8Array(128 + values.byteLength);
+    file.set([0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0, 118, 0]);
+    file.set(new TextEncoder().encode(`${text}\n`), 10);
+    file.set(new Uint8Array(values.buffer), 128);
+    return file;
+  };
+
+  it("becomes a safetensors file with one tensor by its name, and .npy again", async () => {
+    const { values } = f32("", [16, 20]);
+    const input = npy(values, "(16, 20)");
+    const { file } = await quantize(input, {}, "folder/weights.npy");
+    expect([...(await contents(file)).byName.keys()]).toEqual(["weights", "weights.scale", "weights.zero_point"]);
+    const back = await dequantize(file, { format: "npy" });
+    const q = engine.quantize({ data: values, shape: [16, 20] }, { axis: 0 });
+    expect(back).toEqual(npy(engine.dequantize(q).data, "(16, 20)"));
+  });
+
+  it("of one dimension is quantized as a whole", async () => {
+    const { file } = await quantize(npy(f32("", [300]).values, "(300,)"), {}, "v.npy");
+    expect((await contents(file)).byName.get("v.scale")!.shape).toEqual([]);
+  });
+
+  it("is not what a file of several tensors can become", async () => {
+    const { file } = await quantize(await safetensorsFile([f32("a", [8, 64]), f32("b", [8, 64])]));
+    await expect(dequantize(file, { format: "npy" })).rejects.toThrow("holds 2 tensors, a .npy file holds one");
+  });
+});
+
+describe("what is refused, with nothing written", () => {
+  const refused = async (file: Uint8Array, name = "model.safetensors", options: QuantizeModelOptions = {}) => {
+    const sink = bytesSink();
+    const error = await quantizeModel(engine, bytesSource(file, name), sink, options).then(
+      () => "nothing was refused",
+      (reason: Error) => reason.message,
+    );
+    expect(sink.bytes().length).toBe(0);
+    return error;
+  };
+
+  it("NaN and infinities in a weight, with tensor and index", async () => {
+    for (const value of [Number.NaN, Number.POSITIVE_INFINITY]) {
+      const bad = f32("layer.weight", [4, 70_000]);
+      bad.values[200_001] = value;
+      expect(await refused(await safetensorsFile([f32("a", [4, 64]), bad]))).toBe(
+        `model.safetensors: tensor "layer.weight": holds ${value} at flat index 200001; --exclude leaves it as it is`,
+      );
+    }
+  });
+  it("a file that is quantized already", async () => {
+    const { file } = await quantize(await safetensorsFile([f32("w", [4, 64])]));
+    expect(await refused(file)).toMatch(/is quantized already/);
+  });
+  it("a file that is not what its name says", async () => {
+    const file = await safetensorsFile([f32("w", [4, 64])]);
+    expect(await refused(file, "w.npy")).toBe("w.npy: is a safetensors file, not what its name says");
+    expect(await refused(new TextEncoder().encode("PK\x03\x04 and so on"), "w.npz")).toMatch(/w.npz: is a zip archive/);
+    expect(await refused(Uint8Array.of(0x80, 2, 0x7d, 0x71), "w.safetensors")).toMatch(/is a Python pickle/);
+    expect(await refused(new Uint8Array(0), "w.safetensors")).toMatch(/0 bytes are too few/);
+    expect(await refused(Uint8Array.of(8, 3, 18, 7), "m.onnx")).toMatch(/ONNX models cannot be read yet/);
+    expect(await refused(Uint8Array.of(1, 2, 3), "notes.txt")).toMatch(/neither a safetensors nor a .npy file/);
+  });
+  it("a tensor that goes by the name of another's scale", async () => {
+    const file = await safetensorsFile([f32("w", [4, 64]), f32("w.scale", [4])]);
+    expect(await refused(file)).toMatch(/tensor "w": its scale would go by the name of the file's tensor "w.scale"/);
+  });
+  it("an axis a tensor does not have", async () => {
+    const file = await safetensorsFile([f32("w", [4, 64])]);
+    expect(await refused(file, "m.safetensors", { axis: 2 })).toMatch(/tensor "w": axis: 2 given for shape \[4, 64\]/);
+  });
+  it("options that are not there", async () => {
+    const file = await safetensorsFile([f32("w", [4, 64])]);
+    expect(await refused(file, "m.safetensors", { dtype: "int7" as "int8" })).toMatch(
+      /dtype: "int7" given; int8, uint8/,
+    );
+    expect(await refused(file, "m.safetensors", { scheme: "dynamic" as "affine" })).toMatch(/scheme: "dynamic" given/);
+    expect(await refused(file, "m.safetensors", { perchannel: true } as object)).toMatch(/perchannel: no such option/);
+  });
+
+  it.each([
+    ["{", "version undefined"],
+    ['{"version":2,"tensors":[]}', "version 2; this version reads 1"],
+    ['{"version":1}', "lists no tensors"],
+    ['{"version":1,"tensors":[{"name":"w","dtype":"int9"}]}', 'tensor "w": metadata wasm_quant: dtype "int9"'],
+    ['{"version":1,"tensors":[{"name":"w","dtype":"int8","source":"I8"}]}', 'source "I8"'],
+    ['{"version":1,"tensors":[{"name":"w","dtype":"int8","source":"F32","scheme":"x"}]}', 'scheme "x"'],
+    [
+      '{"version":1,"tensors":[{"name":"w","dtype":"int8","source":"F32","scheme":"affine","shape":[-1]}]}',
+      "shape: [-1]",
+    ],
+    [
+      '{"version":1,"tensors":[{"name":"w","dtype":"int8","source":"F32","scheme":"affine","shape":[4,64],"axis":5}]}',
+      "axis: 5",
+    ],
+    [
+      '{"version":1,"tensors":[{"name":"w","dtype":"int8","source":"F32","scheme":"affine","shape":[4,64]}]}',
+      '"w" is F32 [4, 64]; its entry wants I8',
+    ],
+    [
+      '{"version":1,"tensors":[{"name":"v","dtype":"int8","source":"F32","scheme":"affine","shape":[4]}]}',
+      '"v" is missing',
+    ],
+    ['{"version":1,"tensors":[{"name":"w"},{"name":"w"}]}', "dtype undefined"],
+  ])("metadata that does not fit: %s", async (entry, message) => {
+    const file = await safetensorsFile([f32("w", [4, 64])], { wasm_quant: entry });
+    await expect(dequantize(file)).rejects.toThrow(message);
+  });
+  it("restoring what was never quantized", async () => {
+    await expect(dequantize(await safetensorsFile([f32("w", [4, 64])]))).rejects.toThrow(
+      "was not quantized by wasm-quant",
+    );
+  });
+});
+
+describe("inspecting", () => {
+  it("tells ranges, prospects and reasons", async () => {
+    const weight = f32("w", [4, 64]);
+    const file = await safetensorsFile([weight, f32("b", [4], 2), ids]);
+    const { tensors, bytes, format } = await inspectModel(engine, bytesSource(file));
+    expect({ bytes, format }).toEqual({ bytes: file.length, format: "safetensors" });
+    const sqnr = (options: object) =>
+      engine.error(
+        { data: weight.values, shape: [4, 64] },
+        engine.quantize({ data: weight.values, shape: [4, 64] }, options),
+      ).sqnr;
+    expect(tensors[0]).toMatchObject({
+      name: "w",
+      min: Math.min(...weight.values),
+      max: Math.max(...weight.values),
+      sqnr: {
+        int8PerTensor: sqnr({}),
+        int8PerChannel: sqnr({ axis: 0 }),
+        int4Blocks: sqnr({ dtype: "int4", axis: 1, blockSize: 32 }),
+      },
+    });
+    expect(tensors[1]).toMatchObject({ name: "b", reason: "one dimension" });
+    expect(tensors[1]!.sqnr).toBeUndefined();
+    expect(tensors[2]).toMatchObject({ name: "ids", reason: "not float" });
+  });
+  it("shows a quantized file as what it stands for", async () => {
+    const { file } = await quantize(await safetensorsFile([f32("w", [4, 64]), f32("b", [4])]), {
+      dtype: "uint4",
+      blockSize: 32,
+    });
+    const { tensors } = await inspectModel(engine, bytesSource(file));
+    expect(tensors.map((t) => t.name)).toEqual(["w", "b"]);
+    expect(tensors[0]).toMatchObject({
+      bytes: 128 + 32 + 8,
+      quantized: { dtype: "uint4", granularity: { axis: 1, blockSize: 32 } },
+    });
+  });
+  it("points at NaN instead of failing", async () => {
+    const bad = f32("w", [4, 64]);
+    bad.values[5] = Number.NaN;
+    const { tensors } = await inspectModel(engine, bytesSource(await safetensorsFile([bad])));
+    expect(tensors[0]!.reason).toBe("holds NaN at flat index 5");
+  });
+});
+
+describe("the carried example", () => {
+  it("is 4 tensors of 8, each above 40 dB, to about a quarter", async () => {
+    const { report } = await quantize(await readFile("example/digits.safetensors"));
+    const changed = report.tensors.filter((t) => t.reason === undefined);
+    expect(changed.map((t) => t.name)).toEqual(["conv1.weight", "conv2.weight", "fc1.weight", "fc2.weight"]);
+    expect(Math.min(...changed.map((t) => t.sqnr!))).toBeGreaterThan(40);
+    expect(report.bytesAfter / report.bytesBefore).toBeLessThan(0.27);
+  });
+});
