@@ -10,6 +10,7 @@
  * @packageDocumentation
  */
 
+export type { Entry as QuantizedEntry } from "./checkpoint/convention.ts";
 export type { Inspection, Prospects, TensorInspection } from "./checkpoint/inspect.ts";
 export type { ModelReport, Progress, TaskOptions, TensorReport } from "./checkpoint/report.ts";
 export {
@@ -37,6 +38,8 @@ export {
   NonFiniteError,
   WasmQuantError,
 } from "./errors.ts";
+export type { FormatName } from "./formats/detect.ts";
+export type { FloatName } from "./formats/floats.ts";
 export { type NpyDType, type NpyHeader, readNpyHeader, writeNpy } from "./formats/npy.ts";
 export {
   readSafetensorsHeader,
@@ -52,4 +55,10 @@ export type { BiasDType } from "./layers/bias.ts";
 export { type ConvLayout, type ConvOptions, quantizeConv } from "./layers/conv.ts";
 export type { Layer, LayerOptions, QuantizedLayer } from "./layers/layer.ts";
 export { type LinearLayout, quantizeLinear } from "./layers/linear.ts";
-export { dequantizeModel, inspectModel, type QuantizeModelOptions, quantizeModel } from "./model.ts";
+export {
+  type DequantizeModelOptions,
+  dequantizeModel,
+  inspectModel,
+  type QuantizeModelOptions,
+  quantizeModel,
+} from "./model.ts";

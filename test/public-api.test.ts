@@ -40,27 +40,64 @@ describe("what the package exports", () => {
   });
   it("types too", () => {
     const text = readFileSync("src/index.ts", "utf8");
-    const types = [...text.matchAll(/type (\w+)/g)].map((match) => match[1]!);
-    expect([...new Set(types)].sort()).toMatchInlineSnapshot(`
+    const blocks = [...text.matchAll(/export (?:type )?\{([^}]*)\}/g)].flatMap((match) => match[1]!.split(","));
+    const names = blocks.map((name) => name.trim().replace(/^type /, "")).filter((name) => name !== "");
+    const types = names.filter((name) => !(name in main));
+    expect(types.sort()).toMatchInlineSnapshot(`
       [
+        "ArrayOf",
+        "Axis",
+        "BiasDType",
         "BiasOptions",
         "ByteSink",
         "ByteSource",
+        "CodeDType",
         "ConvLayout",
         "ConvOptions",
+        "DType",
+        "DequantizeModelOptions",
         "DequantizeOptions",
         "Engine",
         "EngineOptions",
+        "Entry as QuantizedEntry",
         "ErrorTag",
+        "Float32Tensor",
+        "FloatDType",
+        "FloatName",
+        "FloatTensor",
+        "FormatName",
+        "Granularity",
+        "HalfTensor",
+        "Inspection",
+        "IntegerDType",
+        "Layer",
+        "LayerOptions",
         "LinearLayout",
+        "ModelReport",
         "ModuleSource",
+        "NonFinite",
         "NpyDType",
         "NpyHeader",
+        "PerGroup",
+        "Progress",
+        "Prospects",
+        "QuantizationError",
         "QuantizeModelOptions",
+        "QuantizeOptions",
+        "QuantizedLayer",
+        "QuantizedTensor",
+        "Range",
+        "RangeOptions",
+        "ResidentQuantizedTensor",
+        "ResidentTensor",
         "SafetensorsDType",
         "SafetensorsHeader",
         "SafetensorsItem",
         "SafetensorsTensor",
+        "SchemeName",
+        "TaskOptions",
+        "TensorInspection",
+        "TensorReport",
       ]
     `);
   });

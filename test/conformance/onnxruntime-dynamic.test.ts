@@ -5,6 +5,7 @@ import { elementsIn } from "../helpers/onnx-cases.ts";
 import { dynamicQuantizeLinear } from "../helpers/onnx-runtime.ts";
 import { differenceOf } from "../helpers/onnx-values.ts";
 import { between, mixed, normals, randomOf } from "../helpers/random.ts";
+import { halfToEven } from "../helpers/reference.ts";
 
 let engines: Engine[];
 beforeAll(async () => {
@@ -46,6 +47,13 @@ describe("ONNX Runtime's DynamicQuantizeLinear gives the same scale, zero point 
     }
   });
 
+  it("for ranges whose zero point is another one if any step is taken in float64", async () => {
+    const random = randomOf(9);
+    const ranges = Array.from({ length: 20_000 }, () => rangeNearTie(random)).filter(isDecidedByRounding);
+    expect(ranges.length).toBeGreaterThan(100);
+    for (const range of ranges.slice(0, 300)) await expectSame(range, [2]);
+  });
+
   it("for awkward numbers, and for more than a tile of memory", async () => {
     const random = randomOf(8);
     for (const n of [5, 33, 1001]) {
@@ -84,6 +92,20 @@ describe("where ONNX Runtime's DynamicQuantizeLinear has no usable scale, the en
     }
   });
 });
+
+/** A range of 255 steps whose low end is about half a step away from a whole number of them. */
+function rangeNearTie(random: () => number): Float32Array {
+  const step = 2 ** between(random, -20, 20) * (1 + random());
+  const low = -step * (between(random, 0, 254) + 0.5);
+  return Float32Array.of(low, low + step * 255);
+}
+
+function isDecidedByRounding(range: Float32Array): boolean {
+  const [low, high] = [range[0]!, range[1]!];
+  const scale = Math.fround(Math.fround(high - low) / 255);
+  const zeroPoint = halfToEven(Math.fround(-low / scale));
+  return zeroPoint !== halfToEven(-low / scale) || zeroPoint !== halfToEven((-low / (high - low)) * 255);
+}
 
 function expectParameters(
   x: { readonly data: Float32Array; readonly shape: readonly number[] },
