@@ -1,0 +1,48 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { MemoryError } from "../../src/index.ts";
+import { LinearMemory, TILE } from "../../src/kernels/memory.ts";
+
+describe("linear memory", () => {
+  it("gives blocks that are aligned and apart, and takes them back in any order", () => {
+    const steps = fc.array(fc.record({ size: fc.integer({ min: 0, max: 300_000 }), freeing: fc.nat() }), {
+      maxLength: 60,
+    });
+    fc.assert(
+      fc.property(steps, (script) => {
+        const memory = new LinearMemory();
+        const heap = memory.tiles.sums + (TILE / 8) * 40;
+        const held: { at: number; size: number }[] = [];
+        for (const { size, freeing } of script) {
+          if (freeing % 3 === 0 && held.length > 0) {
+            memory.free(held.splice(freeing % held.length, 1)[0]!.at);
+            continue;
+          }
+          const at = memory.allocate(size);
+          expect(at % 64).toBe(0);
+          expect(at).toBeGreaterThanOrEqual(heap);
+          expect(at + size).toBeLessThanOrEqual(memory.memory.buffer.byteLength);
+          for (const other of held) expect(at >= other.at + other.size || at + size <= other.at).toBe(true);
+          held.push({ at, size });
+        }
+        for (const { at } of held) memory.free(at);
+        expect(memory.allocate(64)).toBe(Math.ceil(heap / 64) * 64);
+      }),
+      { numRuns: 60, seed: 3 },
+    );
+  });
+
+  it("says so when there is no more", () => {
+    const memory = new LinearMemory();
+    expect(() => memory.allocate(2 ** 32)).toThrow(MemoryError);
+    expect(() => memory.allocate(2 ** 32)).toThrow(/4294967296 bytes asked for, .* of at most 4294967296 in use/);
+    expect(memory.allocate(64)).toBeGreaterThan(0);
+  });
+
+  it("has tiles that do not touch", () => {
+    const { tiles } = new LinearMemory();
+    const starts = Object.values(tiles).sort((a, b) => a - b);
+    expect(new Set(starts).size).toBe(7);
+    expect(starts.every((at) => at % 64 === 0)).toBe(true);
+  });
+});
