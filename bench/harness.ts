@@ -1,0 +1,121 @@
+import { Bench } from "tinybench";
+
+/** How long to measure for. Times are in milliseconds, for each task; whichever of time and calls takes longer holds. */
+export interface Plan {
+  /** Tasks take turns this often, so that a disturbance falls on all of them. */
+  readonly rounds: number;
+  readonly time: number;
+  readonly calls: number;
+  readonly warmupTime: number;
+  readonly warmupCalls: number;
+}
+
+export interface Timing {
+  /** Seconds a call: the median. */
+  readonly seconds: number;
+  /** Interquartile range in percent of the median. */
+  readonly spread: number;
+  /** Seconds a call in each round: the median of that round. */
+  readonly rounds: readonly number[];
+}
+
+/** Where results go, so that no engine can tell that nobody reads them. */
+export const sink = { value: 0 };
+
+/**
+ * Times tasks of the same size in turn. Calls shorter than the clock can tell are timed several at once.
+ *
+ * @param batch calls a sample
+ */
+export function measure<Name extends string>(
+  tasks: Readonly<Record<Name, () => number>>,
+  plan: Plan,
+  batch: number,
+): Record<Name, Timing> {
+  const names = Object.keys(tasks) as Name[];
+  const samples = new Map(names.map((name) => [name, [] as number[][]]));
+  for (let round = 0; round < plan.rounds; round++) {
+    const bench = new Bench({
+      time: plan.time / plan.rounds,
+      iterations: Math.ceil(plan.calls / plan.rounds),
+      warmup: round === 0,
+      warmupTime: plan.warmupTime,
+      warmupIterations: plan.warmupCalls,
+      retainSamples: true,
+      throws: true,
+    });
+    for (const name of names) bench.add(name, repeated(tasks[name], batch), { async: false });
+    bench.runSync();
+    for (const { name, result } of bench.tasks) {
+      if (!("latency" in result)) throw new Error(`${name}: ${result.state}`);
+      samples.get(name as Name)!.push((result.latency.samples ?? []).map((ms) => ms / 1000 / batch));
+    }
+  }
+  return Object.fromEntries(names.map((name) => [name, timingOf(samples.get(name)!)])) as Record<Name, Timing>;
+}
+
+/** Calls `task` for so many milliseconds. */
+export function warm(task: () => number, time: number): void {
+  const end = performance.now() + time;
+  while (performance.now() < end) sink.value += task();
+}
+
+function repeated(task: () => number, times: number): () => void {
+  return () => {
+    for (let i = 0; i < times; i++) sink.value += task();
+  };
+}
+
+function timingOf(rounds: readonly number[][]): Timing {
+  const all = rounds.flat();
+  const seconds = quantile(all, 0.5);
+  return {
+    seconds,
+    spread: (100 * (quantile(all, 0.75) - quantile(all, 0.25))) / seconds,
+    rounds: rounds.map((round) => quantile(round, 0.5)),
+  };
+}
+
+/** The median over rounds of how many times longer `a` took than `b`. */
+export function ratioOf(a: Timing, b: Timing): number {
+  return quantile(
+    a.rounds.map((seconds, i) => seconds / b.rounds[i]!),
+    0.5,
+  );
+}
+
+/** Between the two nearest values, by distance. */
+export function quantile(values: readonly number[], fraction: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const at = fraction * (sorted.length - 1);
+  const below = Math.floor(at);
+  const low = sorted[below]!;
+  return low + (at - below) * ((sorted[below + 1] ?? low) - low);
+}
+
+const units = { KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 };
+
+/** `"64KiB"` in bytes; undefined where it is not a size. */
+export function parseSize(text: string): number | undefined {
+  const found = /^(\d+) ?(KiB|MiB|GiB)$/.exec(text.trim());
+  return found ? Number(found[1]) * units[found[2] as keyof typeof units] : undefined;
+}
+
+export function formatSize(bytes: number): string {
+  const unit = bytes >= units.GiB ? "GiB" : bytes >= units.MiB ? "MiB" : "KiB";
+  return `${bytes / units[unit]} ${unit}`;
+}
+
+/** Three digits, or as many as stand before the point; a dash for what was not measured. */
+export function formatNumber(value: number | undefined): string {
+  if (value === undefined) return "-";
+  return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
+}
+
+/** Columns as wide as their widest cell; the first flush left, the others right. */
+export function formatTable(rows: readonly (readonly string[])[]): string {
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  return rows
+    .map((row) => row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join("  "))
+    .join("\n");
+}

@@ -1,0 +1,171 @@
+import type { Family, KernelEntry, KernelName } from "../src/kernels/abi.ts";
+import type * as PlainLoops from "./plain.ts";
+import { blocks, COLUMNS, codeKinds, EDGE, near, type Stage } from "./stage.ts";
+
+export type Loops = typeof PlainLoops;
+
+/** What sets the kernels of a family apart: the rest of a call is the same for all. */
+export interface Job {
+  /** Bytes of an element in the input and in the output. */
+  readonly from: number;
+  readonly to: number;
+  /** What a call takes before its shape. */
+  readonly head: (src: number, dst: number, other: number) => number[];
+  /** The loop people write, over the first `elements` elements; undefined where nobody writes one. */
+  readonly plain?: ((elements: number) => () => unknown) | undefined;
+}
+
+/** Puts input and parameters in place. */
+type Prepare = (stage: Stage, entry: KernelEntry, loops: Loops, name: KernelName) => Job;
+
+const scan: Prepare = (stage, { family, columns }, loops) => {
+  const { first, second } = stage.memory.tiles;
+  stage.fill(stage.input, blocks.values);
+  stage.parameters(
+    new Float32Array(COLUMNS).fill(family === "absMax" ? 0 : Number.POSITIVE_INFINITY),
+    new Float32Array(COLUMNS).fill(Number.NEGATIVE_INFINITY),
+  );
+  const head = (src: number) => (family === "absMax" ? [src, first] : [src, first, second]);
+  if (family === "rangeFinite") return { from: 4, to: 0, head };
+  const [overRows, overColumns] =
+    family === "absMax" ? [loops.absMax, loops.absMaxColumns] : [loops.range, loops.rangeColumns];
+  const plain = (n: number) => {
+    const x = stage.floats(stage.input, n);
+    return columns ? () => overColumns(x, COLUMNS) : () => overRows(x);
+  };
+  return { from: 4, to: 0, head, plain };
+};
+
+const quantize: Prepare = (stage, { code, columns }, loops) => {
+  const kind = codeKinds[code!];
+  const { min, max } = kind;
+  const { first, second } = stage.memory.tiles;
+  const scales = near((2 * EDGE) / (max - min));
+  const zeroPoints = new Int32Array(COLUMNS).fill(kind.zeroPoint);
+  stage.fill(stage.input, blocks.values);
+  stage.parameters(scales, zeroPoints);
+  return {
+    from: 4,
+    to: kind.bytes,
+    // Biases go without zero point and bounds.
+    head: (src, dst) => (code === "I32" ? [src, dst, first] : [src, dst, first, second, min, max]),
+    plain: (n) => {
+      const x = stage.floats(stage.input, n);
+      const q = stage.codes(kind, stage.output, n);
+      return columns
+        ? () => loops.quantizeColumns(x, q, scales, zeroPoints, min, max)
+        : () => loops.quantize(x, q, scales[0]!, kind.zeroPoint, min, max);
+    },
+  };
+};
+
+const minmax: Prepare = (stage, { code, columns }, loops) => {
+  const kind = codeKinds[code!];
+  const { min, max } = kind;
+  const { first, second } = stage.memory.tiles;
+  const ranges = near(2.5 * EDGE);
+  const mins = near(-1.25 * EDGE);
+  stage.fill(stage.input, blocks.values);
+  stage.parameters(ranges, mins);
+  return {
+    from: 4,
+    to: kind.bytes,
+    head: (src, dst) => [src, dst, first, second, min, max, max - min, min],
+    plain: (n) => {
+      const x = stage.floats(stage.input, n);
+      const q = stage.codes(kind, stage.output, n);
+      return columns
+        ? () => loops.minmaxColumns(x, q, mins, ranges, min, max)
+        : () => loops.minmax(x, q, mins[0]!, ranges[0]!, min, max);
+    },
+  };
+};
+
+/** Both ways back: with zero points, or with minima. */
+const dequantize: Prepare = (stage, { code, family, columns }, loops) => {
+  const kind = codeKinds[code!];
+  const { first, second } = stage.memory.tiles;
+  const scales = near((2 * EDGE) / (kind.max - kind.min));
+  const affine = family === "dequantize";
+  const zeroPoints = new Int32Array(COLUMNS).fill(kind.zeroPoint);
+  const mins = near(-EDGE);
+  stage.fill(stage.input, blocks.bytes);
+  stage.parameters(scales, affine ? zeroPoints : mins);
+  return {
+    from: kind.bytes,
+    to: 4,
+    head: (src, dst) => [src, dst, first, second, ...(affine ? [] : [kind.min])],
+    plain: (n) => {
+      const q = stage.codes(kind, stage.input, n);
+      const x = stage.floats(stage.output, n);
+      if (affine) {
+        return columns
+          ? () => loops.dequantizeColumns(q, x, scales, zeroPoints)
+          : () => loops.dequantize(q, x, scales[0]!, kind.zeroPoint);
+      }
+      return columns
+        ? () => loops.minmaxBackColumns(q, x, scales, mins, kind.min)
+        : () => loops.minmaxBack(q, x, scales[0]!, mins[0]!, kind.min);
+    },
+  };
+};
+
+const error: Prepare = (stage, { columns }, loops) => {
+  const count = columns ? COLUMNS : 1;
+  const { sums } = stage.memory.tiles;
+  stage.fill(stage.input, blocks.values);
+  stage.fill(stage.other, blocks.others);
+  stage.memory.view(Float64Array, sums, 5 * count).fill(0);
+  const plain = (n: number) => {
+    const a = stage.floats(stage.input, n);
+    const b = stage.floats(stage.other, n);
+    return () => loops.error(a, b);
+  };
+  return { from: 4, to: 0, head: (src, _, other) => [src, other, sums, count], plain: columns ? undefined : plain };
+};
+
+const nibbles: Prepare = (stage, _, loops, name) => {
+  const { input, output, memory } = stage;
+  const packing = name === "packNibbles";
+  stage.fill(input, blocks.bytes);
+  const plain = (n: number) => {
+    const packed = memory.view(Uint8Array, packing ? output : input, n / 2);
+    const unsigned = memory.view(Uint8Array, packing ? input : output, n);
+    const signed = memory.view(Int8Array, output, n);
+    if (packing) return () => loops.packNibbles(unsigned, packed);
+    return name === "unpackI4" ? () => loops.unpackI4(packed, signed) : () => loops.unpackU4(packed, unsigned);
+  };
+  return { from: packing ? 1 : 0.5, to: packing ? 0.5 : 1, head: (src, dst) => [src, dst], plain };
+};
+
+const half: Prepare = (stage, _, loops, name) => {
+  const { input, output, memory } = stage;
+  const widening = name.endsWith("F32");
+  const brain = name.includes("BF16");
+  const block = new Uint32Array(blocks.values.buffer);
+  const halves = new Uint16Array(block.length);
+  (brain ? loops.narrowBrain : loops.narrowHalf)(block, halves);
+  stage.fill(input, widening ? halves : block);
+  const plain = (n: number) => {
+    const narrow = memory.view(Uint16Array, widening ? input : output, n);
+    const bits = memory.view(Uint32Array, widening ? output : input, n);
+    const wide = stage.floats(output, n);
+    if (brain) return widening ? () => loops.widenBrain(narrow, bits) : () => loops.narrowBrain(bits, narrow);
+    return widening ? () => loops.widenHalf(narrow, wide) : () => loops.narrowHalf(bits, narrow);
+  };
+  return { from: widening ? 2 : 4, to: widening ? 4 : 2, head: (src, dst) => [src, dst], plain };
+};
+
+export const jobs: Readonly<Record<Family, Prepare>> = {
+  range: scan,
+  absMax: scan,
+  rangeFinite: scan,
+  quantize,
+  bias: quantize,
+  minmax,
+  dequantize,
+  minmaxBack: dequantize,
+  error,
+  nibbles,
+  half,
+};

@@ -1,0 +1,136 @@
+import { readFile } from "node:fs/promises";
+import { type KernelName, type Kernels, kernelNames } from "../src/kernels/abi.ts";
+import { compileKernels, loadKernels } from "../src/kernels/load.ts";
+import { LinearMemory } from "../src/kernels/memory.ts";
+import { createTwin } from "../src/kernels/twin/index.ts";
+import { measure, type Plan, ratioOf, type Timing, warm } from "./harness.ts";
+import type { Loops } from "./jobs.ts";
+import { COLUMNS, Stage } from "./stage.ts";
+import { workloadOf } from "./workloads.ts";
+
+/** Sizes are whole rows of columns, and two nibbles go to a byte. */
+export const SIZE_STEP = 4 * COLUMNS;
+
+/** Three regions of this size end below 2 GiB, up to where addresses are positive in JavaScript. */
+export const LARGEST_SIZE = 2 ** 29;
+
+/** Calls over fewer bytes than this are timed several at once: the clock is too coarse for one. */
+const BATCH = 2 ** 20;
+
+/** V8 swaps in better code between calls: loops are called over this little before they are timed over much. */
+const WARM_ELEMENTS = 16 * COLUMNS;
+
+/** How thoroughly to measure. */
+export interface Pace {
+  readonly kernels: Plan;
+  /** For the twin and the plain loop, which take up to a hundred times as long. */
+  readonly loops: Plan;
+  /** The most bytes of float32 they are measured over. */
+  readonly loopBytes: number;
+}
+
+export const paces: Readonly<Record<"full" | "quick", Pace>> = {
+  full: {
+    kernels: { rounds: 5, time: 150, calls: 15, warmupTime: 40, warmupCalls: 2 },
+    loops: { rounds: 1, time: 60, calls: 3, warmupTime: 30, warmupCalls: 1 },
+    loopBytes: 2 ** 24,
+  },
+  quick: {
+    kernels: { rounds: 3, time: 15, calls: 3, warmupTime: 10, warmupCalls: 1 },
+    loops: { rounds: 1, time: 5, calls: 1, warmupTime: 5, warmupCalls: 1 },
+    loopBytes: 2 ** 20,
+  },
+};
+
+/** What a kernel did at one size. Rates are in GB (10^9 bytes) of float32 a second, spreads in percent of the median. */
+export interface Result {
+  readonly name: KernelName;
+  /** Bytes of float32. */
+  readonly size: number;
+  readonly rate: number;
+  readonly spread: number;
+  readonly copyRate: number;
+  readonly copySpread: number;
+  /** Its time over that of memory.copy of the same bytes. */
+  readonly timesCopy: number;
+  readonly twinRate: number;
+  /** The plain loop's; undefined where nobody writes one. */
+  readonly plainRate: number | undefined;
+}
+
+/** The module, its twin and the yardstick over one memory. */
+export interface Bed {
+  readonly memory: LinearMemory;
+  readonly kernels: Kernels;
+  readonly twin: Kernels;
+  copy(dst: number, src: number, bytes: number): void;
+}
+
+export async function createBed(): Promise<Bed> {
+  const memory = new LinearMemory();
+  const candidates = await readFile(new URL("build/candidates.wasm", import.meta.url));
+  const { instance } = await WebAssembly.instantiate(candidates, { env: { memory: memory.memory } });
+  const bed: Bed = {
+    memory,
+    kernels: await loadKernels(await compileKernels(), memory.memory),
+    twin: createTwin(memory.memory),
+    copy: instance.exports.copy as Bed["copy"],
+  };
+  await useEveryTwin(bed);
+  return bed;
+}
+
+/**
+ * The twins share their innermost loop, which slows down as more kernels come through it. All of them go first, so that
+ * figures do not depend on which kernels are measured, or in what order.
+ */
+async function useEveryTwin({ memory, twin }: Bed): Promise<void> {
+  const stage = new Stage(memory, 16 * COLUMNS);
+  for (const name of kernelNames) workloadOf(name, stage, await loopsFor(name)).kernel(twin, stage.elements)();
+  stage.free();
+}
+
+/** A copy of the plain loops for each kernel: V8 makes a loop slower for all once it has seen several types of arrays. */
+function loopsFor(name: KernelName): Promise<Loops> {
+  return import(`./plain.ts?for=${name}`);
+}
+
+/** Measures one kernel over the whole stage, and its rivals over as much of it as `pace` gives them. */
+export async function measureKernel(bed: Bed, stage: Stage, name: KernelName, pace: Pace): Promise<Result> {
+  const { elements } = stage;
+  const size = 4 * elements;
+  const { kernel, plain } = workloadOf(name, stage, await loopsFor(name));
+  const copy = () => {
+    bed.copy(stage.output, stage.input, size);
+    return 0;
+  };
+  const fast = measure({ copy, kernel: kernel(bed.kernels, elements) }, pace.kernels, batchOf(size));
+
+  const loopSize = Math.min(size, pace.loopBytes);
+  const timeLoop = (over: (elements: number) => () => number) => {
+    warm(over(Math.min(elements, WARM_ELEMENTS)), pace.loops.warmupTime);
+    return measure({ loop: over(loopSize / 4) }, pace.loops, batchOf(loopSize)).loop;
+  };
+  return {
+    name,
+    size,
+    rate: rateOf(size, fast.kernel),
+    spread: fast.kernel.spread,
+    copyRate: rateOf(size, fast.copy),
+    copySpread: fast.copy.spread,
+    timesCopy: ratioOf(fast.kernel, fast.copy),
+    twinRate: rateOf(
+      loopSize,
+      timeLoop((n) => kernel(bed.twin, n)),
+    ),
+    plainRate: plain && rateOf(loopSize, timeLoop(plain)),
+  };
+}
+
+function batchOf(bytes: number): number {
+  return Math.max(1, Math.floor(BATCH / bytes));
+}
+
+function rateOf(bytes: number, { seconds }: Timing): number {
+  return bytes / seconds / 1e9;
+}

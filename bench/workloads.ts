@@ -1,0 +1,55 @@
+import { type KernelName, type Kernels, kernelList } from "../src/kernels/abi.ts";
+import { TILE } from "../src/kernels/memory.ts";
+import { jobs, type Loops } from "./jobs.ts";
+import { COLUMNS, type Stage } from "./stage.ts";
+
+/** The most elements of a call, as the engine has it for tensors that live in linear memory. */
+const LIMIT = 16 * TILE;
+
+/** What one kernel does over a stage. What its functions return is the work itself, ready to be timed. */
+export interface Workload {
+  /** The first `elements` elements through the module or the twin, in calls as the engine makes them. */
+  kernel(kernels: Kernels, elements: number): () => number;
+  /** The same through the loop people write; undefined where nobody writes one. */
+  readonly plain: ((elements: number) => () => number) | undefined;
+}
+
+/**
+ * Puts a kernel's input and parameters in place; they stay there until the next workload's.
+ *
+ * @param loops a copy of plain.ts that no other kernel uses: loops are fastest while they know one type of array
+ */
+export function workloadOf(name: KernelName, stage: Stage, loops: Loops): Workload {
+  const entry = kernelList[name];
+  const { from, to, head, plain } = jobs[entry.family](stage, entry, loops, name);
+  const callOf = (start: number, length: number) => [
+    ...head(stage.input + start * from, stage.output + start * to, stage.other + start * from),
+    ...tailOf(name, length),
+  ];
+  return {
+    kernel(kernels, elements) {
+      const kernel = kernels[name] as (...args: number[]) => number | undefined;
+      const starts = Array.from({ length: Math.ceil(elements / LIMIT) }, (_, i) => i * LIMIT);
+      const calls = starts.map((start) => callOf(start, Math.min(LIMIT, elements - start)));
+      return () => {
+        let result = 0;
+        for (const call of calls) result += kernel(...call) ?? 0;
+        return result;
+      };
+    },
+    plain:
+      plain &&
+      ((elements) => {
+        const loop = plain(elements);
+        return () => Number(loop() ?? 0);
+      }),
+  };
+}
+
+/** How a call is told what to go over: one run, or the rows of one group of columns. */
+function tailOf(name: KernelName, length: number): number[] {
+  const { family, columns } = kernelList[name];
+  if (family === "half") return [length];
+  if (family === "nibbles") return [length, 0];
+  return columns ? [1, 1, length / COLUMNS, length / COLUMNS, 0, COLUMNS] : [1, 1, length, length, 0];
+}
