@@ -249,6 +249,7 @@ function checkQuantized(q: QuantizedTensor): Layout {
   oneOf("dtype", q.dtype, Object.keys(integerTypes) as (typeof q.dtype)[]);
   if (!isResident(q)) checkData("data", q.data, q.dtype, shape);
   const layout = layoutOf(shape, checkGranularity(shape, q));
+  if (q.scheme === "minmax" && !q.min) throw new ArgumentError("min", "minmax needs it");
   for (const part of ["scale", "zeroPoint", "min"] as const) {
     const length = q[part]?.length;
     if (length === layout.parameters || (part === "min" && length === undefined)) continue;

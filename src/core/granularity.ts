@@ -13,18 +13,22 @@ export interface Granularity {
   readonly blockSize?: number | undefined;
 }
 
-/**
- * A granularity over a shape, as the kernels take it (src/kernels/abi.ts). `columns` is 0 when parameters go with runs.
- * Parameters may stand several times in a row of columns, so that narrow data still fills the lanes: the row holds
- * `times` copies of each parameter `each` times over. `rest` columns, fewer than a row, come last.
- */
-export interface Layout {
+/** The shape a kernel is told (src/kernels/abi.ts); `columns` is 0 where parameters go with runs. */
+export interface KernelShape {
   readonly outer: number;
   readonly groups: number;
   readonly inner: number;
   readonly last: number;
   readonly step: number;
   readonly columns: number;
+}
+
+/**
+ * A granularity over a shape, as the kernels take it. Parameters may stand several times in a row of columns, so that
+ * narrow data still fills the lanes: the row holds `times` copies of each parameter `each` times over. `rest` columns,
+ * fewer than a row, come last.
+ */
+export interface Layout extends KernelShape {
   readonly each: number;
   readonly times: number;
   readonly rest: number;

@@ -119,31 +119,34 @@ function checkTogether(dtype: CodeDType, scheme: SchemeName, options: QuantizeOp
 
 /** @throws ArgumentError unless every scale is finite and not 0 and every zero point one of the type's codes. */
 export function givenParameters(
-  { scale, zeroPoint }: { readonly scale?: PerGroup | undefined; readonly zeroPoint?: PerGroup | undefined },
+  given: { readonly scale?: PerGroup | undefined; readonly zeroPoint?: PerGroup | undefined },
   { parameters }: Layout,
-  type: IntegerType,
+  { min, max }: IntegerType,
 ): Parameters {
-  const scales = Float32Array.from(perGroup("scale", scale ?? 1, parameters));
-  const odd = scales.find((s) => s === 0 || !Number.isFinite(s));
-  if (odd !== undefined)
-    throw new ArgumentError("scale", `${odd} given; scales are finite float32 numbers other than 0`);
-
-  const zeroPoints = perGroup("zeroPoint", zeroPoint ?? new Int32Array(parameters), parameters);
-  const { min, max } = type;
-  const stray = Array.prototype.find.call(zeroPoints, (z: number) => !(Number.isInteger(z) && z >= min && z <= max));
-  if (stray !== undefined)
-    throw new ArgumentError("zeroPoint", `${stray} given; whole numbers ${min} to ${max} are allowed`);
-  return { scale: scales, zeroPoint: Int32Array.from(zeroPoints) };
+  const scale = new Float32Array(perGroup("scale", given.scale, parameters));
+  for (const s of scale) {
+    if (s !== 0 && Number.isFinite(s)) continue;
+    throw new ArgumentError("scale", `${s} given; scales are finite float32 numbers other than 0`);
+  }
+  const zeroPoint = new Int32Array(parameters);
+  if (given.zeroPoint === undefined) return { scale, zeroPoint };
+  const values = perGroup("zeroPoint", given.zeroPoint, parameters);
+  for (let i = 0; i < parameters; i++) {
+    const z = values[i]!;
+    if (!(Number.isInteger(z) && z >= min && z <= max)) {
+      throw new ArgumentError("zeroPoint", `${z} given; whole numbers ${min} to ${max} are allowed`);
+    }
+    zeroPoint[i] = z;
+  }
+  return { scale, zeroPoint };
 }
 
 /** @throws ArgumentError unless every bound is finite in float32 and no minimum above its maximum. */
-function givenRange({ min, max }: NonNullable<QuantizeOptions["range"]>, { parameters }: Layout): Range {
-  const range = {
-    min: Float32Array.from(perGroup("range.min", min, parameters)),
-    max: Float32Array.from(perGroup("range.max", max, parameters)),
-  };
+function givenRange(given: NonNullable<QuantizeOptions["range"]>, { parameters }: Layout): Range {
+  const min = new Float32Array(perGroup("range.min", given.min, parameters));
+  const max = new Float32Array(perGroup("range.max", given.max, parameters));
   for (let i = 0; i < parameters; i++) {
-    const [low, high] = [range.min[i]!, range.max[i]!];
+    const [low, high] = [min[i]!, max[i]!];
     if (!(low <= high && Number.isFinite(low) && Number.isFinite(high))) {
       throw new ArgumentError(
         "range",
@@ -151,10 +154,10 @@ function givenRange({ min, max }: NonNullable<QuantizeOptions["range"]>, { param
       );
     }
   }
-  return range;
+  return { min, max };
 }
 
-function perGroup(argument: string, values: PerGroup, groups: number): ArrayLike<number> {
+function perGroup(argument: string, values: PerGroup | undefined, groups: number): ArrayLike<number> {
   if (typeof values === "number" && groups === 1) return [values];
   if (typeof values === "object" && values !== null && values.length === groups) return values;
   const given = typeof values === "number" ? "one number" : `${values?.length} values`;

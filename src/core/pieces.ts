@@ -1,18 +1,12 @@
-import type { Layout } from "./granularity.ts";
+import type { KernelShape, Layout } from "./granularity.ts";
 
 /**
  * A stretch of a tensor that one kernel call takes: `length` elements that lie together from flat index `start`, the
  * shape the kernel is told, and the parameters it needs, `count` of the layout's from `first` on.
  */
-export interface Piece {
+export interface Piece extends KernelShape {
   readonly start: number;
   readonly length: number;
-  readonly outer: number;
-  readonly groups: number;
-  readonly inner: number;
-  readonly last: number;
-  readonly step: number;
-  readonly columns: number;
   readonly first: number;
   readonly count: number;
 }

@@ -1,10 +1,10 @@
 import { NonFiniteError } from "../errors.ts";
 import type { KernelName } from "../kernels/abi.ts";
 import { TILE } from "../kernels/memory.ts";
-import { type Layout, parameterAt } from "./granularity.ts";
+import { type KernelShape, type Layout, parameterAt, spreadOf } from "./granularity.ts";
 import type { Machine } from "./machine.ts";
-import { type Operand, type Source, sourceOf } from "./operands.ts";
-import { type Piece, piecesOf } from "./pieces.ts";
+import { type Operand, sourceOf } from "./operands.ts";
+import { piecesOf } from "./pieces.ts";
 import type { Range } from "./schemes.ts";
 
 /** What to do with NaN and infinities when a range is sought: refuse the data, or leave them out. */
@@ -18,7 +18,7 @@ export interface RangeRequest {
 }
 
 /** The arguments by which a kernel is told a piece's shape. */
-export function shapeOf({ outer, groups, inner, last, step, columns }: Piece): number[] {
+export function shapeOf({ outer, groups, inner, last, step, columns }: KernelShape): number[] {
   return columns === 0 ? [outer, groups, inner, last, step] : [outer, groups, inner, last, step, columns];
 }
 
@@ -28,22 +28,14 @@ export function shapeOf({ outer, groups, inner, last, step, columns }: Piece): n
  * @throws NonFiniteError
  */
 export function findRange(machine: Machine, tensor: Operand, request: RangeRequest): Range {
-  const { parameters } = request.layout;
-  const min = new Float32Array(parameters).fill(Number.POSITIVE_INFINITY);
-  const max = new Float32Array(parameters).fill(Number.NEGATIVE_INFINITY);
-  const found = [
-    { into: min, initial: Number.POSITIVE_INFINITY, better: Math.min },
-    { into: max, initial: Number.NEGATIVE_INFINITY, better: Math.max },
-  ];
-  if (scan(machine, tensor, request.layout, "rangeF32", found) && request.nonFinite === "error") {
-    throw firstNonFinite(machine, tensor, request.name);
+  const { layout, nonFinite, name } = request;
+  let found = scan(machine, tensor, layout, "rangeF32");
+  if (found.bad) {
+    if (nonFinite === "error") throw firstNonFinite(machine, tensor, name);
+    found = scan(machine, tensor, layout, "rangeFiniteF32");
   }
-  if (min.some((x) => !Number.isFinite(x)) || max.some((x) => !Number.isFinite(x))) {
-    min.fill(Number.POSITIVE_INFINITY);
-    max.fill(Number.NEGATIVE_INFINITY);
-    scan(machine, tensor, request.layout, "rangeFiniteF32", found);
-  }
-  for (let i = 0; i < parameters; i++) {
+  const [min, max] = found.extremes as [Float32Array, Float32Array];
+  for (let i = 0; i < min.length; i++) {
     const empty = min[i]! > max[i]!;
     min[i] = empty ? 0 : min[i]! + 0; // -0 + 0 is +0
     max[i] = empty ? 0 : max[i]! + 0;
@@ -57,63 +49,72 @@ export function findRange(machine: Machine, tensor: Operand, request: RangeReque
  * @throws NonFiniteError
  */
 export function findMagnitude(machine: Machine, tensor: Operand, request: RangeRequest): Range {
-  const max = new Float32Array(request.layout.parameters);
-  const found = [{ into: max, initial: 0, better: Math.max }];
-  if (!scan(machine, tensor, request.layout, "absMaxF32", found)) return { min: max.map((x) => 0 - x), max };
-  if (request.nonFinite === "error") throw firstNonFinite(machine, tensor, request.name);
-  return findRange(machine, tensor, request);
-}
-
-interface Extreme {
-  /** One result for each parameter. */
-  readonly into: Float32Array;
-  readonly initial: number;
-  readonly better: (a: number, b: number) => number;
+  const { bad, extremes } = scan(machine, tensor, request.layout, "absMaxF32");
+  if (bad) {
+    if (request.nonFinite === "error") throw firstNonFinite(machine, tensor, request.name);
+    return findRange(machine, tensor, request);
+  }
+  const [max] = extremes as [Float32Array];
+  return { min: max.map((x) => 0 - x), max };
 }
 
 type Scan = "rangeF32" | "rangeFiniteF32" | "absMaxF32";
 
-/** Runs a scan over the whole tensor, folding into `extremes`; whether it met NaN or an infinity. */
-function scan(machine: Machine, tensor: Operand, layout: Layout, name: Scan, extremes: readonly Extreme[]): boolean {
+/** Where each result of a scan starts. */
+const initials: Readonly<Record<Scan, readonly number[]>> = {
+  rangeF32: [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY],
+  rangeFiniteF32: [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY],
+  absMaxF32: [0],
+};
+
+interface Scanned {
+  /** Whether NaN or an infinity was met. */
+  readonly bad: boolean;
+  /** Minima and maxima, or magnitudes alone: one of each for every parameter. */
+  readonly extremes: readonly Float32Array[];
+}
+
+function scan(machine: Machine, tensor: Operand, layout: Layout, name: Scan): Scanned {
   const { memory, kernels } = machine;
   const source = sourceOf(machine, tensor, "values");
+  const extremes = initials[name].map((initial) => new Float32Array(spreadOf(layout)).fill(initial));
   const tiles = [memory.tiles.first, memory.tiles.second].slice(0, extremes.length);
   const kernel = kernels[layout.columns ? (`${name}Columns` satisfies KernelName) : name] as (
     ...args: number[]
   ) => number | undefined;
   let bad = 0;
-  let held: Piece | undefined;
-
-  const flush = () => {
-    if (!held) return;
-    const { first, count } = held;
-    extremes.forEach(({ into, better }, k) => {
-      const view = memory.view(Float32Array, tiles[k]!, count);
-      for (let i = 0; i < count; i++) {
-        const p = parameterAt(layout, first + i);
-        into[p] = better(into[p]!, view[i]!);
-      }
-    });
-  };
+  let held = { first: 0, count: 0 };
+  const tileOf = (k: number) => memory.view(Float32Array, tiles[k]!, held.count);
+  const bringBack = () => extremes.forEach((all, k) => void all.set(tileOf(k), held.first));
 
   for (const piece of piecesOf(layout, source.limit, TILE)) {
     // Channels come round again: their extremes stay in the tile for as long as the same ones are wanted.
-    if (!held || piece.first !== held.first || piece.count > held.count) {
-      flush();
+    if (piece.first !== held.first || piece.count > held.count) {
+      bringBack();
       held = piece;
-      extremes.forEach(({ initial }, k) => {
-        memory.view(Float32Array, tiles[k]!, piece.count).fill(initial);
-      });
+      extremes.forEach((all, k) => void tileOf(k).set(all.subarray(held.first, held.first + held.count)));
     }
     bad |= Number(kernel(source.address(piece.start, piece.length), ...tiles, ...shapeOf(piece)) ?? 0);
   }
-  flush();
-  return bad !== 0;
+  bringBack();
+  return { bad: bad !== 0, extremes: extremes.map((all, k) => foldCopies(all, layout, initials[name][k]!)) };
+}
+
+/** The extreme of each parameter's copies; a search for maxima starts low, one for minima high. */
+function foldCopies(all: Float32Array, layout: Layout, initial: number): Float32Array {
+  if (layout.parameters === all.length) return all;
+  const folded = new Float32Array(layout.parameters).fill(initial);
+  const better = initial > 0 ? Math.min : Math.max;
+  for (let i = 0; i < all.length; i++) {
+    const p = parameterAt(layout, i);
+    folded[p] = better(folded[p]!, all[i]!);
+  }
+  return folded;
 }
 
 /** The error path looks again, for the place. */
 function firstNonFinite(machine: Machine, tensor: Operand, name: string | undefined): NonFiniteError {
-  const source: Source = sourceOf(machine, tensor, "values");
+  const source = sourceOf(machine, tensor, "values");
   const n = countOf(tensor);
   for (let start = 0; start < n; start += TILE) {
     const length = Math.min(TILE, n - start);

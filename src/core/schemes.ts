@@ -67,20 +67,15 @@ export function needsMagnitudeOnly({ dtype, scheme, blocks }: SchemeOptions): bo
 /** Parameters from the range of each group. */
 export function parametersOf(range: Range, options: SchemeOptions): Parameters {
   const levels = levelsOf(options);
-  const n = range.min.length;
-  const scale = new Float32Array(n);
-  const zeroPoint = new Int32Array(n);
   if (options.scheme === "minmax") return minmaxParameters(range, levels);
-  const rule = ruleOf(options);
-  for (let i = 0; i < n; i++) {
-    const [s, z] = rule(range.min[i]!, range.max[i]!, levels);
-    scale[i] = s;
-    zeroPoint[i] = z;
-  }
-  return { scale, zeroPoint };
+  const n = range.min.length;
+  const parameters = { scale: new Float32Array(n), zeroPoint: new Int32Array(n) };
+  ruleOf(options)(range, levels, parameters);
+  return parameters;
 }
 
-type Rule = (min: number, max: number, levels: Levels) => readonly [scale: number, zeroPoint: number];
+/** Fills in scale and zero point of every group; the loop is the rule's own, since there may be millions. */
+type Rule = (range: Range, levels: Levels, into: Parameters) => void;
 
 function ruleOf({ dtype, scheme, blocks }: SchemeOptions): Rule {
   if (scheme === "dynamic") return dynamic;
@@ -92,40 +87,50 @@ function ruleOf({ dtype, scheme, blocks }: SchemeOptions): Rule {
  * ONNX Runtime `compute_scale_zp`: range widened to hold 0, float32 span, float64 scale, zero point from the scale before
  * it is rounded to float32; a scale below the smallest normal float32 becomes 1 with zero point 0.
  */
-const affine: Rule = (min, max, { qmin, qmax }) => {
-  const low = Math.min(min, 0);
-  const scale = spanOf(low, Math.max(max, 0)) / (qmax - qmin);
-  if (scale < SMALLEST_NORMAL) return [1, 0];
-  return [scale, roundHalfToEven(qmin - low / scale)];
+const affine: Rule = ({ min, max }, { qmin, qmax }, { scale, zeroPoint }) => {
+  for (let i = 0; i < min.length; i++) {
+    const low = Math.min(min[i]!, 0);
+    const exact = spanOf(low, Math.max(max[i]!, 0)) / (qmax - qmin);
+    const tiny = exact < SMALLEST_NORMAL;
+    scale[i] = tiny ? 1 : exact;
+    zeroPoint[i] = tiny ? 0 : roundHalfToEven(qmin - low / exact);
+  }
 };
 
 /** The same over ±(largest magnitude), the zero point in the middle of the codes. */
-const symmetric: Rule = (min, max, { qmin, qmax }) => {
-  const magnitude = Math.max(Math.abs(min), Math.abs(max));
-  const scale = spanOf(-magnitude, magnitude) / (qmax - qmin);
-  if (scale < SMALLEST_NORMAL) return [1, 0];
-  return [scale, roundHalfToEven((qmin + qmax) / 2)];
+const symmetric: Rule = ({ min, max }, { qmin, qmax }, { scale, zeroPoint }) => {
+  const middle = roundHalfToEven((qmin + qmax) / 2);
+  for (let i = 0; i < min.length; i++) {
+    const magnitude = Math.max(-min[i]!, max[i]!, 0);
+    const exact = spanOf(-magnitude, magnitude) / (qmax - qmin);
+    const tiny = exact < SMALLEST_NORMAL;
+    scale[i] = tiny ? 1 : exact;
+    zeroPoint[i] = tiny ? 0 : middle;
+  }
 };
 
 /**
  * int4 in blocks, as ONNX Runtime's MatMulNBits packer: the value of largest magnitude, sign and all, meets the lowest
  * code exactly, so that the scale is negative where that value is positive. Of two as large the negative one counts.
  */
-const signedExtreme: Rule = (min, max, { qmin }) => {
-  const scale = (-min >= max ? min : max) / qmin;
-  return Math.abs(scale) < SMALLEST_NORMAL ? [1, 0] : [scale, 0];
+const signedExtreme: Rule = ({ min, max }, { qmin }, { scale }) => {
+  for (let i = 0; i < min.length; i++) {
+    const exact = (-min[i]! >= max[i]! ? min[i]! : max[i]!) / qmin;
+    scale[i] = Math.abs(exact) < SMALLEST_NORMAL ? 1 : exact;
+  }
 };
 
 /**
  * ONNX DynamicQuantizeLinear as ONNX Runtime computes it, float32 at every step; but where the scale would underflow to
  * 0, which no code can be divided by, it is 1, as for all zeros.
  */
-const dynamic: Rule = (min, max, { qmin, qmax }) => {
-  const low = Math.min(min, 0);
-  const high = Math.max(max, 0);
-  const scale = fround(spanOf(low, high) / (qmax - qmin)) || 1;
-  const zeroPoint = fround(qmin - fround(low / scale));
-  return [scale, roundHalfToEven(Math.max(qmin, Math.min(qmax, zeroPoint)))];
+const dynamic: Rule = ({ min, max }, { qmin, qmax }, { scale, zeroPoint }) => {
+  for (let i = 0; i < min.length; i++) {
+    const low = Math.min(min[i]!, 0);
+    const step = fround(spanOf(low, Math.max(max[i]!, 0)) / (qmax - qmin)) || 1;
+    scale[i] = step;
+    zeroPoint[i] = roundHalfToEven(Math.max(qmin, Math.min(qmax, fround(qmin - fround(low / step)))));
+  }
 };
 
 /** max - min in float32, or in float64 where float32 has no number that large (the tool's scale is infinite then). */
