@@ -4,7 +4,8 @@
 import * as quantize from "./quantize";
 import * as dequantize from "./dequantize";
 
-export { rangeF32, rangeF32Columns, absMaxF32, absMaxF32Columns } from "./range";
+export { rangeF32, rangeF32Columns } from "./range";
+export { absMaxF32, absMaxF32Columns } from "./magnitude";
 export { rangeFiniteF32, rangeFiniteF32Columns } from "./finite";
 export { quantizeF32I32, quantizeF32I32Columns } from "./bias";
 export { errorF32, errorF32Columns } from "./error";

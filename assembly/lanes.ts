@@ -7,6 +7,21 @@ const MAGIC_BITS: i32 = 0x4b400000;
 /** From this many elements on a run is read as four streams: one stream leaves memory bandwidth unused beyond the caches. */
 export const STREAMS_FROM: usize = 16384;
 
+/** Columns are taken four rows at a time: one row alone is a single stream, and loads its parameters for itself alone. */
+export const ROWS: usize = 4;
+
+/** Rotates lanes by two, then by one: two steps fold four lanes into each. */
+// @ts-ignore: decorator
+@inline
+export function byTwo(x: v128): v128 {
+  return v128.shuffle<i32>(x, x, 2, 3, 0, 1);
+}
+// @ts-ignore: decorator
+@inline
+export function byOne(x: v128): v128 {
+  return v128.shuffle<i32>(x, x, 1, 0, 3, 2);
+}
+
 // A code type `C` is what is stored (i8, u8, i16, u16). The type `Z` of the offsets tells the two formulas apart:
 //   i32, affine:  q = saturate(roundHalfToEven(x / scale) + zeroPoint)                                  ONNX QuantizeLinear
 //   f32, minmax:  q = saturate(roundHalfToEven(((x - min) / (max - min)) * (qmax - qmin) + qmin))       float32, in this order

@@ -1,4 +1,4 @@
-import { STREAMS_FROM, biasOf, codes4, floorOf, store1, store16, store4 } from "./lanes";
+import { ROWS, STREAMS_FROM, biasOf, codes4, floorOf, store1, store16, store4 } from "./lanes";
 
 // float32 to codes, over [outer][groups][inner]: `inner` values that follow one another share their parameters (the last
 // group of each outer has `last`). Group g of outer o takes parameter o * step + g: step 0 for channels, whose
@@ -77,9 +77,6 @@ export function rows<C, Z>(
     }
   }
 }
-
-/** Four rows at a time (fewer at the end): one row alone is a single stream, and loads its parameters for itself alone. */
-const ROWS: usize = 4;
 
 // @ts-ignore: decorator
 @inline

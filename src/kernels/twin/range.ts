@@ -3,7 +3,7 @@ import { eachElement, type ViewOf } from "./walk.ts";
 
 type Ranges = Pick<Kernels, Extract<keyof Kernels, `${"range" | "absMax"}${string}`>>;
 
-/** Twins of assembly/range.ts and finite.ts. */
+/** Twins of assembly/range.ts, magnitude.ts and finite.ts. */
 export function rangeTwins(viewOf: ViewOf): Ranges {
   const range = (src: number, mins: number, maxs: number, ...shape: Rows | Columns): number => {
     const view = viewOf();
