@@ -16,6 +16,7 @@ export type { ModelReport, Progress, TaskOptions, TensorReport } from "./checkpo
 export {
   type BiasOptions,
   createEngine,
+  type DequantizedTensor,
   type DequantizeOptions,
   type Engine,
   type EngineOptions,

@@ -57,6 +57,7 @@ describe("what the package exports", () => {
         "DType",
         "DequantizeModelOptions",
         "DequantizeOptions",
+        "DequantizedTensor",
         "Engine",
         "EngineOptions",
         "Entry as QuantizedEntry",

@@ -55,11 +55,17 @@ export interface BiasOptions {
   readonly axis?: Axis | undefined;
 }
 
-/** What comes out of residents is resident; of arrays, arrays. */
-type Quantized<T, D extends CodeDType> = T extends ResidentTensor ? ResidentQuantizedTensor<D> : QuantizedTensor<D>;
-type Dequantized<Q, D extends FloatDType> = Q extends ResidentQuantizedTensor
-  ? ResidentTensor<D>
-  : { readonly dtype: D; readonly shape: readonly number[]; readonly data: ArrayOf<D> };
+/** A float tensor made by the engine. */
+export interface DequantizedTensor<D extends FloatDType = FloatDType> {
+  readonly dtype: D;
+  readonly shape: readonly number[];
+  readonly data: ArrayOf<D>;
+}
+
+/** Without an array of the caller's, what comes out of a resident is resident. */
+interface NoOut {
+  readonly out?: undefined;
+}
 
 /**
  * Compiles the kernels and sets memory up. An engine serves any number of calls, one after the other; workers take one
@@ -109,10 +115,18 @@ export class Engine {
    *
    * @throws ArgumentError, NonFiniteError, MemoryError (residents)
    */
-  quantize<T extends FloatTensor | ResidentTensor, D extends CodeDType = "int8">(
-    tensor: T,
+  quantize<D extends CodeDType = "int8">(
+    tensor: ResidentTensor,
+    options?: QuantizeOptions<D> & NoOut,
+  ): ResidentQuantizedTensor<D>;
+  quantize<D extends CodeDType = "int8">(
+    tensor: FloatTensor | ResidentTensor,
+    options?: QuantizeOptions<D>,
+  ): QuantizedTensor<D>;
+  quantize<D extends CodeDType = "int8">(
+    tensor: FloatTensor | ResidentTensor,
     options: QuantizeOptions<D> = {},
-  ): Quantized<T, D> {
+  ): QuantizedTensor<D> {
     const operand = checkFloat(tensor);
     const plan = planQuantize(operand.shape, options);
     if (options.out) checkData("out", options.out, plan.dtype, operand.shape);
@@ -122,7 +136,7 @@ export class Engine {
     const how = { scale, zeroPoint, ...granularity, scheme, ...(min && { min }) };
     const q = this.#resultFor<D>(operand, dtype, how, options.out);
     writeCodes(this.#machine, operand, q, plan.layout, parameters, levelsOf(plan));
-    return q as unknown as Quantized<T, D>;
+    return q;
   }
 
   /**
@@ -156,10 +170,18 @@ export class Engine {
    *
    * @throws ArgumentError when the parts of `q` do not fit together, MemoryError (residents)
    */
-  dequantize<Q extends QuantizedTensor, D extends FloatDType = "float32">(
-    q: Q,
+  dequantize<D extends FloatDType = "float32">(
+    q: ResidentQuantizedTensor,
+    options?: DequantizeOptions<D> & NoOut,
+  ): ResidentTensor<D>;
+  dequantize<D extends FloatDType = "float32">(
+    q: QuantizedTensor | ResidentQuantizedTensor,
+    options?: DequantizeOptions<D>,
+  ): DequantizedTensor<D>;
+  dequantize<D extends FloatDType = "float32">(
+    q: QuantizedTensor,
     options: DequantizeOptions<D> = {},
-  ): Dequantized<Q, D> {
+  ): DequantizedTensor<D> {
     checkKeys(options, ["dtype", "out"]);
     const layout = checkQuantized(q);
     const dtype = oneOf("dtype", options.dtype ?? ("float32" as D), Object.keys(floatTypes) as D[]);
@@ -169,7 +191,7 @@ export class Engine {
       ? new ResidentTensor(this.#machine.memory, dtype, q.shape)
       : { dtype, shape: q.shape, data: options.out ?? newArray(dtype, q.shape) };
     writeValues(this.#machine, q, values, layout);
-    return values as unknown as Dequantized<Q, D>;
+    return values;
   }
 
   /**
