@@ -44,8 +44,22 @@ export type CodeDType = keyof typeof codeTypes;
 export type IntegerDType = keyof typeof integerTypes;
 export type DType = FloatDType | IntegerDType;
 
+/** The typed arrays, spelt out: taken from the constructors they would be tied to one kind of buffer. */
+interface Arrays {
+  float32: Float32Array;
+  float16: Uint16Array;
+  bfloat16: Uint16Array;
+  int8: Int8Array;
+  uint8: Uint8Array;
+  int16: Int16Array;
+  uint16: Uint16Array;
+  int4: Uint8Array;
+  uint4: Uint8Array;
+  int32: Int32Array;
+}
+
 /** The typed array that holds tensors of type `D`. */
-export type ArrayOf<D extends DType> = InstanceType<(typeof floatTypes & typeof integerTypes)[D]["array"]>;
+export type ArrayOf<D extends DType> = Arrays[D];
 
 export const dtypes: Readonly<Record<DType, FloatType | IntegerType>> = { ...floatTypes, ...integerTypes };
 

@@ -1,6 +1,6 @@
 /**
- * Every error this library throws on purpose. Each says what was given and what is allowed, in one line;
- * `tag` tells the kinds apart where `instanceof` cannot (two copies of the package, a structured clone).
+ * Every error this library throws on purpose. Each says what was given and what is allowed, in one line; `tag` tells the
+ * kinds apart where `instanceof` cannot, as with two copies of the package.
  */
 export type ErrorTag = "argument" | "non-finite" | "format" | "file" | "memory";
 
@@ -17,8 +17,9 @@ export class ArgumentError extends WasmQuantError {
     /** Which argument, as its caller would write it: `axis`, `shape`, `scale`. */
     readonly argument: string,
     message: string,
+    options?: ErrorOptions,
   ) {
-    super(`${argument}: ${message}`);
+    super(`${argument}: ${message}`, options);
   }
 }
 
@@ -80,10 +81,18 @@ export class MemoryError extends WasmQuantError {
   readonly tag = "memory";
 }
 
+interface ErrorOf {
+  argument: ArgumentError;
+  "non-finite": NonFiniteError;
+  format: FormatError;
+  file: FileError;
+  memory: MemoryError;
+}
+
 const tags: ReadonlySet<unknown> = new Set<ErrorTag>(["argument", "non-finite", "format", "file", "memory"]);
 
 /** Whether `error` is one of this library's, and of the kind `tag` if one is given. */
-export function isWasmQuantError(error: unknown, tag?: ErrorTag): error is WasmQuantError {
+export function isWasmQuantError<T extends ErrorTag = ErrorTag>(error: unknown, tag?: T): error is ErrorOf[T] {
   if (!(error instanceof Error) || !("tag" in error)) return false;
   return tag === undefined ? tags.has(error.tag) : error.tag === tag;
 }

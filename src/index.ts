@@ -12,7 +12,8 @@
 
 export type { Entry as QuantizedEntry } from "./checkpoint/convention.ts";
 export type { Inspection, Prospects, TensorInspection } from "./checkpoint/inspect.ts";
-export type { ModelReport, Progress, TaskOptions, TensorReport } from "./checkpoint/report.ts";
+export type { Progress, TaskOptions } from "./checkpoint/progress.ts";
+export type { ModelReport, TensorReport } from "./checkpoint/report.ts";
 export {
   type BiasOptions,
   createEngine,
@@ -23,11 +24,10 @@ export {
 } from "./core/engine.ts";
 export type { QuantizationError } from "./core/error.ts";
 export type { Axis, Granularity } from "./core/granularity.ts";
-export type { PerGroup, QuantizeOptions, RangeOptions } from "./core/options.ts";
-export type { NonFinite } from "./core/range.ts";
-export type { ResidentQuantizedTensor, ResidentTensor } from "./core/resident.ts";
+export type { NonFinite, PerGroup, QuantizeOptions, RangeOptions } from "./core/options.ts";
+export { isResident, type ResidentQuantizedTensor, type ResidentTensor } from "./core/resident.ts";
 export type { Range, SchemeName } from "./core/schemes.ts";
-export type { Float32Tensor, FloatTensor, HalfTensor, QuantizedTensor } from "./core/tensor.ts";
+export type { Float16ArrayLike, Float32Tensor, FloatTensor, HalfTensor, QuantizedTensor } from "./core/tensor.ts";
 export type { ArrayOf, CodeDType, DType, FloatDType, IntegerDType } from "./dtypes.ts";
 export {
   ArgumentError,
@@ -54,8 +54,14 @@ export { type ByteSink, type ByteSource, bytesSink, bytesSource } from "./format
 export { compileKernels, type ModuleSource } from "./kernels/load.ts";
 export type { BiasDType } from "./layers/bias.ts";
 export { type ConvLayout, type ConvOptions, quantizeConv } from "./layers/conv.ts";
-export type { Layer, LayerOptions, QuantizedLayer } from "./layers/layer.ts";
-export { type LinearLayout, quantizeLinear } from "./layers/linear.ts";
+export type {
+  Layer,
+  LayerOptions,
+  QuantizedLayer,
+  ResidentLayer,
+  ResidentQuantizedLayer,
+} from "./layers/layer.ts";
+export { type LinearLayout, type LinearOptions, quantizeLinear } from "./layers/linear.ts";
 export {
   type DequantizeModelOptions,
   dequantizeModel,

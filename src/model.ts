@@ -4,13 +4,14 @@
  */
 import { dequantizeCheckpoint } from "./checkpoint/dequantize.ts";
 import { type Inspection, inspectCheckpoint } from "./checkpoint/inspect.ts";
+import type { TaskOptions } from "./checkpoint/progress.ts";
 import { quantizeCheckpoint } from "./checkpoint/quantize.ts";
-import type { ModelReport, TaskOptions } from "./checkpoint/report.ts";
+import type { ModelReport } from "./checkpoint/report.ts";
 import type { Engine } from "./core/engine.ts";
-import { checkKeys, oneOf } from "./core/options.ts";
-import type { NonFinite } from "./core/range.ts";
+import { checkBoolean, checkKeys, codeNames, type NonFinite, oneOf } from "./core/options.ts";
 import { type SchemeName, schemeNames } from "./core/schemes.ts";
 import { type CodeDType, codeTypes } from "./dtypes.ts";
+import { ArgumentError } from "./errors.ts";
 import type { FormatName } from "./formats/detect.ts";
 import type { ByteSink, ByteSource } from "./formats/source.ts";
 
@@ -49,16 +50,20 @@ export async function quantizeModel(
       ...["dtype", "scheme", "perChannel", "axis", "blockSize", "reduceRange", "nonFinite"],
       ...["include", "exclude", "onProgress", "signal"],
     ]);
-    const dtype = oneOf("dtype", options.dtype ?? "int8", Object.keys(codeTypes) as CodeDType[]);
+    const dtype = oneOf("dtype", options.dtype ?? "int8", codeNames);
     const allowed = schemeNames.filter((name) => name !== "dynamic");
     const scheme = oneOf("scheme", options.scheme ?? (codeTypes[dtype].signed ? "symmetric" : "affine"), allowed);
     return quantizeCheckpoint(engine, source, sink, {
       ...options,
       dtype,
       scheme,
-      perChannel: options.perChannel ?? true,
-      reduceRange: options.reduceRange ?? false,
-      nonFinite: options.nonFinite ?? "error",
+      axis: checkWhole("axis", options.axis),
+      blockSize: checkWhole("blockSize", options.blockSize, 1),
+      perChannel: checkBoolean("perChannel", options.perChannel, true),
+      reduceRange: checkBoolean("reduceRange", options.reduceRange, false),
+      nonFinite: oneOf("nonFinite", options.nonFinite ?? "error", ["error", "ignore"]),
+      include: checkGlobs("include", options.include),
+      exclude: checkGlobs("exclude", options.exclude),
     });
   });
 }
@@ -97,13 +102,25 @@ export async function inspectModel(engine: Engine, source: ByteSource, options: 
   return inspectCheckpoint(engine, source, options);
 }
 
+function checkWhole(argument: string, value: number | undefined, least = Number.MIN_SAFE_INTEGER): number | undefined {
+  if (value === undefined || (Number.isSafeInteger(value) && value >= least)) return value;
+  const allowed = least === 1 ? "whole numbers above 0" : "whole numbers";
+  throw new ArgumentError(argument, `${String(value)} (${typeof value}) given; ${allowed} are allowed`);
+}
+
+function checkGlobs(argument: string, globs: readonly string[] | undefined): readonly string[] | undefined {
+  if (globs === undefined) return undefined;
+  if (Array.isArray(globs) && globs.every((glob) => typeof glob === "string" && glob !== "")) return globs;
+  throw new ArgumentError(argument, "an array of globs is wanted, none of them empty");
+}
+
 async function wholeOrNothing<T>(sink: ByteSink, write: () => Promise<T>): Promise<T> {
   try {
     const result = await write();
     await sink.close();
     return result;
   } catch (error) {
-    await sink.abort();
+    await sink.abort().catch(() => {}); // what went wrong first is what matters
     throw error;
   }
 }

@@ -4,9 +4,10 @@
  * @packageDocumentation
  */
 import { randomBytes } from "node:crypto";
+import { rmSync, type Stats } from "node:fs";
 import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
-import { FileError } from "./errors.ts";
+import { dirname, join } from "node:path";
+import { FileError, MemoryError } from "./errors.ts";
 import type { ByteSink, ByteSource } from "./formats/source.ts";
 
 export interface FileSource extends ByteSource {
@@ -25,12 +26,11 @@ export interface FileSinkOptions {
  */
 export async function openFile(path: string): Promise<FileSource> {
   return explain(path, async () => {
-    const file = await open(path, "r");
-    const info = await file.stat();
-    if (!info.isFile()) {
-      await file.close();
+    // Looked at before it is opened: opening a pipe waits for its other end.
+    const info = await stat(path);
+    if (!info.isFile())
       throw new FileError(path, info.isDirectory() ? "is a folder; name a file in it" : "is not a file");
-    }
+    const file = await open(path, "r");
     return {
       name: path,
       byteLength: info.size,
@@ -46,9 +46,11 @@ export async function openFile(path: string): Promise<FileSource> {
  * @throws FileError when there is a file already and it may not be overwritten, or the folder cannot be written to.
  */
 export async function createFile(path: string, { overwrite = false }: FileSinkOptions = {}): Promise<ByteSink> {
-  await checkFree(path, overwrite);
-  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(4).toString("hex")}.tmp`);
-  const file = await explain(path, () => open(temporary, "wx"));
+  const replaced = await checkFree(path, overwrite);
+  // Not of the output's own name, which may be as long as names may be.
+  const temporary = join(dirname(path), `.wasm-quant-${randomBytes(6).toString("hex")}.tmp`);
+  const file = await explain(path, () => open(temporary, "wx", replaced?.mode));
+  unfinished.add(temporary);
   let ended = false;
   return {
     write: (position, bytes) => explain(path, () => writeAt(file, position, bytes)),
@@ -57,6 +59,7 @@ export async function createFile(path: string, { overwrite = false }: FileSinkOp
         await file.close();
         await checkFree(path, overwrite);
         await rename(temporary, path);
+        unfinished.delete(temporary);
         ended = true;
       });
     },
@@ -65,32 +68,59 @@ export async function createFile(path: string, { overwrite = false }: FileSinkOp
       ended = true;
       await file.close().catch(() => {}); // closed already when the rename was what failed
       await rm(temporary, { force: true });
+      unfinished.delete(temporary);
     },
   };
 }
 
-async function checkFree(path: string, overwrite: boolean): Promise<void> {
+/** Temporary files that are being written. */
+const unfinished = new Set<string>();
+
+/** Removes what has been written by halves, at once: for a process that must end now. */
+export function removeUnfinished(): void {
+  for (const path of unfinished) rmSync(path, { force: true });
+}
+
+/** What lies at `path`, if that may be replaced. */
+async function checkFree(path: string, overwrite: boolean): Promise<Stats | undefined> {
   const there = await stat(path).catch(() => undefined);
   if (there?.isDirectory()) throw new FileError(path, "is a folder; name the file to write");
-  if (there && !overwrite) throw new FileError(path, "exists already; --force replaces it, -o names another");
+  if (there && !overwrite) throw new FileError(path, "exists already");
+  return there;
 }
+
+/** The system takes less than 2 GiB in one call. */
+const STRETCH = 2 ** 30;
 
 /** A read may bring less than asked for; at the end of the file nothing more comes, which the caller notices. */
 async function readAt(file: FileHandle, start: number, end: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(end - start);
+  const bytes = allocate(end - start);
   let filled = 0;
   while (filled < bytes.byteLength) {
-    const { bytesRead } = await file.read(bytes, filled, bytes.byteLength - filled, start + filled);
+    const { bytesRead } = await file.read(bytes, filled, Math.min(bytes.byteLength - filled, STRETCH), start + filled);
     if (bytesRead === 0) break;
     filled += bytesRead;
   }
   return bytes.subarray(0, filled);
 }
 
+function allocate(byteLength: number): Uint8Array {
+  try {
+    return new Uint8Array(byteLength);
+  } catch (cause) {
+    throw new MemoryError(`no room for ${byteLength} bytes at once`, { cause });
+  }
+}
+
 async function writeAt(file: FileHandle, position: number, bytes: Uint8Array): Promise<void> {
   let written = 0;
   while (written < bytes.byteLength) {
-    const { bytesWritten } = await file.write(bytes, written, bytes.byteLength - written, position + written);
+    const { bytesWritten } = await file.write(
+      bytes,
+      written,
+      Math.min(bytes.byteLength - written, STRETCH),
+      position + written,
+    );
     written += bytesWritten;
   }
 }

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -46,6 +46,13 @@ describe("createFile", () => {
     expect(await readFile(at("out"), "utf8")).toBe("");
   });
   it("refuses folders, and folders that are not there", async () => {
+    await writeFile(at("secret"), "", { mode: 0o600 });
+    const kept = await createFile(at("secret"), { overwrite: true });
+    await kept.close();
+    expect((await stat(at("secret"))).mode & 0o777).toBe(0o600);
+    const long = "n".repeat(250);
+    await (await createFile(at(long))).close();
+    expect(await readdir(folder)).toContain(long);
     await expect(createFile(folder)).rejects.toThrow(/is a folder/);
     const error = await createFile(at("no/out")).catch((e: unknown) => e);
     expect(isWasmQuantError(error, "file")).toBe(true);

@@ -19,6 +19,7 @@ describe("what the package exports", () => {
         "createEngine",
         "dequantizeModel",
         "inspectModel",
+        "isResident",
         "isWasmQuantError",
         "quantizeConv",
         "quantizeLinear",
@@ -35,6 +36,7 @@ describe("what the package exports", () => {
       [
         "createFile",
         "openFile",
+        "removeUnfinished",
       ]
     `);
   });
@@ -62,6 +64,7 @@ describe("what the package exports", () => {
         "EngineOptions",
         "Entry as QuantizedEntry",
         "ErrorTag",
+        "Float16ArrayLike",
         "Float32Tensor",
         "FloatDType",
         "FloatName",
@@ -74,6 +77,7 @@ describe("what the package exports", () => {
         "Layer",
         "LayerOptions",
         "LinearLayout",
+        "LinearOptions",
         "ModelReport",
         "ModuleSource",
         "NonFinite",
@@ -89,6 +93,8 @@ describe("what the package exports", () => {
         "QuantizedTensor",
         "Range",
         "RangeOptions",
+        "ResidentLayer",
+        "ResidentQuantizedLayer",
         "ResidentQuantizedTensor",
         "ResidentTensor",
         "SafetensorsDType",

@@ -1,11 +1,9 @@
 import type { Granularity } from "../core/granularity.ts";
-import { checkGranularity, scaleShapeOf } from "../core/granularity.ts";
-import { type SchemeName, schemeNames } from "../core/schemes.ts";
-import { checkShape, elementsOf } from "../core/shape.ts";
+import { scaleShapeOf } from "../core/granularity.ts";
+import type { SchemeName } from "../core/schemes.ts";
+import { elementsOf } from "../core/shape.ts";
 import { type CodeDType, codeTypes } from "../dtypes.ts";
-import { ArgumentError, FormatError } from "../errors.ts";
 import type { FloatName } from "../formats/floats.ts";
-import { isFloatName } from "../formats/floats.ts";
 import type { SafetensorsDType, SafetensorsItem } from "../formats/safetensors.ts";
 
 /**
@@ -16,7 +14,8 @@ import type { SafetensorsDType, SafetensorsItem } from "../formats/safetensors.t
  */
 export const METADATA_KEY = "wasm_quant";
 
-const VERSION = 1;
+/** Of this convention, as the entry states it. */
+export const CONVENTION_VERSION = 1;
 
 /** What the metadata entry holds for each quantized tensor. */
 export interface Entry {
@@ -33,7 +32,7 @@ export type Entries = ReadonlyMap<string, Entry>;
 /** The parts of a quantized tensor, in the order they are written. */
 export type Part = "codes" | "scale" | "zeroPoint" | "min";
 
-export const partNames: Readonly<Record<Part, (name: string) => string>> = {
+const partNames: Readonly<Record<Part, (name: string) => string>> = {
   codes: (name) => name,
   scale: (name) => `${name}.scale`,
   zeroPoint: (name) => `${name}.zero_point`,
@@ -51,7 +50,7 @@ const storage: Readonly<Record<CodeDType, SafetensorsDType>> = {
 
 const zeroPointTypes: Readonly<Record<CodeDType, SafetensorsDType>> = { ...storage, int4: "I8" };
 
-export interface PartItem extends SafetensorsItem {
+interface PartItem extends SafetensorsItem {
   readonly part: Part;
 }
 
@@ -71,57 +70,4 @@ export function partsOf(name: string, { dtype, shape, scheme, granularity }: Ent
 /** The typed array zero points are stored in: that of the codes, a byte each for 4-bit ones. */
 export function zeroPointArrayOf(dtype: CodeDType) {
   return dtype === "int4" ? Int8Array : codeTypes[dtype].array;
-}
-
-export function entriesToText(entries: Entries): string {
-  const tensors = Array.from(entries, ([name, { granularity, ...entry }]) => ({ name, ...entry, ...granularity }));
-  return JSON.stringify({ version: VERSION, tensors });
-}
-
-/**
- * Reads the metadata entry; undefined when the file has none.
- *
- * @throws FormatError when the entry is not what this version writes.
- */
-export function entriesFromText(file: string, text: string | undefined): Entries | undefined {
-  if (text === undefined) return undefined;
-  const fail = (message: string, tensor?: string) =>
-    new FormatError(file, `metadata ${METADATA_KEY}: ${message}`, tensor);
-  const parsed = parse(text);
-  if (parsed?.version !== VERSION) throw fail(`version ${String(parsed?.version)}; this version reads ${VERSION}`);
-  if (!Array.isArray(parsed.tensors)) throw fail("lists no tensors");
-  const entries = new Map<string, Entry>();
-  for (const item of parsed.tensors as unknown[]) {
-    const record = (typeof item === "object" && item !== null ? item : {}) as Record<string, unknown>;
-    const { name } = record;
-    if (typeof name !== "string" || entries.has(name)) throw fail(`name ${JSON.stringify(name)} is not one of its own`);
-    const entry = entryOf(record);
-    if (typeof entry === "string") throw fail(entry, name);
-    entries.set(name, entry);
-  }
-  return entries;
-}
-
-function parse(text: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-/** An entry, or what is wrong with it. */
-function entryOf(record: Record<string, unknown>): Entry | string {
-  const { dtype, source, scheme } = record as { dtype: CodeDType; source: FloatName; scheme: SchemeName };
-  if (!Object.hasOwn(codeTypes, String(dtype))) return `dtype ${JSON.stringify(dtype)}`;
-  if (!isFloatName(source)) return `source ${JSON.stringify(source)}`;
-  if (!schemeNames.includes(scheme)) return `scheme ${JSON.stringify(scheme)}`;
-  try {
-    const shape = checkShape(record.shape as number[]);
-    return { dtype, source, scheme, shape, granularity: checkGranularity(shape, record as Granularity) };
-  } catch (error) {
-    if (error instanceof ArgumentError) return error.message;
-    throw error;
-  }
 }

@@ -6,28 +6,15 @@ import { FormatError } from "../errors.ts";
 import type { FormatName } from "../formats/detect.ts";
 import { type ArrayType, type FloatName, npyTypeOf, viewOf } from "../formats/floats.ts";
 import { encodeNpyHeader, npyTypes } from "../formats/npy.ts";
-import {
-  planSafetensors,
-  type SafetensorsItem,
-  type SafetensorsPlan,
-  type SafetensorsTensor,
-} from "../formats/safetensors.ts";
+import { planSafetensors, type SafetensorsItem, type SafetensorsPlan } from "../formats/safetensors.ts";
 import { type ByteSink, type ByteSource, readExactly } from "../formats/source.ts";
-import {
-  type Entries,
-  type Entry,
-  entriesFromText,
-  METADATA_KEY,
-  type Part,
-  partsOf,
-  zeroPointArrayOf,
-} from "./convention.ts";
+import { type Entry, METADATA_KEY, type Part, zeroPointArrayOf } from "./convention.ts";
+import { entriesFromText } from "./entries.ts";
+import { locate, type Places } from "./locate.ts";
 import { openCheckpoint } from "./open.ts";
-import { type ModelReport, type TaskOptions, type TensorReport, trackerOf } from "./report.ts";
+import { type TaskOptions, trackerOf } from "./progress.ts";
+import type { ModelReport, TensorReport } from "./report.ts";
 import { copyTensor } from "./transfer.ts";
-
-/** Where the parts of each quantized tensor lie. */
-type Places = ReadonlyMap<Part, SafetensorsTensor>;
 
 export interface DequantizeCheckpointOptions extends TaskOptions {
   /** What to write; a .npy file holds one tensor, no metadata and no bfloat16. */
@@ -66,21 +53,23 @@ export async function dequantizeCheckpoint(
   const reports: TensorReport[] = [];
   for (const [i, tensor] of kept.entries()) {
     const { name, dtype, shape, start, end } = plan.tensors[i]!;
-    await tracker.step(name, end - start);
     const entry = entries.get(name);
     const before = { name, shape, to: dtype, bytesAfter: end - start };
     if (entry) {
+      await tracker.at(name);
       const places = placesOf.get(name)!;
       const q = await readTensor(source, entry, places);
+      checkFinite(source.name, name, q);
       await sink.write(start, restore(engine, q, entry.source));
+      tracker.advance(end - start);
       const bytesBefore = [...places.values()].reduce((sum, place) => sum + place.end - place.start, 0);
       reports.push({ ...before, from: entry.dtype, bytesBefore });
     } else {
-      await copyTensor(source, tensor, sink, start);
+      await copyTensor(source, tensor, sink, start, tracker);
       reports.push({ ...before, from: dtype, bytesBefore: end - start, reason: "was not quantized" });
     }
   }
-  await tracker.finish();
+  await tracker.at("");
   return { tensors: reports, bytesBefore: source.byteLength, bytesAfter: plan.byteLength };
 }
 
@@ -98,23 +87,6 @@ function planNpy(file: string, items: readonly SafetensorsItem[]): SafetensorsPl
   return { header, byteLength, tensors: [{ ...item, start: header.byteLength, end: byteLength }] };
 }
 
-/** Finds the parts of every entry, held against the types and shapes they should have. */
-function locate(file: string, entries: Entries, tensors: readonly SafetensorsTensor[]): ReadonlyMap<string, Places> {
-  const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
-  return new Map(
-    Array.from(entries, ([name, entry]) => {
-      const places = partsOf(name, entry).map((wanted) => {
-        const found = byName.get(wanted.name);
-        const describe = ({ dtype, shape }: SafetensorsItem) => `${dtype} [${shape.join(", ")}]`;
-        if (found && describe(found) === describe(wanted)) return [wanted.part, found] as const;
-        const there = found ? `is ${describe(found)}` : "is missing";
-        throw new FormatError(file, `"${wanted.name}" ${there}; its entry wants ${describe(wanted)}`, name);
-      });
-      return [name, new Map(places)];
-    }),
-  );
-}
-
 async function readTensor(source: ByteSource, entry: Entry, places: Places): Promise<QuantizedTensor<CodeDType>> {
   const read = async (part: Part) => {
     const place = places.get(part);
@@ -128,6 +100,14 @@ async function readTensor(source: ByteSource, entry: Entry, places: Places): Pro
   const min = await read("min");
   const zeroPoint = Int32Array.from(viewOf(ZeroPoints, (await read("zeroPoint"))!));
   return { dtype, shape, scheme, ...granularity, data, scale, zeroPoint, min: min && viewOf(Float32Array, min) };
+}
+
+/** A scale that is not finite would turn every value of its group into NaN or an infinity. */
+function checkFinite(file: string, name: string, { scale, min }: QuantizedTensor): void {
+  for (const [part, values] of [["scale", scale] as const, ["min", min] as const]) {
+    const i = values?.findIndex((x) => !Number.isFinite(x)) ?? -1;
+    if (i >= 0) throw new FormatError(file, `its ${part} holds ${values![i]} at flat index ${i}`, name);
+  }
 }
 
 const halves: Partial<Record<FloatName, FloatDType>> = { F16: "float16", BF16: "bfloat16" };

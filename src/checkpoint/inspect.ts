@@ -5,9 +5,11 @@ import type { FormatName } from "../formats/detect.ts";
 import { floatTensorOf, isFloatName } from "../formats/floats.ts";
 import type { SafetensorsDType, SafetensorsTensor } from "../formats/safetensors.ts";
 import { type ByteSource, readExactly } from "../formats/source.ts";
-import { type Entry, entriesFromText, METADATA_KEY, partsOf } from "./convention.ts";
+import { type Entry, METADATA_KEY } from "./convention.ts";
+import { entriesFromText } from "./entries.ts";
+import { locate, type Places } from "./locate.ts";
 import { openCheckpoint } from "./open.ts";
-import { type TaskOptions, trackerOf } from "./report.ts";
+import { type TaskOptions, trackerOf } from "./progress.ts";
 import { decide } from "./select.ts";
 
 /** What a tensor would lose, as signal-to-quantization-noise ratio in dB. */
@@ -56,25 +58,26 @@ export async function inspectCheckpoint(engine: Engine, source: ByteSource, opti
   const how = { scheme: "symmetric", perChannel: true } as const;
   const decisions = decide(source.name, checkpoint, { ...how, dtype: "int8" });
   const blocks = decide(source.name, checkpoint, { ...how, dtype: "int4", blockSize: BLOCK });
-  const bytesOf = new Map(tensors.map(({ name, start, end }) => [name, end - start]));
-  const parts = new Set([...(entries ?? [])].flatMap(([name, entry]) => partsOf(name, entry).map((part) => part.name)));
+  const placesOf = entries ? locate(source.name, entries, tensors) : new Map<string, Places>();
+  const parts = new Set([...placesOf.values()].flatMap((places) => [...places.values()].map(({ name }) => name)));
   const tracker = trackerOf(options, source.byteLength);
   const inspections: TensorInspection[] = [];
   for (const [i, decision] of decisions.entries()) {
     const { tensor } = decision;
     if (parts.has(tensor.name) && !entries?.has(tensor.name)) continue; // told of with its tensor
-    await tracker.step(tensor.name, tensor.end - tensor.start);
+    await tracker.at(tensor.name);
+    tracker.advance(tensor.end - tensor.start);
     const { name, shape, dtype, start, end } = tensor;
     const facts = { name, shape, dtype, bytes: end - start };
     const quantized = entries?.get(name);
     const reason = "reason" in decision ? decision.reason : undefined;
     const trial = { int8: reason === undefined, blocks: "entry" in blocks[i]! };
     if (quantized) {
-      const bytes = partsOf(name, quantized).reduce((sum, part) => sum + (bytesOf.get(part.name) ?? 0), 0);
+      const bytes = [...placesOf.get(name)!.values()].reduce((sum, part) => sum + part.end - part.start, 0);
       inspections.push({ ...facts, bytes, quantized });
     } else inspections.push({ ...facts, reason, ...(await measureTensor(engine, source, tensor, trial)) });
   }
-  await tracker.finish();
+  await tracker.at("");
   return { format, metadata, bytes: source.byteLength, tensors: inspections };
 }
 

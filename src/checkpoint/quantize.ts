@@ -1,14 +1,16 @@
 import type { Engine } from "../core/engine.ts";
-import type { NonFinite } from "../core/range.ts";
+import type { NonFinite } from "../core/options.ts";
 import { bytesOf, type QuantizedTensor } from "../core/tensor.ts";
 import type { CodeDType } from "../dtypes.ts";
-import { FormatError, NonFiniteError } from "../errors.ts";
+import { ArgumentError, FormatError, NonFiniteError } from "../errors.ts";
 import { floatTensorOf } from "../formats/floats.ts";
 import { planSafetensors, type SafetensorsItem, type SafetensorsTensor } from "../formats/safetensors.ts";
 import { type ByteSink, type ByteSource, readExactly } from "../formats/source.ts";
-import { type Entry, entriesToText, METADATA_KEY, type Part, partsOf, zeroPointArrayOf } from "./convention.ts";
+import { type Entry, METADATA_KEY, type Part, partsOf, zeroPointArrayOf } from "./convention.ts";
+import { entriesToText } from "./entries.ts";
 import { openCheckpoint } from "./open.ts";
-import { type ModelReport, type TaskOptions, type TensorReport, trackerOf } from "./report.ts";
+import { type TaskOptions, trackerOf } from "./progress.ts";
+import type { ModelReport, TensorReport } from "./report.ts";
 import { type Decision, decide, type Selection } from "./select.ts";
 import { copyFile, copyTensor } from "./transfer.ts";
 
@@ -19,7 +21,7 @@ export interface QuantizeCheckpointOptions extends Selection, TaskOptions {
 
 /**
  * Quantizes a safetensors or .npy file into a safetensors file (convention.ts), tensor by tensor. A safetensors file with
- * nothing to quantize comes out byte for byte as it went in. Closes the sink, or aborts it when something goes wrong.
+ * nothing to quantize comes out byte for byte as it went in. Leaves the sink open.
  *
  * @throws FormatError, ArgumentError, NonFiniteError, the signal's reason
  */
@@ -41,7 +43,9 @@ export async function quantizeCheckpoint(
     if (checkpoint.format === "npy" && only && "reason" in only) {
       throw new FormatError(source.name, `nothing to quantize: ${only.reason}`);
     }
-    await copyFile(source, sink);
+    const tracker = trackerOf(options, source.byteLength);
+    await copyFile(source, sink, tracker);
+    await tracker.at("");
     return { tensors: decisions.map(copiedReport), bytesBefore: source.byteLength, bytesAfter: source.byteLength };
   }
 
@@ -58,15 +62,16 @@ export async function quantizeCheckpoint(
   const tensors: TensorReport[] = [];
   for (const decision of decisions) {
     const { tensor } = decision;
-    await tracker.step(tensor.name, sizeOf(tensor));
     if ("entry" in decision) {
+      await tracker.at(tensor.name);
       tensors.push(await quantizeTensor(engine, source, sink, tensor, decision.entry, places, options));
+      tracker.advance(sizeOf(tensor));
     } else {
-      await copyTensor(source, tensor, sink, places.get(tensor.name)!.start);
+      await copyTensor(source, tensor, sink, places.get(tensor.name)!.start, tracker);
       tensors.push(copiedReport(decision));
     }
   }
-  await tracker.finish();
+  await tracker.at("");
   return { tensors, bytesBefore: source.byteLength, bytesAfter: plan.byteLength };
 }
 
@@ -83,17 +88,10 @@ function sizeOf({ start, end }: SafetensorsTensor): number {
 function checkNames(file: string, tensors: readonly SafetensorsTensor[], entries: ReadonlyMap<string, Entry>): void {
   const names = new Set(tensors.map(({ name }) => name));
   for (const [name, entry] of entries) {
-    for (const part of partsOf(name, entry)) {
-      if (part.part === "codes") continue;
-      if (names.has(part.name)) {
-        throw new FormatError(
-          file,
-          `its ${part.part} would go by the name of the file's tensor "${part.name}"; --exclude one`,
-          name,
-        );
-      }
-      names.add(part.name);
-    }
+    const taken = partsOf(name, entry).find((part) => part.part !== "codes" && names.has(part.name));
+    if (!taken) continue;
+    const message = `its ${taken.part} would go by the name of the file's tensor "${taken.name}"; exclude it`;
+    throw new FormatError(file, message, name);
   }
 }
 
@@ -108,8 +106,10 @@ async function quantizeTensor(
 ): Promise<TensorReport> {
   const bytes = await readExactly(source, tensor.start, tensor.end, tensor.name);
   const { dtype, scheme, granularity, source: from } = entry;
-  const values = floatTensorOf(bytes, { name: tensor.name, dtype: from, shape: tensor.shape });
-  const q = refuseNonFinite(source.name, () =>
+  const values = nameFile(source.name, tensor.name, () =>
+    floatTensorOf(bytes, { name: tensor.name, dtype: from, shape: tensor.shape }),
+  );
+  const q = nameFile(source.name, tensor.name, () =>
     engine.quantize(values, { dtype, scheme, reduceRange, nonFinite, ...granularity }),
   );
   const { sqnr, maxAbs } = engine.error(values, q);
@@ -131,16 +131,16 @@ async function quantizeTensor(
   };
 }
 
-/** The engine knows the tensor, not the file. */
-function refuseNonFinite<T>(file: string, quantize: () => T): T {
+/** The engine knows the tensor at best, not the file. */
+function nameFile<T>(file: string, tensor: string, quantize: () => T): T {
   try {
     return quantize();
   } catch (cause) {
-    if (!(cause instanceof NonFiniteError)) throw cause;
-    const { value, index, tensor } = cause;
-    throw new FormatError(file, `holds ${value} at flat index ${index}; --exclude leaves it as it is`, tensor, {
-      cause,
-    });
+    if (cause instanceof NonFiniteError) {
+      throw new FormatError(file, `holds ${cause.value} at flat index ${cause.index}; exclude it`, tensor, { cause });
+    }
+    if (cause instanceof ArgumentError) throw new FormatError(file, cause.message, tensor, { cause });
+    throw cause;
   }
 }
 

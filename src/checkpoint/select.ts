@@ -60,7 +60,7 @@ function entryOf(file: string, { name, dtype, shape }: SafetensorsTensor, select
   const { blockSize, perChannel, scheme } = selection;
   const rank = shape.length;
   const axis = selection.axis ?? (blockSize === undefined ? 0 : Math.min(1, rank - 1));
-  const oneDimension = rank === 1 && blockSize === undefined;
+  const oneDimension = rank === 1 && blockSize === undefined && selection.axis === undefined;
   const wanted = blockSize !== undefined ? { axis, blockSize } : perChannel && !oneDimension ? { axis } : {};
   try {
     const granularity = checkGranularity(shape, wanted);
@@ -68,16 +68,16 @@ function entryOf(file: string, { name, dtype, shape }: SafetensorsTensor, select
     return { dtype: selection.dtype, shape, source: dtype, scheme, granularity };
   } catch (cause) {
     if (!(cause instanceof ArgumentError)) throw cause;
-    throw new FormatError(file, `${cause.message}; --exclude leaves it as it is`, name, { cause });
+    throw new FormatError(file, `${cause.message}; exclude it`, name, { cause });
   }
 }
 
 function isSmaller(tensor: SafetensorsTensor, entry: Entry): boolean {
-  const after = partsOf(tensor.name, entry).reduce((sum, part) => sum + bytesOf(part), 0);
+  const after = partsOf(tensor.name, entry).reduce((sum, part) => sum + sizeOf(part), 0);
   return after < tensor.end - tensor.start;
 }
 
-function bytesOf({ dtype, shape }: SafetensorsItem): number {
+function sizeOf({ dtype, shape }: SafetensorsItem): number {
   return Math.ceil((elementsOf(shape) * safetensorsTypes[dtype]) / 8);
 }
 
@@ -101,9 +101,13 @@ function matcherOf(
   return (name) => matchers.some((matches) => matches(name));
 }
 
-/** `bash` lets `*` cross slashes, `dot` leading dots; names are not paths. */
+/**
+ * `bash` lets `*` cross slashes, `dot` lets it match a leading dot. Names are not paths, nor lines: picomatch passes over
+ * a leading "./" and stops at a line's end, so that a lone star, which means everything, is answered here.
+ */
 function compile(glob: string): Matcher {
-  return picomatch(glob, { bash: true, dot: true, windows: false, nonegate: true });
+  if (/^\*+$/.test(glob)) return () => true;
+  return picomatch(glob, { bash: true, dot: true, windows: false, nonegate: true, flags: "s" });
 }
 
 function checkIncluded(decisions: readonly Decision[], included: Matcher, globs: readonly string[]): void {

@@ -1,5 +1,6 @@
 import type { SafetensorsTensor } from "../formats/safetensors.ts";
 import { type ByteSink, type ByteSource, readExactly } from "../formats/source.ts";
+import type { Tracker } from "./progress.ts";
 
 /** 16 MiB: long enough that calls cost nothing, short enough that memory does not grow with the tensor. */
 const STRETCH = 1 << 24;
@@ -7,19 +8,32 @@ const STRETCH = 1 << 24;
 /** Copies a tensor's bytes from file to file. */
 export async function copyTensor(
   source: ByteSource,
-  from: SafetensorsTensor,
+  { name, start, end }: SafetensorsTensor,
   sink: ByteSink,
   to: number,
+  tracker: Tracker,
 ): Promise<void> {
-  for (let at = from.start; at < from.end; at += STRETCH) {
-    const end = Math.min(at + STRETCH, from.end);
-    await sink.write(to + at - from.start, await readExactly(source, at, end, from.name));
-  }
+  await copyBytes(source, start, end, sink, to, tracker, name);
 }
 
 /** Copies a whole file. */
-export async function copyFile(source: ByteSource, sink: ByteSink): Promise<void> {
-  for (let at = 0; at < source.byteLength; at += STRETCH) {
-    await sink.write(at, await readExactly(source, at, Math.min(at + STRETCH, source.byteLength)));
+export async function copyFile(source: ByteSource, sink: ByteSink, tracker: Tracker): Promise<void> {
+  await copyBytes(source, 0, source.byteLength, sink, 0, tracker, "");
+}
+
+async function copyBytes(
+  source: ByteSource,
+  start: number,
+  end: number,
+  sink: ByteSink,
+  to: number,
+  tracker: Tracker,
+  name: string,
+): Promise<void> {
+  for (let at = start; at < end; at += STRETCH) {
+    const until = Math.min(at + STRETCH, end);
+    await tracker.at(name);
+    await sink.write(to + at - start, await readExactly(source, at, until, name || undefined));
+    tracker.advance(until - at);
   }
 }

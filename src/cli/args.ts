@@ -4,14 +4,14 @@ import { type CodeDType, codeTypes } from "../dtypes.ts";
 
 /** Options of every subcommand. */
 export interface CommonOptions {
-  readonly json: boolean;
-  readonly quiet: boolean;
-  readonly debug: boolean;
+  readonly json?: true;
+  readonly quiet?: true;
+  readonly debug?: true;
 }
 
 export interface WriteOptions extends CommonOptions {
   readonly output?: string;
-  readonly force: boolean;
+  readonly force?: true;
 }
 
 export interface QuantizeArguments extends WriteOptions {
@@ -37,6 +37,7 @@ export interface Actions {
 /** The command line: what may be typed, and what is done then. */
 export function createProgram(version: string, actions: Actions): Command {
   const program = new Command("wasm-quant")
+    .usage("[command] [options] <input>")
     .description("Makes the tensors of a safetensors or .npy file small: floats to 8-, 16- or 4-bit integers")
     .version(version)
     .configureOutput({ outputError: (text, write) => write(`wasm-quant: ${text.replace(/^error: /, "")}`) })
@@ -100,27 +101,28 @@ function withOutput(command: Command, name: string, extensions: readonly string[
   };
   return command
     .option("-o, --output <file>", `where to write (default: ${name} beside the input)`, endsRight)
-    .option("--force", "replace an existing output", false);
+    .option("--force", "replace an existing output");
 }
 
 function withCommon(command: Command): Command {
   return command
-    .option("--json", "print the result as JSON", false)
-    .option("--quiet", "print nothing but errors", false)
-    .option("--debug", "print a stack trace with an error", false);
+    .option("--json", "print the result as JSON")
+    .option("--quiet", "print nothing but errors")
+    .option("--debug", "print a stack trace with an error");
 }
 
 function collect(glob: string, globs: readonly string[] = []): readonly string[] {
+  if (glob === "") throw new InvalidArgumentError("It must not be empty.");
   return [...globs, glob];
 }
 
 function whole(text: string): number {
   if (/^-?\d{1,9}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError("It is a whole number.");
+  throw new InvalidArgumentError("It must be a whole number.");
 }
 
 function positive(text: string): number {
   const n = whole(text);
   if (n > 0) return n;
-  throw new InvalidArgumentError("It is a whole number above 0.");
+  throw new InvalidArgumentError("It must be a whole number above 0.");
 }

@@ -1,20 +1,24 @@
 #!/usr/bin/env node
 import { createRequire } from "node:module";
 import { CommanderError } from "commander";
-import type { ModelReport, TaskOptions } from "../checkpoint/report.ts";
+import type { TaskOptions } from "../checkpoint/progress.ts";
+import type { ModelReport } from "../checkpoint/report.ts";
 import { createEngine, type Engine } from "../core/engine.ts";
-import { isWasmQuantError } from "../errors.ts";
+import { FileError, FormatError, isWasmQuantError } from "../errors.ts";
 import type { ByteSink, ByteSource } from "../formats/source.ts";
 import { dequantizeModel, inspectModel, quantizeModel } from "../model.ts";
-import { createFile, openFile } from "../node.ts";
+import { createFile, openFile, removeUnfinished } from "../node.ts";
 import { type CommonOptions, createProgram, type QuantizeArguments, type WriteOptions } from "./args.ts";
 import { createProgressBar } from "./progress.ts";
 import { inspectionToJson, renderInspection, renderReport, reportToJson } from "./report.ts";
-import { printable } from "./table.ts";
+import { printableName } from "./table.ts";
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
 const EXIT_INTERRUPTED = 130;
+
+/** Errors repeat names from files, which may be of any length. */
+const LONGEST_LINE = 1000;
 
 async function quantize(input: string, options: QuantizeArguments): Promise<void> {
   const { dtype, axis, blockSize, reduceRange, include, exclude, perTensor } = options;
@@ -88,15 +92,21 @@ function print(text: string): void {
   process.stdout.write(text);
 }
 
-/** Ctrl-C or a request to end: stop between tensors, leave nothing behind. A second one does not wait. */
+/** Ctrl-C or a request to end: stop at the next step, leave nothing behind. A second one does not wait for the step. */
 const interruption = new AbortController();
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  process.once(signal, () => interruption.abort());
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  process.on(signal, () => {
+    if (interruption.signal.aborted) {
+      removeUnfinished();
+      process.exit(EXIT_INTERRUPTED);
+    }
+    interruption.abort();
+  });
 }
-// A reader that has seen enough (| head) is no failure.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") throw error;
-  process.exit();
+  if (error.code === "EPIPE") process.exit(); // a reader that has seen enough (| head) is no failure
+  process.stderr.write(`wasm-quant: standard output: cannot be written (${error.code})\n`);
+  process.exit(EXIT_FAILED);
 });
 
 const { version } = createRequire(import.meta.url)("../../package.json") as { version: string };
@@ -108,11 +118,20 @@ try {
   process.exitCode = explain(error);
 }
 
+/** The library says what is wrong; the words for doing something about it are the command's. */
+function adviceOn(error: unknown): string {
+  if (error instanceof FileError && error.message.endsWith("exists already"))
+    return "; --force replaces it, -o names another";
+  if (error instanceof FormatError && error.message.endsWith("exclude it")) return " (--exclude GLOB)";
+  return "";
+}
+
 /** Says what went wrong in one line on stderr; the exit code. */
 function explain(error: unknown): number {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return 0; // help or version, printed already
-    const named = program.commands.find((command) => process.argv.includes(command.name())) ?? program.commands[0]!;
+    const [first] = process.argv.slice(2);
+    const named = program.commands.find((command) => command.name() === first) ?? program.commands[0]!;
     process.stderr.write(`usage: wasm-quant ${named.name()} ${named.usage()}\n`);
     return EXIT_USAGE;
   }
@@ -122,7 +141,7 @@ function explain(error: unknown): number {
   }
   const message = error instanceof Error ? error.message : String(error);
   const unexpected = isWasmQuantError(error) ? "" : "unexpected error: ";
-  process.stderr.write(`wasm-quant: ${unexpected}${printable(message)}\n`);
+  process.stderr.write(`wasm-quant: ${unexpected}${printableName(message + adviceOn(error), LONGEST_LINE)}\n`);
   if (process.argv.includes("--debug")) process.stderr.write(`${(error as Error).stack}\n`);
   return EXIT_FAILED;
 }

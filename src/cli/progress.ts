@@ -1,16 +1,18 @@
-import type { Progress } from "../checkpoint/report.ts";
-import { printable } from "./table.ts";
+import type { Progress } from "../checkpoint/progress.ts";
+import { printableName } from "./table.ts";
 
 export interface ProgressBar {
   update(progress: Progress): Promise<void>;
   stop(): void;
 }
 
-const NAME_WIDTH = 40;
+const BAR_WIDTH = 30;
+/** Bar, percentage and the spaces between. */
+const REST = BAR_WIDTH + 8;
 
 /** A bar with tensor names on a terminal's stderr; elsewhere, or when told to be quiet, nothing. */
-export async function createProgressBar(quiet: boolean): Promise<ProgressBar> {
-  if (quiet || !process.stderr.isTTY) return { update: yieldToSignals, stop() {} };
+export async function createProgressBar(quiet: boolean | undefined): Promise<ProgressBar> {
+  if (quiet || !process.stderr.isTTY || process.env.TERM === "dumb") return { update: yieldToSignals, stop() {} };
   // Loaded here, so that a run without a terminal does not pay for it.
   const { default: cliProgress } = await import("cli-progress");
   const bar = new cliProgress.SingleBar(
@@ -20,14 +22,14 @@ export async function createProgressBar(quiet: boolean): Promise<ProgressBar> {
       clearOnComplete: true,
       hideCursor: true,
       gracefulExit: false, // signals are the command's business
-      barsize: 30,
+      barsize: BAR_WIDTH,
     },
     cliProgress.Presets.shades_classic,
   );
   let started = false;
   return {
     async update({ done, total, tensor }) {
-      const payload = { tensor: printable(tensor).slice(0, NAME_WIDTH) };
+      const payload = { tensor: printableName(tensor, Math.max((process.stderr.columns || 80) - REST, 0)) };
       if (started) bar.update(done, payload);
       else bar.start(Math.max(total, 1), done, payload);
       started = true;

@@ -1,6 +1,16 @@
+import { METADATA_KEY } from "../checkpoint/convention.ts";
 import type { Inspection, TensorInspection } from "../checkpoint/inspect.ts";
 import type { ModelReport } from "../checkpoint/report.ts";
-import { type Column, formatBytes, formatDecibels, formatNumber, formatShape, printable, tableOf } from "./table.ts";
+import {
+  type Column,
+  formatBytes,
+  formatDecibels,
+  formatNumber,
+  formatShape,
+  printable,
+  printableName,
+  tableOf,
+} from "./table.ts";
 
 /** What a finished task is told of besides its report. */
 export interface Outcome {
@@ -27,7 +37,7 @@ export function renderReport(
     { title: "" },
   ];
   const rows = tensors.map((t) => [
-    printable(t.name),
+    printableName(t.name),
     formatShape(t.shape),
     t.from === t.to ? t.from : `${t.from} -> ${t.to}`,
     formatDecibels(t.sqnr),
@@ -45,7 +55,7 @@ export function renderReport(
 
 /** What a reader of the totals would wonder about. */
 function remarkOn(done: string, changed: number, bytesBefore: number, bytesAfter: number): string {
-  if (changed === 0) return "nothing to do: the file was copied as it is\n";
+  if (done === "quantized" && changed === 0) return "nothing to do: the file was copied as it is\n";
   const grew =
     done === "quantized" &&
     bytesAfter > bytesBefore &&
@@ -53,7 +63,7 @@ function remarkOn(done: string, changed: number, bytesBefore: number, bytesAfter
   return grew || "";
 }
 
-/** The same for programs. Where nothing was lost `sqnr` is null: JSON has no Infinity. */
+/** The same for programs. JSON has no Infinity: a ratio of nothing lost is the string "Infinity". */
 export function reportToJson(report: ModelReport, outcome: Outcome): string {
   const { input, output, seconds } = outcome;
   return toJson({ input, output, seconds, ...report });
@@ -73,7 +83,7 @@ export function renderInspection(input: string, { format, metadata, bytes, tenso
     { title: "" },
   ];
   const rows = tensors.map((t) => [
-    printable(t.name),
+    printableName(t.name),
     formatShape(t.quantized?.shape ?? t.shape),
     t.quantized?.dtype ?? t.dtype,
     formatBytes(t.bytes),
@@ -84,7 +94,9 @@ export function renderInspection(input: string, { format, metadata, bytes, tenso
     formatDecibels(t.sqnr?.int4Blocks),
     noteOf(t),
   ]);
-  const entries = Object.entries(metadata).map(([key, value]) => `${printable(key)}: ${shorten(printable(value))}\n`);
+  const entries = Object.entries(metadata)
+    .filter(([key]) => key !== METADATA_KEY)
+    .map(([key, value]) => `${printable(key)}: ${shorten(printable(value))}\n`);
   const title = `${printable(input)}: ${format}, ${tensors.length} tensors, ${formatBytes(bytes)}\n`;
   return `${title}${entries.join("")}\n${tableOf(columns, rows)}`;
 }
@@ -106,5 +118,5 @@ function shorten(text: string): string {
 }
 
 function toJson(value: unknown): string {
-  return `${JSON.stringify(value, (_, x) => (typeof x === "number" && !Number.isFinite(x) ? null : x), 2)}\n`;
+  return `${JSON.stringify(value, (_, x) => (typeof x === "number" && !Number.isFinite(x) ? String(x) : x), 2)}\n`;
 }

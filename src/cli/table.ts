@@ -7,7 +7,8 @@ export interface Column {
 /** Lines of text with columns as wide as their widest cell, two spaces apart. */
 export function tableOf(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
   const all = [columns.map(({ title }) => title), ...rows];
-  const widths = columns.map((_, c) => Math.max(...all.map((row) => row[c]?.length ?? 0)));
+  // A loop: a spread of as many arguments as a large model has tensors overflows the stack.
+  const widths = columns.map((_, c) => all.reduce((width, row) => Math.max(width, row[c]?.length ?? 0), 0));
   const line = (row: readonly string[]) =>
     columns
       .map(({ right }, c) => (right ? (row[c] ?? "").padStart(widths[c]!) : (row[c] ?? "").padEnd(widths[c]!)))
@@ -44,7 +45,18 @@ export function formatNumber(x: number | undefined): string {
   return x === undefined ? "" : String(Number(x.toPrecision(4)));
 }
 
-/** Names come from files: control characters must not reach the terminal. */
-export function printable(name: string): string {
-  return name.replace(/\p{C}/gu, (c) => `\\u{${c.codePointAt(0)!.toString(16)}}`);
+/** Longer names are cut in the middle, where they differ least. */
+const LONGEST_NAME = 120;
+
+/** Names come from files: control characters must not reach the terminal, nor names that fill it. */
+export function printableName(name: string, longest = LONGEST_NAME): string {
+  const text = printable(name);
+  if (text.length <= longest) return text;
+  const half = Math.floor((longest - 3) / 2);
+  return half < 1 ? "" : `${text.slice(0, half)}...${text.slice(-half)}`;
+}
+
+/** Text without control characters. */
+export function printable(text: string): string {
+  return text.replace(/\p{C}/gu, (c) => `\\u{${c.codePointAt(0)!.toString(16)}}`);
 }

@@ -4,9 +4,8 @@ import { TILE } from "../kernels/memory.ts";
 import type { Layout } from "./granularity.ts";
 import type { Machine } from "./machine.ts";
 import { destinationOf, type Operand, sourceOf } from "./operands.ts";
-import { type Piece, piecesOf } from "./pieces.ts";
+import { type Piece, piecesOf, shapeOf } from "./pieces.ts";
 import { codeNameOf } from "./quantize.ts";
-import { shapeOf } from "./range.ts";
 import { stagerOf } from "./stage.ts";
 import type { QuantizedTensor } from "./tensor.ts";
 

@@ -5,6 +5,7 @@ import {
   dtypes,
   type FloatDType,
   floatTypes,
+  type IntegerDType,
   integerTypes,
 } from "../dtypes.ts";
 import { ArgumentError } from "../errors.ts";
@@ -13,7 +14,7 @@ import { LinearMemory } from "../kernels/memory.ts";
 import { createTwin } from "../kernels/twin/index.ts";
 import { writeValues } from "./dequantize.ts";
 import { measure, type QuantizationError } from "./error.ts";
-import { type Axis, checkGranularity, type Layout, layoutOf } from "./granularity.ts";
+import { type Axis, checkGranularity, type Granularity, type Layout, layoutOf } from "./granularity.ts";
 import type { Machine } from "./machine.ts";
 import type { Operand } from "./operands.ts";
 import {
@@ -30,9 +31,9 @@ import {
 import { writeCodes } from "./quantize.ts";
 import { findMagnitude, findRange } from "./range.ts";
 import { isResident, ResidentQuantizedTensor, ResidentTensor } from "./resident.ts";
-import { levelsOf, needsMagnitudeOnly, parametersOf, type Range } from "./schemes.ts";
+import { levelsOf, needsMagnitudeOnly, type Parameters, parametersOf, type Range } from "./schemes.ts";
 import { checkShape, elementsOf } from "./shape.ts";
-import { checkData, type FloatTensor, floatTypeOf, type QuantizedTensor } from "./tensor.ts";
+import { checkArray, checkData, type FloatTensor, floatTypeOf, type QuantizedTensor } from "./tensor.ts";
 
 export interface EngineOptions {
   /** kernels.wasm: a path, a URL, its bytes or the compiled module. The published file if not said. */
@@ -100,10 +101,10 @@ export class Engine {
    * A float tensor of zeros in linear memory: fill its `data`, and what is computed from it needs no copy on the way in
    * and stays in linear memory itself, until `dispose()`.
    *
-   * @throws MemoryError when 4 GiB do not hold it.
+   * @throws ArgumentError for a shape or type that is not allowed, MemoryError when 4 GiB do not hold it.
    */
-  allocate<D extends FloatDType = "float32">(dtype: D, shape: readonly number[]): ResidentTensor<D> {
-    oneOf("dtype", dtype, Object.keys(floatTypes) as D[]);
+  allocate<D extends FloatDType>(dtype: D, shape: readonly number[]): ResidentTensor<D> {
+    oneOf("dtype", dtype, floatNames as readonly D[]);
     const tensor = new ResidentTensor(this.#machine.memory, dtype, checkShape(shape));
     (tensor.data as Float32Array | Uint16Array).fill(0);
     return tensor;
@@ -131,10 +132,7 @@ export class Engine {
     const plan = planQuantize(operand.shape, options);
     if (options.out) checkData("out", options.out, plan.dtype, operand.shape);
     const parameters = plan.parameters ?? parametersOf(this.#findRangeFor(operand, plan), plan);
-    const { scale, zeroPoint, min } = parameters;
-    const { dtype, scheme, granularity } = plan;
-    const how = { scale, zeroPoint, ...granularity, scheme, ...(min && { min }) };
-    const q = this.#resultFor<D>(operand, dtype, how, options.out);
+    const q = this.#resultFor<D>(operand, plan, parameters, options.out);
     writeCodes(this.#machine, operand, q, plan.layout, parameters, levelsOf(plan));
     return q;
   }
@@ -184,7 +182,7 @@ export class Engine {
   ): DequantizedTensor<D> {
     checkKeys(options, ["dtype", "out"]);
     const layout = checkQuantized(q);
-    const dtype = oneOf("dtype", options.dtype ?? ("float32" as D), Object.keys(floatTypes) as D[]);
+    const dtype = oneOf("dtype", options.dtype ?? ("float32" as D), floatNames as readonly D[]);
     if (options.out) checkData("out", options.out, dtype, q.shape);
     const resident = isResident(q) && !options.out;
     const values = resident
@@ -207,10 +205,11 @@ export class Engine {
   }
 
   /**
-   * What quantization cost, over the whole tensor; with `axis`, for each of its channels. Sums are float64, taken in an
-   * order that no tiling or threading changes.
+   * What quantization cost, over the whole tensor; with `axis` or `blockSize`, for each group. Sums are float64, taken in
+   * an order that no tiling changes. A NaN in either tensor makes `mse` and `sqnr` NaN; `maxAbs` passes over it.
    *
-   * @throws ArgumentError when the shapes differ.
+   * @throws ArgumentError when the shapes differ or the parts of a tensor do not fit together, MemoryError for a resident
+   * that is gone.
    */
   error(
     original: FloatTensor | ResidentTensor,
@@ -219,47 +218,63 @@ export class Engine {
   error(
     original: FloatTensor | ResidentTensor,
     other: QuantizedTensor | FloatTensor | ResidentTensor,
-    options: { readonly axis: Axis },
+    options: Granularity,
   ): QuantizationError[];
   error(
     original: FloatTensor | ResidentTensor,
     other: QuantizedTensor | FloatTensor | ResidentTensor,
-    options: { readonly axis?: Axis } = {},
+    options: Granularity = {},
   ): QuantizationError | QuantizationError[] {
-    checkKeys(options, ["axis"]);
+    checkKeys(options, ["axis", "blockSize"]);
     const a = checkFloat(original);
-    const b = "scale" in other ? other : checkFloat(other);
+    const isQuantized = typeof other === "object" && other !== null && "scale" in other;
+    const b = isQuantized ? other : checkFloat(other);
     if ("scale" in b) checkQuantized(b);
     if (a.shape.length !== b.shape.length || a.shape.some((d, i) => d !== b.shape[i])) {
       throw new ArgumentError("shape", `[${a.shape.join(", ")}] cannot be compared with [${b.shape.join(", ")}]`);
     }
-    const layout = layoutOf(a.shape, checkGranularity(a.shape, options));
-    const errors = measure(this.#machine, a, b, a.shape, layout);
-    return options.axis === undefined ? errors[0]! : errors;
+    const granularity = checkGranularity(a.shape, options);
+    const errors = measure(this.#machine, a, b, layoutOf(a.shape, granularity));
+    return granularity.axis === undefined ? errors[0]! : errors;
   }
 
   #findRangeFor(operand: Checked, plan: QuantizePlan<CodeDType>): Range {
     const find = needsMagnitudeOnly(plan) ? findMagnitude : findRange;
-    return find(this.#machine, operand, { ...plan, name: operand.name });
+    return find(this.#machine, operand, { layout: plan.layout, nonFinite: plan.nonFinite, name: operand.name });
   }
 
   #resultFor<D extends CodeDType>(
     operand: Checked,
-    dtype: D,
-    how: Omit<QuantizedTensor<D>, "dtype" | "shape" | "data">,
+    { dtype, scheme, granularity: { axis, blockSize } }: QuantizePlan<D>,
+    { scale, zeroPoint, min }: Parameters,
     out: ArrayOf<D> | undefined,
   ): QuantizedTensor<D> {
     const { shape } = operand;
-    if (isResident(operand) && !out) return new ResidentQuantizedTensor(this.#machine.memory, dtype, shape, how);
-    return { dtype, shape, data: out ?? newArray(dtype, shape), ...how };
+    if (isResident(operand) && !out) {
+      const how = { scale, zeroPoint, axis, blockSize, scheme, min };
+      return new ResidentQuantizedTensor(this.#machine.memory, dtype, shape, how);
+    }
+    return { dtype, shape, data: out ?? newArray(dtype, shape), scale, zeroPoint, axis, blockSize, scheme, min };
   }
 }
 
+const floatNames = Object.keys(floatTypes) as readonly FloatDType[];
+const integerNames = Object.keys(integerTypes) as readonly IntegerDType[];
+
 type Checked = Operand & { readonly shape: readonly number[]; readonly name?: string | undefined };
 
-/** @throws ArgumentError unless dtype, shape and data fit together. */
+/**
+ * @throws ArgumentError unless dtype, shape and data fit together, MemoryError for a resident that is gone: before
+ * anything is allocated for a result.
+ */
 function checkFloat(tensor: FloatTensor | ResidentTensor): Checked {
-  if (isResident(tensor)) return tensor as ResidentTensor;
+  if (typeof tensor !== "object" || tensor === null) {
+    throw new ArgumentError("tensor", `${String(tensor)} given; { data, shape } is wanted`);
+  }
+  if (isResident(tensor)) {
+    void tensor.address; // throws
+    return tensor as ResidentTensor;
+  }
   const dtype = floatTypeOf(tensor);
   const shape = checkShape(tensor.shape);
   return { dtype, shape, data: checkData("data", tensor.data, dtype, shape), name: tensor.name };
@@ -267,16 +282,22 @@ function checkFloat(tensor: FloatTensor | ResidentTensor): Checked {
 
 /** Holds the parts of a quantized tensor against each other; its layout. */
 function checkQuantized(q: QuantizedTensor): Layout {
-  const shape = checkShape(q.shape);
-  oneOf("dtype", q.dtype, Object.keys(integerTypes) as (typeof q.dtype)[]);
-  if (!isResident(q)) checkData("data", q.data, q.dtype, shape);
-  const layout = layoutOf(shape, checkGranularity(shape, q));
-  if (q.scheme === "minmax" && !q.min) throw new ArgumentError("min", "minmax needs it");
-  for (const part of ["scale", "zeroPoint", "min"] as const) {
-    const length = q[part]?.length;
-    if (length === layout.parameters || (part === "min" && length === undefined)) continue;
-    throw new ArgumentError(part, `${length} values given; this axis and block size make ${layout.parameters} groups`);
+  if (typeof q !== "object" || q === null) {
+    throw new ArgumentError("tensor", `${String(q)} given; a quantized tensor is wanted`);
   }
+  const shape = checkShape(q.shape);
+  oneOf("dtype", q.dtype, integerNames);
+  if (isResident(q))
+    void q.address; // throws
+  else checkData("data", q.data, q.dtype, shape);
+  const layout = layoutOf(shape, checkGranularity(shape, q));
+  const groups = `a tensor of ${layout.parameters} groups`;
+  checkArray("scale", q.scale, "Float32Array", layout.parameters, groups);
+  checkArray("zeroPoint", q.zeroPoint, "Int32Array", layout.parameters, groups);
+  if ((q.scheme === "minmax") !== (q.min !== undefined) || (q.dtype === "int32" && q.min)) {
+    throw new ArgumentError("min", "goes with the scheme minmax, and that with it");
+  }
+  if (q.min) checkArray("min", q.min, "Float32Array", layout.parameters, groups);
   return layout;
 }
 

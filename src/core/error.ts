@@ -1,11 +1,9 @@
 import { TILE } from "../kernels/memory.ts";
-import { type Layout, parameterAt, spreadOf } from "./granularity.ts";
+import { elementsAt, type Layout, parameterAt, spreadOf } from "./granularity.ts";
 import type { Machine } from "./machine.ts";
 import { type Operand, type Source, sourceOf } from "./operands.ts";
-import { type Piece, piecesOf } from "./pieces.ts";
-import { shapeOf } from "./range.ts";
+import { piecesOf, shapeOf } from "./pieces.ts";
 import { restoredSource } from "./restored.ts";
-import { elementsOf } from "./shape.ts";
 import type { QuantizedTensor } from "./tensor.ts";
 
 /** What a tensor lost. */
@@ -30,19 +28,12 @@ export function measure(
   machine: Machine,
   a: Operand,
   b: Operand | QuantizedTensor,
-  shape: readonly number[],
   layout: Layout,
 ): QuantizationError[] {
   const left = sourceOf(machine, a, "values");
   const right = "scale" in b ? restoredSource(machine, b) : sourceOf(machine, b, "others");
   const sums = sumsOf(machine, left, right, layout);
-  const elements = layout.parameters === 0 ? 0 : elementsOf(shape) / layout.parameters;
-  return Array.from({ length: layout.parameters }, (_, p) =>
-    reportOf(
-      sums.map((sum) => sum[p]!),
-      elements,
-    ),
-  );
+  return Array.from({ length: layout.parameters }, (_, p) => reportOf(sums, p, elementsAt(layout, p)));
 }
 
 function sumsOf(machine: Machine, a: Source, b: Source, layout: Layout): Sums {
@@ -50,19 +41,21 @@ function sumsOf(machine: Machine, a: Source, b: Source, layout: Layout): Sums {
   const totals = Array.from({ length: 5 }, () => new Float64Array(spreadOf(layout)));
   const kernel = kernels[layout.columns ? "errorF32Columns" : "errorF32"] as (...args: number[]) => void;
   const tile = memory.tiles.sums;
-  const pass = ({ first, count }: Piece, inward: boolean) => {
-    totals.forEach((total, k) => {
-      const view = memory.view(Float64Array, tile + 8 * k * count, count);
-      if (inward) view.set(total.subarray(first, first + count));
-      else total.set(view, first);
-    });
-  };
+  let held = { first: 0, count: 0 };
+  const tileOf = (k: number) => memory.view(Float64Array, tile + 8 * k * held.count, held.count);
+  const bringBack = () => totals.forEach((total, k) => void total.set(tileOf(k), held.first));
+
   for (const piece of piecesOf(layout, Math.min(a.limit, b.limit), TILE / 8)) {
-    const { start, length, count } = piece;
-    pass(piece, true);
-    kernel(a.address(start, length), b.address(start, length), tile, count, ...shapeOf(piece));
-    pass(piece, false);
+    const { start, length } = piece;
+    // As in a scan, sums stay in the tile for as long as the same groups come round.
+    if (piece.first !== held.first || piece.count > held.count) {
+      bringBack();
+      held = piece;
+      totals.forEach((total, k) => void tileOf(k).set(total.subarray(held.first, held.first + held.count)));
+    }
+    kernel(a.address(start, length), b.address(start, length), tile, held.count, ...shapeOf(piece));
   }
+  bringBack();
   return fold(totals, layout);
 }
 
@@ -79,8 +72,8 @@ function fold(totals: Sums, layout: Layout): Sums {
   });
 }
 
-function reportOf(sums: number[], elements: number): QuantizationError {
-  const [squared, dot, aa, bb, maxAbs] = sums as [number, number, number, number, number];
+function reportOf(sums: Sums, p: number, elements: number): QuantizationError {
+  const [squared, dot, aa, bb, maxAbs] = [sums[0]![p]!, sums[1]![p]!, sums[2]![p]!, sums[3]![p]!, sums[4]![p]!];
   return {
     mse: elements === 0 ? 0 : squared / elements,
     sqnr: squared === 0 ? Number.POSITIVE_INFINITY : 10 * Math.log10(aa / squared),

@@ -1,4 +1,5 @@
 import { ArgumentError } from "../errors.ts";
+import { TILE } from "../kernels/memory.ts";
 import { elementsOf } from "./shape.ts";
 
 /**
@@ -9,7 +10,9 @@ export type Axis = number | readonly [first: number, last: number];
 
 /** Which elements share a scale: all of them; those of one channel of `axis`; a block of `blockSize` along `axis`. */
 export interface Granularity {
+  /** The channel axis or axes; with `blockSize` the one axis that blocks run along (the last if not said). */
   readonly axis?: Axis | undefined;
+  /** Elements to a block; the last of a row may be shorter. */
   readonly blockSize?: number | undefined;
 }
 
@@ -36,9 +39,12 @@ export interface Layout extends KernelShape {
   readonly parameters: number;
 }
 
-/** Runs shorter than this are better taken as columns, if there are rows enough to share their parameters. */
+/**
+ * Runs shorter than this are better taken as columns, if rows enough share their parameters to pay for laying these out,
+ * and a row of them fits a tile.
+ */
 const SHORT_RUN = 16;
-const ENOUGH_ROWS = 4;
+const ENOUGH_ROWS = 8;
 /** Rows of columns are made at least this wide. */
 const WIDE_ROW = 64;
 
@@ -102,7 +108,8 @@ export function layoutOf(shape: readonly number[], { axis, blockSize }: Granular
       parameters: outer * blocks * inner,
     };
   }
-  if (inner === 1 || (inner < SHORT_RUN && outer >= ENOUGH_ROWS)) return columnsOf(outer, channels, inner);
+  const short = inner < SHORT_RUN && outer >= ENOUGH_ROWS && channels * inner <= TILE;
+  if (inner === 1 || short) return columnsOf(outer, channels, inner);
   return runs(outer, channels, inner, inner, 0);
 }
 
@@ -137,4 +144,12 @@ export function parameterAt({ parameters, each, times }: Layout, i: number): num
 /** How many parameters the kernels see, copies included. */
 export function spreadOf({ parameters, each, times }: Layout): number {
   return parameters * each * times;
+}
+
+/** How many elements share parameter `p`. */
+export function elementsAt(layout: Layout, p: number): number {
+  const { outer, groups, inner, last, step, columns, rest, parameters } = layout;
+  const width = columns || 1;
+  if (step === 0) return (outer * ((groups - 1) * inner + last) * width + rest) / parameters; // channels are alike
+  return Math.floor(p / width) % groups === groups - 1 ? last : inner;
 }

@@ -1,7 +1,6 @@
 import { type ArrayOf, type CodeDType, codeTypes, type IntegerType } from "../dtypes.ts";
 import { ArgumentError } from "../errors.ts";
 import { checkGranularity, type Granularity, type Layout, layoutOf } from "./granularity.ts";
-import type { NonFinite } from "./range.ts";
 import {
   type Parameters,
   parametersOf,
@@ -10,6 +9,9 @@ import {
   type SchemeOptions,
   schemeNames,
 } from "./schemes.ts";
+
+/** What to do with NaN and infinities when a range is sought: refuse the data, or leave them out. */
+export type NonFinite = "error" | "ignore";
 
 /** One value for each group; a number where there is one group. */
 export type PerGroup = number | ArrayLike<number>;
@@ -36,6 +38,9 @@ export interface QuantizeOptions<D extends CodeDType = CodeDType> extends RangeO
   readonly out?: ArrayOf<D> | undefined;
 }
 
+/** The code types' names, for options that are checked against them. */
+export const codeNames = Object.keys(codeTypes) as readonly CodeDType[];
+
 const rangeOptions = ["axis", "blockSize", "nonFinite"] as const satisfies (keyof RangeOptions)[];
 const quantizeOptions = [
   ...rangeOptions,
@@ -50,14 +55,26 @@ const quantizeOptions = [
 
 /** @throws ArgumentError for a key that is not one of `known`: a misspelt option would be ignored in silence. */
 export function checkKeys(options: object, known: readonly string[]): void {
-  const stranger = Object.keys(options).find((key) => !known.includes(key));
-  if (stranger !== undefined) throw new ArgumentError(stranger, `no such option; there are ${known.join(", ")}`);
+  if (typeof options !== "object" || options === null) {
+    throw new ArgumentError("options", `${String(options)} given; an object is wanted`);
+  }
+  for (const key in options) {
+    if (!known.includes(key)) throw new ArgumentError(key, `no such option; there are ${known.join(", ")}`);
+  }
+}
+
+/** @throws ArgumentError unless `value` is true, false or not said. */
+export function checkBoolean(argument: string, value: boolean | undefined, otherwise: boolean): boolean {
+  if (value === undefined) return otherwise;
+  if (typeof value === "boolean") return value;
+  throw new ArgumentError(argument, `${String(value)} given; true and false are allowed`);
 }
 
 /** @throws ArgumentError unless `value` is one of `allowed`. */
 export function oneOf<T extends string>(argument: string, value: T, allowed: readonly T[]): T {
   if (allowed.includes(value)) return value;
-  throw new ArgumentError(argument, `${JSON.stringify(value)} given; ${allowed.join(", ")} are allowed`);
+  const given = typeof value === "string" ? JSON.stringify(value) : String(value);
+  throw new ArgumentError(argument, `${given} given; ${allowed.join(", ")} are allowed`);
 }
 
 export interface RangePlan {
@@ -90,19 +107,20 @@ export function planQuantize<D extends CodeDType>(
   options: QuantizeOptions<D>,
 ): QuantizePlan<D> {
   checkKeys(options, quantizeOptions);
-  const dtype = oneOf("dtype", options.dtype ?? ("int8" as D), Object.keys(codeTypes) as D[]);
+  const dtype = oneOf("dtype", options.dtype ?? ("int8" as D), codeNames as readonly D[]);
   const { signed } = codeTypes[dtype];
   const given = options.scale !== undefined;
   const scheme = oneOf("scheme", options.scheme ?? (signed && !given ? "symmetric" : "affine"), schemeNames);
-  const reduceRange = options.reduceRange ?? false;
+  const reduceRange = checkBoolean("reduceRange", options.reduceRange, false);
   checkTogether(dtype, scheme, options);
 
-  const plan = rangePlanOf(shape, options);
-  const how = { dtype, scheme, reduceRange, blocks: plan.granularity.blockSize !== undefined };
+  const { granularity, layout, nonFinite } = rangePlanOf(shape, options);
+  const how = { dtype, scheme, reduceRange, blocks: granularity.blockSize !== undefined };
   const parameters = given
-    ? givenParameters(options, plan.layout, codeTypes[dtype])
-    : options.range && parametersOf(givenRange(options.range, plan.layout), how);
-  return { ...plan, ...how, parameters };
+    ? givenParameters(options, layout, codeTypes[dtype])
+    : options.range && parametersOf(givenRange(options.range, layout), how);
+  // Written out: a spread costs a small tensor more than its codes do.
+  return { dtype, scheme, reduceRange, blocks: how.blocks, granularity, layout, nonFinite, parameters };
 }
 
 function checkTogether(dtype: CodeDType, scheme: SchemeName, options: QuantizeOptions): void {

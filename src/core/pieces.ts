@@ -11,6 +11,11 @@ export interface Piece extends KernelShape {
   readonly count: number;
 }
 
+/** The arguments by which a kernel is told a piece's shape. */
+export function shapeOf({ outer, groups, inner, last, step, columns }: KernelShape): number[] {
+  return columns === 0 ? [outer, groups, inner, last, step] : [outer, groups, inner, last, step, columns];
+}
+
 /**
  * Cuts a layout into pieces of at most `maxElements` elements and `maxParameters` parameters, in the order of the data:
  * several outers where they are small, else groups of one outer, else part of a group, else part of a row of columns.

@@ -4,8 +4,7 @@ import { TILE } from "../kernels/memory.ts";
 import type { Layout } from "./granularity.ts";
 import type { Machine } from "./machine.ts";
 import { destinationOf, type Operand, sourceOf } from "./operands.ts";
-import { piecesOf } from "./pieces.ts";
-import { shapeOf } from "./range.ts";
+import { piecesOf, shapeOf } from "./pieces.ts";
 import type { Levels, Parameters } from "./schemes.ts";
 import { stagerOf } from "./stage.ts";
 
@@ -28,7 +27,8 @@ function kernelOf(kernels: Kernels, dtype: IntegerDType, columns: boolean, { spa
   if (span) {
     const kernel = named(`minmaxF32${codeNameOf(dtype)}`);
     const { qmin, qmax } = levels;
-    return (src, dst, first, second, shape) => kernel(src, dst, first, second, min, max, qmax - qmin, qmin, ...shape);
+    // qmin, not the type's lowest code, for a constant group: 0 / 0 is NaN, which becomes the lowest code there is.
+    return (src, dst, first, second, shape) => kernel(src, dst, first, second, qmin, max, qmax - qmin, qmin, ...shape);
   }
   const kernel = named(`quantizeF32${codeNameOf(dtype)}`);
   return (src, dst, first, second, shape) => kernel(src, dst, first, second, min, max, ...shape);

@@ -1,25 +1,18 @@
 import { NonFiniteError } from "../errors.ts";
 import type { KernelName } from "../kernels/abi.ts";
 import { TILE } from "../kernels/memory.ts";
-import { type KernelShape, type Layout, parameterAt, spreadOf } from "./granularity.ts";
+import { type Layout, parameterAt, spreadOf } from "./granularity.ts";
 import type { Machine } from "./machine.ts";
 import { type Operand, sourceOf } from "./operands.ts";
-import { piecesOf } from "./pieces.ts";
+import type { NonFinite } from "./options.ts";
+import { piecesOf, shapeOf } from "./pieces.ts";
 import type { Range } from "./schemes.ts";
-
-/** What to do with NaN and infinities when a range is sought: refuse the data, or leave them out. */
-export type NonFinite = "error" | "ignore";
 
 export interface RangeRequest {
   readonly layout: Layout;
   readonly nonFinite: NonFinite;
   /** What errors call the tensor. */
   readonly name?: string | undefined;
-}
-
-/** The arguments by which a kernel is told a piece's shape. */
-export function shapeOf({ outer, groups, inner, last, step, columns }: KernelShape): number[] {
-  return columns === 0 ? [outer, groups, inner, last, step] : [outer, groups, inner, last, step, columns];
 }
 
 /**

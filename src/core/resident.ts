@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import { type ArrayOf, byteLengthOf, type DType, dtypes, type FloatDType, type IntegerDType } from "../dtypes.ts";
 import { MemoryError } from "../errors.ts";
 import type { LinearMemory } from "../kernels/memory.ts";

@@ -2,13 +2,26 @@ import { ArgumentError } from "../errors.ts";
 
 /** The number of elements of `shape`. */
 export function elementsOf(shape: readonly number[]): number {
-  return shape.reduce((product, dimension) => product * dimension, 1);
+  let product = 1;
+  for (const dimension of shape) product *= dimension;
+  return product;
 }
 
-/** @throws ArgumentError unless `shape` is made of whole numbers that are not negative, with a product below 2^53. */
+/** More groups than this are a mistake: their scales alone would take gigabytes. */
+const MOST = 2 ** 30;
+
+/**
+ * A copy of `shape` that nobody can change.
+ *
+ * @throws ArgumentError unless it is made of whole numbers that are not negative, with a product below 2^53; a dimension
+ * beside a 0 may not be beyond 2^30 either.
+ */
 export function checkShape(shape: readonly number[]): readonly number[] {
-  if (Array.isArray(shape) && shape.every((d) => Number.isSafeInteger(d) && d >= 0)) {
-    if (Number.isSafeInteger(elementsOf(shape))) return shape;
+  if (Array.isArray(shape) || ArrayBuffer.isView(shape)) {
+    const copy = Object.freeze(Array.from(shape as readonly number[]));
+    const product = elementsOf(copy);
+    const most = product === 0 ? MOST : Number.MAX_SAFE_INTEGER;
+    if (copy.every((d) => Number.isSafeInteger(d) && d >= 0 && d <= most) && Number.isSafeInteger(product)) return copy;
   }
   throw new ArgumentError("shape", `[${String(shape)}] given; whole numbers of 0 or more are allowed`);
 }

@@ -9,7 +9,7 @@ export function stagerOf(
   values: Float32Array | Int32Array,
   layout: Layout,
 ): (piece: Piece) => number {
-  const Type = values.constructor as Float32ArrayConstructor & Int32ArrayConstructor;
+  const Type = values instanceof Float32Array ? Float32Array : Int32Array;
   let [first, count] = [-1, -1];
   return (piece) => {
     if (piece.first === first && piece.count <= count) return tile;

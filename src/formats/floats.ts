@@ -1,4 +1,5 @@
 import type { FloatTensor } from "../core/tensor.ts";
+import { ArgumentError } from "../errors.ts";
 import type { NpyDType } from "./npy.ts";
 import type { SafetensorsDType } from "./safetensors.ts";
 
@@ -37,7 +38,7 @@ export function floatTensorOf(
 ): FloatTensor {
   switch (dtype) {
     case "F64":
-      return { name, shape, data: Float32Array.from(viewOf(Float64Array, bytes)) };
+      return { name, shape, data: narrow(viewOf(Float64Array, bytes), name) };
     case "F32":
       return { name, shape, data: viewOf(Float32Array, bytes) };
     case "F16":
@@ -45,6 +46,14 @@ export function floatTensorOf(
     case "BF16":
       return { name, shape, dtype: "bfloat16", data: viewOf(Uint16Array, bytes) };
   }
+}
+
+/** @throws ArgumentError where a finite value is beyond float32 */
+function narrow(values: Float64Array, name: string): Float32Array {
+  const narrowed = new Float32Array(values);
+  const i = narrowed.findIndex((x, at) => !Number.isFinite(x) && Number.isFinite(values[at]!));
+  if (i >= 0) throw new ArgumentError(name, `${values[i]} at flat index ${i} does not fit float32`);
+  return narrowed;
 }
 
 export interface ArrayType<T> {

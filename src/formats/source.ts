@@ -1,4 +1,4 @@
-import { FormatError } from "../errors.ts";
+import { FormatError, isWasmQuantError } from "../errors.ts";
 
 /**
  * Where bytes come from and where they go. Nothing here knows of files: `wasm-quant/node` opens them, a browser wraps
@@ -33,7 +33,10 @@ export async function readExactly(
   end: number,
   tensor?: string,
 ): Promise<Uint8Array> {
-  const bytes = await source.slice(start, end);
+  const bytes = await source.slice(start, end).catch((cause: unknown) => {
+    if (!isWasmQuantError(cause, "memory")) throw cause;
+    throw new FormatError(source.name, cause.message, tensor, { cause });
+  });
   if (bytes.byteLength === end - start) return bytes;
   const message = `bytes ${start} to ${end} gave ${bytes.byteLength} bytes, not ${end - start}`;
   throw new FormatError(source.name, message, tensor);

@@ -19,10 +19,8 @@ export async function compileKernels(source: ModuleSource = published): Promise<
     return await WebAssembly.compile(typeof source === "string" || source instanceof URL ? await read(source) : source);
   } catch (cause) {
     const given = typeof source === "string" || source instanceof URL ? String(source) : "the bytes given";
-    throw Object.assign(
-      new ArgumentError("module", `${given}: not a readable WebAssembly module (${(cause as Error).message})`),
-      { cause },
-    );
+    const reason = (cause as Error).message;
+    throw new ArgumentError("module", `${given}: not a readable WebAssembly module (${reason})`, { cause });
   }
 }
 
@@ -46,43 +44,16 @@ export async function loadKernels(module: WebAssembly.Module, memory: WebAssembl
 
 /** Whether this engine has 128-bit SIMD: validates a function that splats and counts bits. */
 export function hasSimd(): boolean {
-  // prettier-ignore
-  return WebAssembly.validate(
-    Uint8Array.of(
-      0,
-      97,
-      115,
-      109,
-      1,
-      0,
-      0,
-      0, // \0asm 1
-      1,
-      5,
-      1,
-      96,
-      0,
-      1,
-      123, // type: () -> v128
-      3,
-      2,
-      1,
-      0, // one function
-      10,
-      10,
-      1,
-      8,
-      0,
-      65,
-      0,
-      253,
-      15,
-      253,
-      98,
-      11, // i32.const 0, i8x16.splat, i8x16.popcnt
-    ),
-  );
+  return WebAssembly.validate(simdProbe);
 }
+
+// biome-ignore format: a line to a section
+const simdProbe = Uint8Array.of(
+  0, 97, 115, 109, 1, 0, 0, 0, // \0asm 1
+  1, 5, 1, 96, 0, 1, 123, // type: () -> v128
+  3, 2, 1, 0, // one function
+  10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11, // i32.const 0, i8x16.splat, i8x16.popcnt
+);
 
 /** Where there is one: Node, Bun, Deno. */
 function fileSystem() {

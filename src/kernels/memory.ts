@@ -62,7 +62,11 @@ export class LinearMemory {
     }
     this.tiles = tiles;
     this.#end = end;
-    this.memory = new WebAssembly.Memory({ initial: Math.ceil(end / PAGE), maximum: MAX_PAGES });
+    try {
+      this.memory = new WebAssembly.Memory({ initial: Math.ceil(end / PAGE), maximum: MAX_PAGES });
+    } catch (cause) {
+      throw new MemoryError(`linear memory: the system gives no ${end} bytes for tiles`, { cause });
+    }
   }
 
   /** `length` elements at `address`, for use at once: the next allocation may detach it. */

@@ -1,28 +1,53 @@
 import type { Engine } from "../core/engine.ts";
-import { oneOf } from "../core/options.ts";
-import type { NonFinite } from "../core/range.ts";
+import { codeNames, type NonFinite, oneOf } from "../core/options.ts";
 import type { SchemeName } from "../core/schemes.ts";
 import type { FloatTensor, QuantizedTensor } from "../core/tensor.ts";
-import { type CodeDType, codeTypes } from "../dtypes.ts";
+import type { CodeDType } from "../dtypes.ts";
 import { ArgumentError } from "../errors.ts";
 
 export type BiasDType = "float32" | "int32" | CodeDType;
 
+/** What becomes of a layer's bias: options made definite. */
 export interface BiasPlan {
   readonly dtype: BiasDType;
-  readonly inputScale: number | undefined;
-  readonly scheme?: SchemeName | undefined;
-  readonly nonFinite?: NonFinite | undefined;
+  /** In float32; 0 where there is none. */
+  readonly inputScale: number;
+  readonly scheme: SchemeName | undefined;
+  readonly nonFinite: NonFinite | undefined;
 }
 
 /** int32 has 2^32 - 2 steps between its extremes, the lowest left out; the factor keeps rounding off the edge. */
 const STEPS = 2 ** 32 - 2;
 const MARGIN = 1.0001;
 
+/** @throws ArgumentError for a type or input scale that is not allowed, alone or together. */
+export function planBias(options: {
+  readonly biasDtype?: BiasDType | undefined;
+  readonly inputScale?: number | undefined;
+  readonly scheme?: SchemeName | undefined;
+  readonly nonFinite?: NonFinite | undefined;
+}): BiasPlan {
+  const { biasDtype, inputScale, scheme, nonFinite } = options;
+  const scale = Math.fround(inputScale ?? 0);
+  if (inputScale !== undefined && !(scale > 0 && Number.isFinite(scale))) {
+    throw new ArgumentError("inputScale", `${inputScale} given; a finite float32 number above 0 is allowed`);
+  }
+  const otherwise = inputScale === undefined ? "float32" : "int32";
+  const dtype = oneOf<BiasDType>("biasDtype", biasDtype ?? otherwise, ["float32", "int32", ...codeNames]);
+  if (dtype === "int32" && inputScale === undefined) throw new ArgumentError("inputScale", "an int32 bias needs it");
+  if (dtype === "int32" && scheme === "minmax") {
+    throw new ArgumentError("scheme", "minmax keeps an offset that an int32 bias cannot; take affine or symmetric");
+  }
+  if (dtype !== "int32" && dtype !== "float32" && inputScale !== undefined) {
+    throw new ArgumentError("biasDtype", `${dtype} takes the bias's own range; leave inputScale out, or take int32`);
+  }
+  return { dtype, inputScale: scale, scheme, nonFinite };
+}
+
 /**
  * Codes of a bias: int32 with scale input scale * weight scale, or another type over its own range.
  *
- * @throws ArgumentError, NonFiniteError
+ * @throws ArgumentError where the product of the scales is no float32 number, NonFiniteError
  */
 export function quantizeLayerBias(
   engine: Engine,
@@ -30,56 +55,45 @@ export function quantizeLayerBias(
   weight: QuantizedTensor,
   { dtype, inputScale, scheme, nonFinite }: BiasPlan,
 ): QuantizedTensor {
-  const outputs = bias.shape[0]!;
-  if (dtype === "int32") {
-    const input = checkInputScale(inputScale);
-    const products = weight.scale.map((s) => input * s);
-    if (products.length === 1) return engine.quantizeBias(bias, { scale: products });
-    const scale = Float32Array.from({ length: outputs }, (_, c) => products[c % products.length]!);
-    return engine.quantizeBias(bias, { scale, axis: 0 });
+  if (dtype !== "int32") return engine.quantize(bias, { dtype: dtype as CodeDType, scheme, nonFinite });
+  const products = weight.scale.map((s) => inputScale * s);
+  const p = products.findIndex((product) => product === 0 || !Number.isFinite(product));
+  if (p >= 0) {
+    const product = `${inputScale} times the weight's scale ${weight.scale[p]} is ${products[p]} in float32`;
+    throw new ArgumentError("inputScale", `${product}, which no bias can be divided by`);
   }
-  if (inputScale !== undefined) {
-    throw new ArgumentError("biasDtype", `${dtype} takes the bias's own range; leave inputScale out, or take int32`);
-  }
-  const type = oneOf("biasDtype", dtype as CodeDType, Object.keys(codeTypes) as CodeDType[]);
-  return engine.quantize(bias, { dtype: type, scheme, nonFinite });
+  if (products.length === 1) return engine.quantizeBias(bias, { scale: products });
+  const scale = Float32Array.from({ length: bias.shape[0]! }, (_, c) => products[c % products.length]!);
+  return engine.quantizeBias(bias, { scale, axis: 0 });
+}
+
+/** The largest magnitude of the biases behind each of `scales` scales. */
+export function magnitudesOf(engine: Engine, bias: FloatTensor, scales: number, { nonFinite }: BiasPlan): Float64Array {
+  const { min, max } = engine.range(bias, { axis: 0, nonFinite });
+  const largest = new Float64Array(scales);
+  min.forEach((low, c) => {
+    largest[c % scales] = Math.max(largest[c % scales]!, -low, max[c]!);
+  });
+  return largest;
 }
 
 /**
- * ONNX Runtime's guard: where input scale * weight scale is so small that the bias would not fit int32, the weight's
- * scale grows until it does. The new scales, or undefined if all is well as it is.
+ * Where input scale * weight scale is so small that the bias would not fit int32, the weight's scale grows until it does:
+ * ONNX Runtime's guard, which it has for symmetric weights; here every weight that takes an int32 bias has it. The new
+ * scales, or undefined if all is well as it is.
  */
 export function widenForBias(
-  engine: Engine,
-  bias: FloatTensor,
-  weight: QuantizedTensor,
-  { inputScale, scheme }: BiasPlan,
+  scale: Float32Array,
+  magnitudes: Float64Array,
+  { inputScale }: BiasPlan,
 ): Float32Array | undefined {
-  const input = checkInputScale(inputScale);
-  if (scheme === "minmax") {
-    throw new ArgumentError("scheme", "minmax keeps an offset that an int32 bias cannot; take affine or symmetric");
-  }
-  const { scale } = weight;
-  const { min, max } = engine.range(bias, { axis: 0 });
-  const largest = new Float64Array(scale.length);
-  min.forEach((low, c) => {
-    const p = c % scale.length;
-    largest[p] = Math.max(largest[p]!, Math.abs(low), Math.abs(max[c]!));
-  });
   let widened = false;
   const wider = scale.map((s, p) => {
-    const smallest = (MARGIN * 2 * largest[p]!) / STEPS;
-    const product = input * s;
+    const smallest = (MARGIN * 2 * magnitudes[p]!) / STEPS;
+    const product = inputScale * s;
     if (!(product > 0 && product < smallest)) return s;
     widened = true;
     return s * (smallest / product);
   });
   return widened ? wider : undefined;
-}
-
-function checkInputScale(inputScale: number | undefined): number {
-  const scale = Math.fround(inputScale ?? Number.NaN);
-  if (scale > 0 && Number.isFinite(scale)) return scale;
-  if (inputScale === undefined) throw new ArgumentError("inputScale", "an int32 bias needs it");
-  throw new ArgumentError("inputScale", `${inputScale} given; a finite float32 number above 0 is allowed`);
 }

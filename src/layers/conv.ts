@@ -1,9 +1,19 @@
 import type { Engine } from "../core/engine.ts";
-import { oneOf } from "../core/options.ts";
+import { checkKeys, oneOf } from "../core/options.ts";
 import { elementsOf } from "../core/shape.ts";
 import type { CodeDType } from "../dtypes.ts";
 import { ArgumentError } from "../errors.ts";
-import { type Layer, type LayerOptions, type OutputChannels, type QuantizedLayer, quantizeLayer } from "./layer.ts";
+import {
+  type Layer,
+  type LayerOptions,
+  layerOptions,
+  type OutputChannels,
+  type QuantizedLayer,
+  quantizeLayer,
+  type ResidentLayer,
+  type ResidentQuantizedLayer,
+  weightShapeOf,
+} from "./layer.ts";
 
 /**
  * How a convolution's weight lies in memory, slowest dimension first: O output channels, I input channels, D H W the
@@ -29,7 +39,7 @@ const layouts: readonly ConvLayout[] = [
 export interface ConvOptions<D extends CodeDType = CodeDType> extends LayerOptions<D> {
   /** OIW, OIHW or OIDHW if not said, by the weight's rank. */
   readonly layout?: ConvLayout | undefined;
-  /** 1 if not said. */
+  /** How many groups the channels are divided into; 1 if not said. Transposed weights need it to count their outputs. */
   readonly groups?: number | undefined;
 }
 
@@ -37,15 +47,26 @@ export interface ConvOptions<D extends CodeDType = CodeDType> extends LayerOptio
  * Quantizes a convolution in one to three dimensions, depthwise and grouped ones included: a weight and, if it has one, a
  * bias for each output channel.
  *
- * @throws ArgumentError, NonFiniteError, MemoryError (resident weights)
+ * @throws ArgumentError for shapes and options that do not fit, NonFiniteError, MemoryError for residents
  */
 export function quantizeConv<D extends CodeDType = "int8">(
   engine: Engine,
+  layer: ResidentLayer,
+  options?: ConvOptions<D>,
+): ResidentQuantizedLayer<D>;
+export function quantizeConv<D extends CodeDType = "int8">(
+  engine: Engine,
   layer: Layer,
-  { layout, groups, ...options }: ConvOptions<D> = {},
+  options?: ConvOptions<D>,
+): QuantizedLayer<D>;
+export function quantizeConv<D extends CodeDType = "int8">(
+  engine: Engine,
+  layer: Layer,
+  options: ConvOptions<D> = {},
 ): QuantizedLayer<D> {
-  const { shape } = layer.weight;
-  const channels = outputChannelsOf(shape, checkLayout(shape, layout), groups ?? 1);
+  checkKeys(options, [...layerOptions, "layout", "groups"]);
+  const shape = weightShapeOf(layer);
+  const channels = outputChannelsOf(shape, checkLayout(shape, options.layout), options.groups ?? 1);
   return quantizeLayer(engine, layer, channels, options);
 }
 

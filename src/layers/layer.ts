@@ -1,13 +1,13 @@
 import type { Engine } from "../core/engine.ts";
-import type { Axis } from "../core/granularity.ts";
-import { checkKeys } from "../core/options.ts";
-import type { NonFinite } from "../core/range.ts";
-import type { ResidentTensor } from "../core/resident.ts";
+import { type Axis, scaleShapeOf } from "../core/granularity.ts";
+import { checkBoolean, type NonFinite } from "../core/options.ts";
+import { isResident, type ResidentQuantizedTensor, type ResidentTensor } from "../core/resident.ts";
 import type { SchemeName } from "../core/schemes.ts";
-import type { FloatTensor, QuantizedTensor } from "../core/tensor.ts";
+import { checkShape, elementsOf } from "../core/shape.ts";
+import { checkData, type FloatTensor, floatTypeOf, type QuantizedTensor } from "../core/tensor.ts";
 import type { CodeDType } from "../dtypes.ts";
 import { ArgumentError } from "../errors.ts";
-import { type BiasDType, quantizeLayerBias, widenForBias } from "./bias.ts";
+import { type BiasDType, magnitudesOf, planBias, quantizeLayerBias, widenForBias } from "./bias.ts";
 
 export interface Layer {
   readonly weight: FloatTensor | ResidentTensor;
@@ -22,7 +22,9 @@ export interface LayerOptions<D extends CodeDType = CodeDType> {
   readonly scheme?: SchemeName | undefined;
   /** A scale for each output channel (the default), or one for the whole weight. */
   readonly perChannel?: boolean | undefined;
+  /** Leaves half of the weight's codes unused, for runtimes whose 16-bit accumulators saturate. */
   readonly reduceRange?: boolean | undefined;
+  /** What to do with NaN and infinities in weight or bias: `"error"` (the default) or `"ignore"`. */
   readonly nonFinite?: NonFinite | undefined;
   /** Scale of the layer's quantized input: the bias becomes int32 with scale `inputScale * weight scale`. */
   readonly inputScale?: number | undefined;
@@ -39,6 +41,22 @@ export interface QuantizedLayer<D extends CodeDType = CodeDType> {
   readonly bias: QuantizedTensor | FloatTensor | undefined;
 }
 
+/** A layer whose weight is in linear memory. */
+export interface ResidentLayer extends Layer {
+  readonly weight: ResidentTensor;
+}
+
+export interface ResidentQuantizedLayer<D extends CodeDType = CodeDType> extends QuantizedLayer<D> {
+  readonly weight: ResidentQuantizedTensor<D>;
+}
+
+/** @throws ArgumentError unless there is a weight, with a shape. */
+export function weightShapeOf(layer: Layer): readonly number[] {
+  const shape = (layer as Layer | undefined)?.weight?.shape;
+  if (shape === undefined) throw new ArgumentError("weight", "missing; { weight: { data, shape }, bias } is wanted");
+  return checkShape(shape);
+}
+
 /** Where a layer's output channels are. */
 export interface OutputChannels {
   readonly axis: Axis;
@@ -46,41 +64,55 @@ export interface OutputChannels {
   readonly outputs: number;
 }
 
+/** The options of every layer. */
+export const layerOptions = ["dtype", "scheme", "perChannel", "reduceRange", "nonFinite", "inputScale", "biasDtype"];
+
 /** Quantizes weight and bias together: the bias takes its scale from the weight's, and may have to widen it. */
 export function quantizeLayer<D extends CodeDType>(
   engine: Engine,
   { weight, bias }: Layer,
   { axis, outputs }: OutputChannels,
-  layerOptions: LayerOptions<D>,
+  options: LayerOptions<D>,
 ): QuantizedLayer<D> {
-  checkKeys(layerOptions, [
-    "dtype",
-    "scheme",
-    "perChannel",
-    "layout",
-    "reduceRange",
-    "nonFinite",
-    "inputScale",
-    "biasDtype",
-  ]);
-  const { perChannel = true, inputScale, biasDtype, ...options } = layerOptions;
-  if (bias && !(bias.shape.length === 1 && bias.shape[0] === outputs)) {
-    throw new ArgumentError(
-      "bias",
-      `shape [${bias.shape.join(", ")}] given; the weight has ${outputs} output channels`,
-    );
-  }
-  const granularity = perChannel ? { axis } : {};
-  const codes = engine.quantize(weight, { ...options, ...granularity });
-  const dtype = biasDtype ?? (inputScale === undefined ? "float32" : "int32");
-  if (!bias || dtype === "float32") return { weight: codes, bias };
-  const how = { dtype, inputScale, scheme: options.scheme, nonFinite: options.nonFinite };
-  if (dtype !== "int32") return { weight: codes, bias: quantizeLayerBias(engine, bias, codes, how) };
+  const { dtype, scheme, reduceRange, nonFinite } = options;
+  const granularity = checkBoolean("perChannel", options.perChannel, true) ? { axis } : {};
+  const plan = planBias(options);
+  if (bias) checkBias(bias, outputs);
+  const how = { dtype, scheme, reduceRange, nonFinite, ...granularity };
+  if (!bias || plan.dtype === "float32") return { weight: engine.quantize(weight, how), bias };
 
-  const scale = widenForBias(engine, bias, codes, how);
-  if (!scale) return { weight: codes, bias: quantizeLayerBias(engine, bias, codes, how) };
-  const { scheme, zeroPoint } = codes;
-  const wider = engine.quantize(weight, { dtype: codes.dtype, scheme, scale, zeroPoint, ...granularity });
-  if ("dispose" in codes) (codes as unknown as ResidentTensor).dispose();
-  return { weight: wider, bias: quantizeLayerBias(engine, bias, wider, how) };
+  // Whatever is wrong with the bias shows before anything is made of the weight.
+  const scales = "axis" in granularity ? elementsOf(scaleShapeOf(weight.shape, granularity)) : 1;
+  const magnitudes = magnitudesOf(engine, bias, scales, plan);
+  const codes = engine.quantize(weight, how);
+  const wider = plan.dtype === "int32" ? widenForBias(codes.scale, magnitudes, plan) : undefined;
+  const widened = wider ? requantize(engine, weight, codes, wider) : codes;
+  try {
+    return { weight: widened, bias: quantizeLayerBias(engine, bias, widened, plan) };
+  } catch (error) {
+    release(widened);
+    throw error;
+  }
+}
+
+function checkBias(bias: FloatTensor, outputs: number): void {
+  const shape = checkShape(bias.shape);
+  checkData("bias", bias.data, floatTypeOf(bias), shape);
+  if (shape.length === 1 && shape[0] === outputs) return;
+  throw new ArgumentError("bias", `shape [${shape.join(", ")}] given; the weight has ${outputs} output channels`);
+}
+
+function requantize<D extends CodeDType>(
+  engine: Engine,
+  weight: FloatTensor | ResidentTensor,
+  codes: QuantizedTensor<D>,
+  scale: Float32Array,
+): QuantizedTensor<D> {
+  const { dtype, scheme, zeroPoint, axis } = codes;
+  release(codes);
+  return engine.quantize(weight, { dtype, scheme, scale, zeroPoint, axis });
+}
+
+function release(tensor: QuantizedTensor): void {
+  if (isResident(tensor)) tensor.dispose();
 }

@@ -1,24 +1,49 @@
 import type { Engine } from "../core/engine.ts";
-import { oneOf } from "../core/options.ts";
+import { checkKeys, oneOf } from "../core/options.ts";
 import type { CodeDType } from "../dtypes.ts";
 import { ArgumentError } from "../errors.ts";
-import { type Layer, type LayerOptions, type QuantizedLayer, quantizeLayer } from "./layer.ts";
+import {
+  type Layer,
+  type LayerOptions,
+  layerOptions,
+  type QuantizedLayer,
+  quantizeLayer,
+  type ResidentLayer,
+  type ResidentQuantizedLayer,
+  weightShapeOf,
+} from "./layer.ts";
 
 /** [out, in] as PyTorch, ONNX Gemm with transB; [in, out] as TensorFlow, ONNX MatMul. */
 export type LinearLayout = "OI" | "IO";
 
+export interface LinearOptions<D extends CodeDType = CodeDType> extends LayerOptions<D> {
+  /** OI if not said. */
+  readonly layout?: LinearLayout | undefined;
+}
+
 /**
  * Quantizes a fully connected layer: a weight matrix and, if it has one, a bias for each output.
  *
- * @throws ArgumentError, NonFiniteError, MemoryError (resident weights)
+ * @throws ArgumentError for shapes and options that do not fit, NonFiniteError, MemoryError for residents
  */
 export function quantizeLinear<D extends CodeDType = "int8">(
   engine: Engine,
+  layer: ResidentLayer,
+  options?: LinearOptions<D>,
+): ResidentQuantizedLayer<D>;
+export function quantizeLinear<D extends CodeDType = "int8">(
+  engine: Engine,
   layer: Layer,
-  { layout = "OI", ...options }: LayerOptions<D> & { readonly layout?: LinearLayout | undefined } = {},
+  options?: LinearOptions<D>,
+): QuantizedLayer<D>;
+export function quantizeLinear<D extends CodeDType = "int8">(
+  engine: Engine,
+  layer: Layer,
+  options: LinearOptions<D> = {},
 ): QuantizedLayer<D> {
-  const axis = oneOf("layout", layout, ["OI", "IO"]) === "OI" ? 0 : 1;
-  const { shape } = layer.weight;
+  checkKeys(options, [...layerOptions, "layout"]);
+  const axis = oneOf("layout", options.layout ?? "OI", ["OI", "IO"]) === "OI" ? 0 : 1;
+  const shape = weightShapeOf(layer);
   if (shape.length !== 2) {
     throw new ArgumentError("weight", `shape [${shape.join(", ")}] given; a fully connected layer has two dimensions`);
   }

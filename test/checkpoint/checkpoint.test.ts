@@ -6,6 +6,7 @@ import {
   createEngine,
   dequantizeModel,
   type Engine,
+  FormatError,
   inspectModel,
   type QuantizeModelOptions,
   quantizeModel,
@@ -176,12 +177,15 @@ describe("quantizing a checkpoint", () => {
 
   it("goes by globs over names, whose * crosses dots and slashes", async () => {
     const file = await safetensorsFile(["a.0.w", "a.1.w", "/b/w", ".c"].map((name) => f32(name, [4, 64])));
+    const odd = await safetensorsFile(["", "./x", "a\nb"].map((name) => f32(name, [4, 64])));
+    expect((await quantize(odd, { exclude: ["*"] })).file).toEqual(odd);
     const done = async (options: QuantizeModelOptions) =>
       (await quantize(file, options)).report.tensors.filter((t) => t.reason === undefined).map((t) => t.name);
     expect(await done({ include: ["a.*"] })).toEqual(["a.0.w", "a.1.w"]);
     expect(await done({ include: ["*w"], exclude: ["a.1.*"] })).toEqual(["a.0.w", "/b/w"]);
     expect(await done({ exclude: ["{a.*,*c}"] })).toEqual(["/b/w"]);
     expect(await done({ include: ["*"] })).toHaveLength(4);
+    expect(await done({ include: ["**"] })).toHaveLength(4);
     await expect(done({ include: ["x*"] })).rejects.toThrow(
       'include: "x*" matches no tensor; there are a.0.w, a.1.w, /b/w, ...',
     );
@@ -209,6 +213,19 @@ describe("quantizing a checkpoint", () => {
     const run = quantizeModel(engine, bytesSource(file), sink, { signal: stop.signal, onProgress: () => stop.abort() });
     await expect(run).rejects.toThrow("aborted");
     expect(sink.bytes().length).toBe(0);
+  });
+
+  it("tells of progress and stops while it copies, too", async () => {
+    const data = new Uint8Array(40 << 20).map((_, i) => i);
+    const file = await safetensorsFile([{ name: "ids", dtype: "U8", shape: [40 << 20], data }, f32("w", [4, 64])]);
+    for (const exclude of [[], ["*"]]) {
+      const seen: number[] = [];
+      const { file: output } = await quantize(file, { exclude, onProgress: ({ done }) => void seen.push(done) });
+      expect(seen.length).toBeGreaterThanOrEqual(4);
+      expect(Buffer.compare((await contents(output)).byName.get("ids")!.bytes, data)).toBe(0);
+      const stop = AbortSignal.abort();
+      await expect(quantize(file, { exclude, signal: stop })).rejects.toThrow("aborted");
+    }
   });
 });
 
@@ -259,9 +276,18 @@ describe("what is refused, with nothing written", () => {
       const bad = f32("layer.weight", [4, 70_000]);
       bad.values[200_001] = value;
       expect(await refused(await safetensorsFile([f32("a", [4, 64]), bad]))).toBe(
-        `model.safetensors: tensor "layer.weight": holds ${value} at flat index 200001; --exclude leaves it as it is`,
+        `model.safetensors: tensor "layer.weight": holds ${value} at flat index 200001; exclude it`,
       );
     }
+  });
+  it("a float64 beyond float32, and a span beyond it under minmax", async () => {
+    const data = new Uint8Array(Float64Array.of(1, 2, 3, 1e300, 5, 6, 7, 8).buffer);
+    const wide = await safetensorsFile([{ name: "w", dtype: "F64", shape: [1, 8], data }]);
+    expect(await refused(wide)).toBe('model.safetensors: tensor "w": w: 1e+300 at flat index 3 does not fit float32');
+    const span = f32("v", [1, 64]);
+    span.values.set([-3e38, 3e38]);
+    const message = await refused(await safetensorsFile([span]), "m.safetensors", { scheme: "minmax" });
+    expect(message).toMatch(/^m.safetensors: tensor "v": scheme: minmax: .* wider than float32/);
   });
   it("a file that is quantized already", async () => {
     const { file } = await quantize(await safetensorsFile([f32("w", [4, 64])]));
@@ -294,8 +320,8 @@ describe("what is refused, with nothing written", () => {
   });
 
   it.each([
-    ["{", "version undefined"],
-    ['{"version":2,"tensors":[]}', "version 2; this version reads 1"],
+    ["{", "metadata wasm_quant: "],
+    ['{"version":2,"tensors":[]}', "version 2; this release reads 1"],
     ['{"version":1}', "lists no tensors"],
     ['{"version":1,"tensors":[{"name":"w","dtype":"int9"}]}', 'tensor "w": metadata wasm_quant: dtype "int9"'],
     ['{"version":1,"tensors":[{"name":"w","dtype":"int8","source":"I8"}]}', 'source "I8"'],
@@ -316,10 +342,56 @@ describe("what is refused, with nothing written", () => {
       '{"version":1,"tensors":[{"name":"v","dtype":"int8","source":"F32","scheme":"affine","shape":[4]}]}',
       '"v" is missing',
     ],
-    ['{"version":1,"tensors":[{"name":"w"},{"name":"w"}]}', "dtype undefined"],
+    [
+      '{"version":1,"tensors":[{"name":"w","dtype":"int8","source":"F32","scheme":"affine","shape":[4,64]},{"name":"w","dtype":"int8","source":"F32","scheme":"affine","shape":[4,64]}]}',
+      'tensor "w": metadata wasm_quant: is listed twice',
+    ],
+    ['{"version":1,"version":1,"tensors":[]}', "version"],
+    ['{"version":{"toString":1},"tensors":[]}', "this release reads 1"],
+    [`{"version":${"[".repeat(20_000)}`, "nested more than 128 deep"],
+    [
+      '{"version":1,"tensors":[{"name":"w","dtype":["int8"],"source":"F32","scheme":"affine","shape":[4,64]}]}',
+      'dtype ["int8"]',
+    ],
+    [
+      '{"version":1,"tensors":[{"name":"w","dtype":"int8","source":"F32","scheme":"affine","shape":{"length":1}}]}',
+      "metadata wasm_quant: shape ",
+    ],
+    [
+      `{"version":1,"tensors":[{"name":"w","dtype":"int8","source":"F32","scheme":"affine","shape":[${"1,".repeat(9999)}1]}]}`,
+      "shape [1,1",
+    ],
+    [
+      '{"version":1,"tensors":[{"name":"w","dtype":"int8","source":"F32","scheme":"affine","shape":[4,64],"axis":{"a":1}}]}',
+      "metadata wasm_quant: axis ",
+    ],
+    [
+      '{"version":1,"tensors":[{"name":"w","dtype":"int8","source":"F32","scheme":"affine","shape":[4,64],"axis":0,"blockSize":"3"}]}',
+      'blockSize "3"',
+    ],
   ])("metadata that does not fit: %s", async (entry, message) => {
     const file = await safetensorsFile([f32("w", [4, 64])], { wasm_quant: entry });
     await expect(dequantize(file)).rejects.toThrow(message);
+    await expect(dequantize(file)).rejects.toThrow(FormatError);
+    await expect(inspectModel(engine, bytesSource(file, "model.int8.safetensors"))).rejects.toThrow(message);
+  });
+  it("a stored scale that is not finite", async () => {
+    const { file } = await quantize(await safetensorsFile([f32("w", [4, 64])]));
+    const { byName } = await contents(file);
+    new DataView(file.buffer, file.byteOffset).setFloat32(byName.get("w.scale")!.start + 4, Number.NaN, true);
+    await expect(dequantize(file)).rejects.toThrow('tensor "w": its scale holds NaN at flat index 1');
+  });
+  it("parts of another shape", async () => {
+    const { file } = await quantize(await safetensorsFile([f32("w", [4, 64])]));
+    const { tensors, metadata } = await contents(file);
+    const reshaped = tensors.map((t) => ({
+      ...t,
+      shape: t.name === "w.scale" ? [2, 2] : t.shape,
+      data: file.slice(t.start, t.end),
+    }));
+    await expect(dequantize(await safetensorsFile(reshaped, metadata))).rejects.toThrow(
+      'tensor "w": "w.scale" is F32 [2, 2]; its entry wants F32 [4]',
+    );
   });
   it("restoring what was never quantized", async () => {
     await expect(dequantize(await safetensorsFile([f32("w", [4, 64])]))).rejects.toThrow(

@@ -1,8 +1,9 @@
-import { execFile, spawn } from "node:child_process";
+import { exec, execFile, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { bytesSource, readSafetensorsHeader } from "../../src/index.ts";
 import { f32, safetensorsFile } from "../helpers/checkpoints.ts";
@@ -219,7 +220,8 @@ describe("bad input: exit code 1, one line, nothing written", () => {
 
 describe("Ctrl-C", () => {
   it("leaves nothing behind and ends with 130", async () => {
-    const tensors = Array.from({ length: 300 }, (_, i) => f32(`layer.${i}`, [512, 512]));
+    const one = f32("layer", [512, 512]);
+    const tensors = Array.from({ length: 300 }, (_, i) => ({ ...one, name: `layer.${i}` }));
     await writeFile(join(folder, "large.safetensors"), await safetensorsFile(tensors));
     const child = spawn(process.execPath, [main, "large.safetensors"], { cwd: folder });
     let stderr = "";
@@ -234,6 +236,45 @@ describe("Ctrl-C", () => {
     expect(await ended).toBe(130);
     expect(stderr).toBe("wasm-quant: interrupted, nothing written\n");
     expect((await readdir(folder)).sort()).toEqual(["large.safetensors", "model.safetensors"]);
+
+    // SIGTERM while copying, and a second signal that does not wait.
+    const copying = spawn(process.execPath, [main, "large.safetensors", "--exclude", "*"], { cwd: folder });
+    const stopped = new Promise<number | null>((resolve) => copying.on("exit", resolve));
+    while (!(await readdir(folder)).some((name) => name.endsWith(".tmp"))) {
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    copying.kill("SIGTERM");
+    copying.kill("SIGINT");
+    expect(await stopped).toBe(130);
+    expect((await readdir(folder)).sort()).toEqual(["large.safetensors", "model.safetensors"]);
+  });
+});
+
+describe("streams", () => {
+  it.skipIf(!existsSync("/dev/full"))("standard output that cannot be written is one line, exit code 1", async () => {
+    const command = `"${process.execPath}" "${main}" model.safetensors > /dev/full`;
+    const { code, stderr } = await new Promise<Result>((resolve) => {
+      exec(command, { cwd: folder }, (error, stdout, stderr) => resolve({ code: error?.code ?? 0, stdout, stderr }));
+    });
+    expect({ code, stderr }).toEqual({ code: 1, stderr: "wasm-quant: standard output: cannot be written (ENOSPC)\n" });
+  });
+
+  it.skipIf(!existsSync("/usr/bin/script"))("a bar with tensor names on a terminal's stderr", async () => {
+    const { stdout } = await new Promise<Result>((resolve) => {
+      const command = `"${process.execPath}" "${main}" model.safetensors > table.txt`;
+      const options = { cwd: folder, env: { ...process.env, TERM: "xterm" } };
+      execFile("script", ["-qec", command, "/dev/null"], options, (_, stdout, stderr) =>
+        resolve({ code: 0, stdout, stderr }),
+      );
+    });
+    expect(stdout).toContain("0% fc.weight");
+    expect(stdout).toContain("100%");
+    expect(await readFile(join(folder, "table.txt"), "utf8")).toMatch(/^tensor /);
+  });
+
+  it.skipIf(!existsSync("/usr/bin/mkfifo"))("a pipe as input is refused at once", async () => {
+    await promisify(execFile)("mkfifo", [join(folder, "pipe.safetensors")]);
+    expect((await run("pipe.safetensors")).stderr).toBe("wasm-quant: pipe.safetensors: is not a file\n");
   });
 });
 

@@ -106,7 +106,7 @@ describe("arguments that are not allowed: a tagged error that says what was give
     [
       "out",
       () => engine.quantize(x, { out: new Int8Array(23) }),
-      "out: Int8Array of length 23 given; int8 of shape [2, 3, 4] takes a Int8Array of length 24",
+      "out: Int8Array of length 23 given; int8 of shape [2, 3, 4] takes an Int8Array of length 24",
     ],
     ["out", () => engine.quantize(x, loose({ out: new Uint8Array(24) })), "out: Uint8Array of length 24 given"],
     ["out", () => engine.quantize(x, { dtype: "int4", out: new Uint8Array(24) }), "takes a Uint8Array of length 12"],
@@ -119,9 +119,13 @@ describe("arguments that are not allowed: a tagged error that says what was give
     [
       "scale",
       () => engine.dequantize({ ...q(), scale: Float32Array.of(1) }),
-      "scale: 1 values given; this axis and block size make 3 groups",
+      "scale: Float32Array of length 1 given; a tensor of 3 groups takes a Float32Array of length 3",
     ],
-    ["zeroPoint", () => engine.dequantize({ ...q(), zeroPoint: new Int32Array(4) }), "zeroPoint: 4 values given"],
+    [
+      "zeroPoint",
+      () => engine.dequantize({ ...q(), zeroPoint: new Int32Array(4) }),
+      "zeroPoint: Int32Array of length 4 given; a tensor of 3 groups takes an Int32Array of length 3",
+    ],
     [
       "data",
       () => engine.dequantize({ ...q(), shape: [4, 3, 4] }),
@@ -129,9 +133,30 @@ describe("arguments that are not allowed: a tagged error that says what was give
     ],
     ["axis", () => engine.dequantize({ ...q(), axis: 7 }), "axis: 7 given"],
     ["shape", () => engine.error(x, { data, shape: [24] }), "shape: [2, 3, 4] cannot be compared with [24]"],
-    ["dtype", () => engine.allocate(loose({}), [2]), "dtype: {} given"],
+    ["dtype", () => engine.allocate(loose({}), [2]), "dtype: [object Object] given"],
     ["shape", () => engine.allocate("float32", [-1]), "shape: [-1] given"],
     ["scale", () => engine.quantizeBias(x, { scale: 0 }), "scale: 0 given"],
+    ["scale", () => engine.quantizeBias(x, loose({})), "scale: undefined values given"],
+    [
+      "zeroPoint",
+      () => engine.dequantize(loose({ ...q(), zeroPoint: new Uint8Array(3) })),
+      "Uint8Array of length 3 given",
+    ],
+    ["scale", () => engine.error(x, loose({ ...q(), scale: new Float64Array(3) })), "Float64Array of length 3 given"],
+    ["scale", () => engine.dequantize(loose({ ...q(), scale: [1, 2, 3] })), "Array of length 3 given"],
+    ["min", () => engine.dequantize({ ...q(), min: new Float32Array(3) }), "goes with the scheme minmax"],
+    ["min", () => engine.dequantize({ ...q(), scheme: "minmax" }), "goes with the scheme minmax"],
+    ["tensor", () => engine.range(loose(undefined as never)), "undefined given; { data, shape } is wanted"],
+    ["tensor", () => engine.dequantize(loose(null as never)), "null given; a quantized tensor is wanted"],
+    ["options", () => engine.quantize(x, loose(null as never)), "null given; an object is wanted"],
+    ["reduceRange", () => engine.quantize(x, loose({ reduceRange: "no" })), "no given; true and false are allowed"],
+    ["dtype", () => engine.quantize(x, loose({ dtype: 1n })), "1 given; int8"],
+    [
+      "shape",
+      () => engine.range({ data: new Float32Array(0), shape: [2 ** 40, 0] }, { axis: 0 }),
+      "[1099511627776,0] given",
+    ],
+    ["blockSize", () => engine.error(x, q(), { blockSize: 0 }), "blockSize: 0 given"],
   ])("%s", (argument, call, message) => {
     let thrown: unknown;
     try {

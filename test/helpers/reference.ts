@@ -139,7 +139,8 @@ export function expected(data: Float32Array, shape: readonly number[], groupCoun
       how.scheme === "minmax"
         ? halfToEven(f(f(f(f(x - min) / span) * (qmax - qmin)) + qmin))
         : halfToEven(f(x / scale)) + zeroPoint;
-    return Number.isNaN(exact) ? lowest : Math.min(highest, Math.max(lowest, exact)) + 0;
+    const least = how.scheme === "minmax" ? qmin : lowest;
+    return Number.isNaN(exact) ? least : Math.min(highest, Math.max(least, exact)) + 0;
   });
   const values = Float32Array.from(codes, (q, i) => {
     const { scale, zeroPoint, min } = params[groups[i]!]!;

@@ -1,5 +1,5 @@
 import type { Kernels } from "../abi.ts";
-import { roundHalfToEven } from "./arithmetic.ts";
+import { roundHalfToEven } from "../arithmetic.ts";
 import type { ViewOf } from "./walk.ts";
 
 /** binary16 bits to float32 bits. */

@@ -6,7 +6,7 @@ import { quantizeTwins } from "./quantize.ts";
 import { rangeTwins } from "./range.ts";
 
 /**
- * The kernels in plain TypeScript: the same bytes, several times slower. Tests hold the module to them; they serve where
+ * The kernels in plain TypeScript: the same bytes, tens of times slower, written to be read. Tests hold the module to them; they serve where
  * an engine has WebAssembly without SIMD.
  */
 export function createTwin(memory: WebAssembly.Memory): Kernels {

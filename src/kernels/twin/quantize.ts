@@ -1,5 +1,5 @@
 import type { CodeName, Columns, Kernels, Rows } from "../abi.ts";
-import { clamp, roundHalfToEven } from "./arithmetic.ts";
+import { clamp, roundHalfToEven } from "../arithmetic.ts";
 import { eachElement, type ViewOf } from "./walk.ts";
 
 interface Code {

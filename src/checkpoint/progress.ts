@@ -1,0 +1,42 @@
+import { ArgumentError } from "../errors.ts";
+
+/** Where a long task is: told before each tensor, now and then while one is copied, and at the end. */
+export interface Progress {
+  /** Bytes of tensors dealt with, of all there are. */
+  readonly done: number;
+  readonly total: number;
+  /** The tensor at hand; empty at the end. */
+  readonly tensor: string;
+}
+
+export interface TaskOptions {
+  /** May return a promise, which is waited for: a chance to draw, or to hear of a signal. */
+  readonly onProgress?: ((progress: Progress) => void | Promise<void>) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface Tracker {
+  /** Tells where things are, and stops when asked to. */
+  at(tensor: string): Promise<void>;
+  /** Counts bytes that are dealt with. */
+  advance(bytes: number): void;
+}
+
+/** @throws ArgumentError when `onProgress` or `signal` is something else */
+export function trackerOf({ onProgress, signal }: TaskOptions, total: number): Tracker {
+  if (onProgress !== undefined && typeof onProgress !== "function")
+    throw new ArgumentError("onProgress", "a function is wanted");
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw new ArgumentError("signal", "an AbortSignal is wanted");
+  let done = 0;
+  return {
+    async at(tensor) {
+      signal?.throwIfAborted();
+      await onProgress?.({ done, total, tensor });
+      signal?.throwIfAborted();
+    },
+    advance(bytes) {
+      done += bytes;
+    },
+  };
+}
