@@ -48,10 +48,11 @@ describe("imports", () => {
   it("nothing but node.ts and the command needs Node", () => {
     const needing = files.filter((file) => importsOf(file).some((name) => name.startsWith("node:")));
     expect(needing.filter((file) => roomOf(file) !== "cli")).toEqual(["node.ts"]);
+    // The one place that loads the module looks for a file system.
     const mentioning = files.filter((file) =>
-      /\b(process|Buffer|require|__dirname)\b[.(]/.test(readFileSync(join(src, file), "utf8")),
+      /\b(process|Buffer|require|__dirname)\b(\?\.|[.(])/.test(readFileSync(join(src, file), "utf8")),
     );
-    expect(mentioning.filter((file) => roomOf(file) !== "cli")).toEqual([]);
+    expect(mentioning.filter((file) => roomOf(file) !== "cli")).toEqual(["kernels/load.ts"]);
   });
 
   it("no file imports itself in a circle", () => {

@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { createEngine, type Engine } from "../../src/core/engine.ts";
 import { checkGranularity, type Granularity, scaleShapeOf } from "../../src/core/granularity.ts";
 import { mixed, normals, randomOf } from "../helpers/random.ts";
-import { type CodeType, expected, fullRange, type How, unpacked } from "../helpers/reference.ts";
+import { type CodeType, expected, fullRange, groupsOf, type How, unpacked } from "../helpers/reference.ts";
 
 let engines: { simd: Engine; scalar: Engine };
 beforeAll(async () => {
@@ -245,6 +245,12 @@ describe("the edge cases of scale and zero point", () => {
     expect([...q.scale]).toEqual([-0.5, 0.5]);
     expect(unpacked("int4", q.data, 8)).toEqual([-8, 2, -4, 0, -8, 2, 7, 0]);
   });
+  it("minmax with a reduced range keeps to it, a constant group too", () => {
+    const data = Float32Array.of(5, 5, 1, 2);
+    const q = engines.simd.quantize({ data, shape: [2, 2] }, { scheme: "minmax", reduceRange: true, axis: 0 });
+    expect([...q.data]).toEqual([-64, -64, -64, 64]);
+    expect([...engines.simd.dequantize(q).data]).toEqual([5, 5, 1, 2]);
+  });
   it("minmax keeps a constant as it is, with scale 0", () => {
     const q = engines.simd.quantize(
       { data: Float32Array.of(0.3, 0.3), shape: [2] },
@@ -282,7 +288,91 @@ describe("range", () => {
   });
 });
 
+describe("a single value that is not finite", () => {
+  it("is found wherever it stands, in every stream and lane", () => {
+    const n = 16_384 + 37;
+    const data = normals(randomOf(8), n);
+    const random = randomOf(9);
+    const places = [...Array(70).keys(), ...Array.from({ length: 200 }, () => Math.floor(random() * n)), n - 1];
+    for (const value of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
+      for (const at of places) {
+        const kept = data[at]!;
+        data[at] = value;
+        const message = `holds ${value} at flat index ${at};`;
+        expect(() => engines.simd.range({ data, shape: [n] })).toThrow(message);
+        expect(() => engines.simd.quantize({ data, shape: [n] })).toThrow(message);
+        data[at] = kept;
+      }
+    }
+  });
+});
+
+describe("more groups than a tile holds", () => {
+  it.each([
+    [[70_001, 2], { axis: 0 }],
+    [[3, 70_001], { axis: 1 }],
+    [[70_001, 4], { axis: 1, blockSize: 2 }],
+    [[3, 9, 9_001], { axis: 1, blockSize: 4 }],
+    [[9, 20_001, 3], { axis: 1 }],
+  ] as [number[], Granularity][])("%j, %o, resident and not", (shape, granularity) => {
+    const n = shape.reduce((a, b) => a * b, 1);
+    const data = normals(randomOf(10), n);
+    const { simd, scalar } = engines;
+    const home = simd.allocate("float32", shape);
+    home.data.set(data);
+    const groups = scaleShapeOf(shape, checkGranularity(shape, granularity)).reduce((a, b) => a * b, 1);
+    const want = expected(data, shape, groups, { dtype: "int8", scheme: "affine", reduceRange: false, granularity });
+    for (const tensor of [home, { data, shape }]) {
+      const q = simd.quantize(tensor, { scheme: "affine", ...granularity });
+      expect(q.scale).toEqual(want.scale);
+      expect(q.data.findIndex((code, i) => code !== want.codes[i])).toBe(-1);
+      expect(simd.dequantize(q).data.findIndex((x, i) => x !== want.values[i])).toBe(-1);
+      const errors = simd.error(tensor, q, granularity);
+      expect(errors.length).toBe(groups);
+      expect(scalar.error({ data, shape }, { data: want.values, shape }, granularity)).toEqual(errors);
+    }
+    home.dispose();
+  });
+});
+
 describe("error", () => {
+  it("of each block counts the elements it has, a short last one too", () => {
+    const data = normals(randomOf(12), 3 * 10 * 2);
+    const shape = [3, 10, 2];
+    for (const granularity of [
+      { axis: 1, blockSize: 4 },
+      { axis: 1 },
+      { axis: 2, blockSize: 1 },
+      { axis: [0, 1] as const },
+    ]) {
+      const q = engines.simd.quantize({ data, shape }, { dtype: "int4" });
+      const values = engines.simd.dequantize(q).data;
+      const group = groupsOf(shape, granularity);
+      const count = Math.max(...group) + 1;
+      const [squares, sizes, dot, aa, bb] = Array.from({ length: 5 }, () => new Float64Array(count)) as [
+        Float64Array,
+        Float64Array,
+        Float64Array,
+        Float64Array,
+        Float64Array,
+      ];
+      data.forEach((x, i) => {
+        const [g, y] = [group[i]!, values[i]!];
+        squares[g]! += (x - y) ** 2;
+        sizes[g]! += 1;
+        dot[g]! += x * y;
+        aa[g]! += x * x;
+        bb[g]! += y * y;
+      });
+      const errors = engines.simd.error({ data, shape }, q, granularity);
+      expect(errors.length).toBe(count);
+      errors.forEach(({ mse, cosine }, g) => {
+        expect(mse).toBeCloseTo(squares[g]! / sizes[g]!, 12);
+        expect(cosine).toBeCloseTo(squares[g] === 0 ? 1 : dot[g]! / Math.sqrt(aa[g]! * bb[g]!) || 0, 12);
+      });
+    }
+  });
+
   it("agrees with float64 sums, bit for bit between kernels, tilings and homes", () => {
     const random = randomOf(5);
     for (const [shape, granularity] of [

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { createEngine, type Engine, MemoryError } from "../../src/index.ts";
+import { createEngine, type Engine, MemoryError, quantizeLinear } from "../../src/index.ts";
 import { normals, randomOf } from "../helpers/random.ts";
 
 let engine: Engine;
@@ -73,6 +73,32 @@ describe("tensors in linear memory", () => {
     q[Symbol.dispose]();
     expect(() => engine.dequantize(q)).toThrow("used after dispose()");
     expect(() => engine.error({ data, shape: [50, 100] }, q)).toThrow("used after dispose()");
+  });
+
+  it("do not leak where a call fails", async () => {
+    const fresh = await createEngine();
+    const gone = fresh.allocate("float32", [1000]);
+    const goneQ = fresh.quantize(gone);
+    gone.dispose();
+    goneQ.dispose();
+    const weight = fresh.allocate("float32", [8, 100]);
+    weight.data.set(data.subarray(0, 800));
+    const bias = { data: new Float32Array(8).fill(Number.NaN), shape: [8] };
+    const { byteLength } = weight.data.buffer;
+    for (let i = 0; i < 3000; i++) {
+      expect(() => fresh.quantize(gone, { scale: 1 })).toThrow(MemoryError);
+      expect(() => fresh.dequantize(goneQ)).toThrow(MemoryError);
+      expect(() => quantizeLinear(fresh, { weight, bias }, { inputScale: 1 })).toThrow("holds NaN at flat index 0");
+    }
+    expect(weight.data.buffer.byteLength).toBe(byteLength);
+  });
+
+  it("keep their shape, whatever becomes of the caller's", () => {
+    const shape = [4];
+    const x = engine.allocate("float32", shape);
+    shape[0] = 100;
+    expect(x.data.length).toBe(4);
+    x.dispose();
   });
 
   it("of another engine are taken like arrays", async () => {

@@ -32,6 +32,23 @@ describe("linear memory", () => {
     );
   });
 
+  it("joins blocks that are given back next to each other", () => {
+    const memory = new LinearMemory();
+    const [a, b, c, d] = [0, 1, 2, 3].map(() => memory.allocate(1024)) as [number, number, number, number];
+    for (const order of [
+      [a, b, c],
+      [c, b, a],
+      [a, c, b],
+      [b, a, c],
+    ]) {
+      for (const block of order) memory.free(block);
+      expect(memory.allocate(3072)).toBe(a);
+      memory.free(a);
+      expect([memory.allocate(1024), memory.allocate(1024), memory.allocate(1024)]).toEqual([a, b, c]);
+    }
+    memory.free(d);
+  });
+
   it("says so when there is no more", () => {
     const memory = new LinearMemory();
     expect(() => memory.allocate(2 ** 32)).toThrow(MemoryError);

@@ -115,13 +115,16 @@ function argumentsOf(name: KernelName, shape: Shape, random: () => number, arena
       return [src, arena.region(4 * n), scales(), ...shape];
     }
     case "minmax": {
-      const [lowest, highest] = codeRange[code as CodeName];
+      const [low, highest] = codeRange[code as CodeName];
+      const reduced = random() < 0.3;
+      const lowest = reduced && low < 0 ? low / 2 : low;
+      const levels = reduced ? Math.floor(highest / 2) - lowest : highest - lowest;
       const mins = normals(random, p, 20);
       const ranges = normals(random, p, 50).map((r) => (random() < 0.1 ? 0 : Math.abs(r)));
       const src = arena.region(4 * n, floats(nonFinite));
       const dst = arena.region(codeBytes[code!] * n);
       const params = [arena.region(4 * p, ranges), arena.region(4 * p, mins)];
-      return [src, dst, ...params, lowest, highest, highest - lowest, lowest, ...shape];
+      return [src, dst, ...params, lowest, highest, levels, lowest, ...shape];
     }
     case "dequantize":
     case "minmaxBack": {

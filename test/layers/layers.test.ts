@@ -169,6 +169,22 @@ describe("bias", () => {
     expect(codesOf(q.bias).data[0]).toBeLessThan(2 ** 31 - 1);
   });
 
+  it("guards each channel by its own bias, of every group of a transposed convolution", () => {
+    const kernel = { data: new Float32Array(4 * 2).fill(1), shape: [4, 2, 1] };
+    const bias = { data: Float32Array.of(0.01, 0.01, 0.01, 1000), shape: [4] };
+    const q = quantizeConv(engine, { weight: kernel, bias }, { layout: "IOW", groups: 2, inputScale: 2 ** -26 });
+    const plain = quantizeConv(engine, { weight: kernel }, { layout: "IOW", groups: 2 });
+    expect(q.weight.scale[0]).toBe(plain.weight.scale[0]);
+    expect(q.weight.scale[1]).toBeGreaterThan(plain.weight.scale[1]!);
+    expect(engine.dequantize(codesOf(q.bias)).data[3]).toBeCloseTo(1000, 3);
+  });
+
+  it("may hold NaN where that is ignored", () => {
+    const bias = { data: Float32Array.of(Number.NaN, 1), shape: [2] };
+    const q = quantizeLinear(engine, { weight, bias }, { inputScale: 0.1, nonFinite: "ignore" });
+    expect(codesOf(q.bias).data[0]).toBe(-(2 ** 31));
+  });
+
   it("guards a weight with one scale by the largest bias", () => {
     const bias = { data: Float32Array.of(1, -1000), shape: [2] };
     const q = quantizeLinear(engine, { weight, bias }, { inputScale: 2 ** -26, perChannel: false });
@@ -213,6 +229,25 @@ describe("what is refused", () => {
     [
       () => quantizeLinear(engine, { weight, bias: tensor([4]) }, { inputScale: 1, scheme: "minmax" }),
       /scheme: minmax/,
+    ],
+    [() => quantizeLinear(engine, { weight }, { inputScale: -5 }), /inputScale: -5 given/],
+    [
+      () => quantizeLinear(engine, { weight }, { biasDtype: "int99" as "int8" }),
+      /biasDtype: "int99" given; float32, int32/,
+    ],
+    [() => quantizeLinear(engine, { weight }, { perChannel: null } as never), /perChannel: null given/],
+    [() => quantizeLinear(engine, {} as never), /weight: missing/],
+    [
+      () => quantizeConv(engine, { weight: tensor([4, 3, 3]) }, { group: 1 } as never),
+      /group: no such option; .* groups/,
+    ],
+    [
+      () => quantizeLinear(engine, { weight, bias: { data: new Float32Array(7), shape: [4] } }),
+      /bias: Float32Array of length 7/,
+    ],
+    [
+      () => quantizeLinear(engine, { weight, bias: { data: new Float32Array(4), shape: [4] } }, { inputScale: 1e-45 }),
+      /inputScale: .* is 0 in float32/,
     ],
     [() => quantizeLinear(engine, { weight }, { perchannel: true } as object), /perchannel: no such option/],
   ])("%s", (call, message) => {
