@@ -51,7 +51,7 @@ export async function quantizeCheckpoint(
 
   const items = decisions.flatMap(itemsOf);
   const metadata = { ...checkpoint.metadata, [METADATA_KEY]: entriesToText(entries) };
-  const plan = planSafetensors(items, metadata);
+  const plan = nameFile(source.name, undefined, () => planSafetensors(items, metadata));
   const places = new Map(plan.tensors.map((tensor) => [tensor.name, tensor]));
   const tracker = trackerOf(
     options,
@@ -132,9 +132,9 @@ async function quantizeTensor(
 }
 
 /** The engine knows the tensor at best, not the file. */
-function nameFile<T>(file: string, tensor: string, quantize: () => T): T {
+function nameFile<T>(file: string, tensor: string | undefined, run: () => T): T {
   try {
-    return quantize();
+    return run();
   } catch (cause) {
     if (cause instanceof NonFiniteError) {
       throw new FormatError(file, `holds ${cause.value} at flat index ${cause.index}; exclude it`, tensor, { cause });

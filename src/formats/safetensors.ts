@@ -286,6 +286,7 @@ export async function writeSafetensors(
   const plan = planSafetensors(tensors, metadata);
   const pieces = plan.tensors.map(({ name, start, end }, i) => {
     const { data } = tensors[i]!;
+    if (!(data instanceof Uint8Array)) throw new ArgumentError("tensors", `${show(name)}: data must be a Uint8Array`);
     if (data.byteLength === end - start) return { start, data };
     throw new ArgumentError("tensors", `${show(name)} has ${data.byteLength} bytes of data, not ${end - start}`);
   });
