@@ -1,7 +1,7 @@
 import type { Engine } from "../core/engine.ts";
 import { elementsOf } from "../core/shape.ts";
 import { bytesOf, type QuantizedTensor } from "../core/tensor.ts";
-import { type ArrayOf, type CodeDType, codeTypes, type FloatDType } from "../dtypes.ts";
+import { type ArrayOf, type CodeDType, codeTypes } from "../dtypes.ts";
 import { FormatError } from "../errors.ts";
 import type { FormatName } from "../formats/detect.ts";
 import { type ArrayType, type FloatName, npyTypeOf, viewOf } from "../formats/floats.ts";
@@ -110,10 +110,21 @@ function checkFinite(file: string, name: string, { scale, min }: QuantizedTensor
   }
 }
 
-const halves: Partial<Record<FloatName, FloatDType>> = { F16: "float16", BF16: "bfloat16" };
+/** The half types of files: what the engine calls them, and their infinity's bits. */
+const halves = {
+  F16: { dtype: "float16", infinity: 0x7c00 },
+  BF16: { dtype: "bfloat16", infinity: 0x7f80 },
+} as const;
 
 /** The bytes of the restored values in the type they had. */
 function restore(engine: Engine, q: QuantizedTensor, source: FloatName): Uint8Array {
-  const values = engine.dequantize(q, { dtype: halves[source] ?? "float32" }).data;
+  if (source === "F16" || source === "BF16") {
+    const { dtype, infinity } = halves[source];
+    const bits = engine.dequantize(q, { dtype }).data;
+    // Half a step beyond the type's largest value is that value, not infinity.
+    for (let i = 0; i < bits.length; i++) if ((bits[i]! & 0x7fff) === infinity) bits[i]!--;
+    return bytesOf(bits);
+  }
+  const values = engine.dequantize(q).data;
   return bytesOf(source === "F64" ? Float64Array.from(values) : values);
 }

@@ -148,6 +148,23 @@ describe("quantizing a checkpoint", () => {
     expect(again.report.tensors[0]!.sqnr).toBeGreaterThan(dtype === "BF16" ? 50 : 60);
   });
 
+  it("restores the largest float16 as itself, not as infinity", async () => {
+    const data = Uint16Array.from({ length: 64 }, (_, i) => (i % 2 ? 0x7bff : 0xfbff)); // +-65504
+    data.fill(0x3c00, 2, 60);
+    const input = await safetensorsFile([
+      { name: "w", dtype: "F16", shape: [1, 64], data: new Uint8Array(data.buffer) },
+    ]);
+    for (const scheme of ["symmetric", "affine"] as const) {
+      const back = await contents(await dequantize((await quantize(input, { scheme })).file));
+      const bits = new Uint16Array(back.byName.get("w")!.bytes.buffer);
+      expect(
+        bits.every((h) => (h & 0x7c00) !== 0x7c00),
+        scheme,
+      ).toBe(true);
+      expect([bits[62], bits[63]].map((h) => h! & 0x7fff).every((h) => h > 0x7bc0)).toBe(true);
+    }
+  });
+
   it("reads a tensor that does not lie on a multiple of its size", async () => {
     const bytes = { name: "a", dtype: "U8", shape: [3], data: Uint8Array.of(1, 2, 3) } as const;
     const weight = f32("w", [4, 8]);
