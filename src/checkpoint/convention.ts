@@ -1,5 +1,4 @@
-import type { Granularity } from "../core/granularity.ts";
-import { scaleShapeOf } from "../core/granularity.ts";
+import { type Granularity, scaleShapeOf } from "../core/granularity.ts";
 import type { SchemeName } from "../core/schemes.ts";
 import { elementsOf } from "../core/shape.ts";
 import { type CodeDType, codeTypes } from "../dtypes.ts";
@@ -32,13 +31,6 @@ export type Entries = ReadonlyMap<string, Entry>;
 /** The parts of a quantized tensor, in the order they are written. */
 export type Part = "codes" | "scale" | "zeroPoint" | "min";
 
-const partNames: Readonly<Record<Part, (name: string) => string>> = {
-  codes: (name) => name,
-  scale: (name) => `${name}.scale`,
-  zeroPoint: (name) => `${name}.zero_point`,
-  min: (name) => `${name}.min`,
-};
-
 const storage: Readonly<Record<CodeDType, SafetensorsDType>> = {
   int8: "I8",
   uint8: "U8",
@@ -60,10 +52,10 @@ export function partsOf(name: string, { dtype, shape, scheme, granularity }: Ent
   const packed = codeTypes[dtype].bits === 4;
   const parts: PartItem[] = [
     { part: "codes", name, dtype: storage[dtype], shape: packed ? [Math.ceil(elementsOf(shape) / 2)] : shape },
-    { part: "scale", name: partNames.scale(name), dtype: "F32", shape: groups },
-    { part: "zeroPoint", name: partNames.zeroPoint(name), dtype: zeroPointTypes[dtype], shape: groups },
+    { part: "scale", name: `${name}.scale`, dtype: "F32", shape: groups },
+    { part: "zeroPoint", name: `${name}.zero_point`, dtype: zeroPointTypes[dtype], shape: groups },
   ];
-  if (scheme === "minmax") parts.push({ part: "min", name: partNames.min(name), dtype: "F32", shape: groups });
+  if (scheme === "minmax") parts.push({ part: "min", name: `${name}.min`, dtype: "F32", shape: groups });
   return parts;
 }
 

@@ -4,7 +4,7 @@ import type { SchemeName } from "../core/schemes.ts";
 import { elementsOf } from "../core/shape.ts";
 import type { CodeDType } from "../dtypes.ts";
 import { ArgumentError, FormatError } from "../errors.ts";
-import { isFloatName } from "../formats/floats.ts";
+import { type FloatName, isFloatName } from "../formats/floats.ts";
 import { type SafetensorsItem, type SafetensorsTensor, safetensorsTypes } from "../formats/safetensors.ts";
 import { type Entry, partsOf } from "./convention.ts";
 import type { Checkpoint } from "./open.ts";
@@ -39,24 +39,25 @@ export function decide(file: string, { tensors, format }: Checkpoint, selection:
   const included = matcherOf("include", selection.include, tensors);
   const excluded = matcherOf("exclude", selection.exclude, tensors);
   const decisions = tensors.map((tensor): Decision => {
-    const unfit = unfitness(tensor, leastRank);
+    const { dtype } = tensor;
+    if (!isFloatName(dtype)) return { tensor, reason: /^F[468]/.test(dtype) ? "small already" : "not float" };
+    const unfit = unfitness(tensor.shape, leastRank);
     if (unfit !== undefined) return { tensor, reason: unfit };
     if (included && !included(tensor.name)) return { tensor, reason: "not included" };
     if (excluded?.(tensor.name)) return { tensor, reason: "excluded" };
-    const entry = entryOf(file, tensor, selection);
+    const entry = entryOf(file, tensor, dtype, selection);
     return isSmaller(tensor, entry) ? { tensor, entry } : { tensor, reason: "would not get smaller" };
   });
   if (included) checkIncluded(decisions, included, selection.include!);
   return decisions;
 }
 
-function unfitness({ dtype, shape }: SafetensorsItem, leastRank: number): string | undefined {
-  if (!isFloatName(dtype)) return /^F[468]/.test(dtype) ? "small already" : "not float";
+function unfitness(shape: readonly number[], leastRank: number): string | undefined {
   if (shape.length < leastRank) return shape.length === 0 ? "a scalar" : "one dimension";
   return elementsOf(shape) === 0 ? "empty" : undefined;
 }
 
-function entryOf(file: string, { name, dtype, shape }: SafetensorsTensor, selection: Selection): Entry {
+function entryOf(file: string, { name, shape }: SafetensorsTensor, source: FloatName, selection: Selection): Entry {
   const { blockSize, perChannel, scheme } = selection;
   const rank = shape.length;
   const axis = selection.axis ?? (blockSize === undefined ? 0 : Math.min(1, rank - 1));
@@ -64,8 +65,7 @@ function entryOf(file: string, { name, dtype, shape }: SafetensorsTensor, select
   const wanted = blockSize !== undefined ? { axis, blockSize } : perChannel && !oneDimension ? { axis } : {};
   try {
     const granularity = checkGranularity(shape, wanted);
-    if (!isFloatName(dtype)) throw new Error("decide() lets float tensors alone come here");
-    return { dtype: selection.dtype, shape, source: dtype, scheme, granularity };
+    return { dtype: selection.dtype, shape, source, scheme, granularity };
   } catch (cause) {
     if (!(cause instanceof ArgumentError)) throw cause;
     throw new FormatError(file, `${cause.message}; exclude it`, name, { cause });

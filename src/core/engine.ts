@@ -16,7 +16,7 @@ import { writeValues } from "./dequantize.ts";
 import { measure, type QuantizationError } from "./error.ts";
 import { type Axis, checkGranularity, type Granularity, type Layout, layoutOf } from "./granularity.ts";
 import type { Machine } from "./machine.ts";
-import type { Operand } from "./operands.ts";
+import { type Operand, sourceOf } from "./operands.ts";
 import {
   checkKeys,
   givenParameters,
@@ -31,6 +31,7 @@ import {
 import { writeCodes } from "./quantize.ts";
 import { findMagnitude, findRange } from "./range.ts";
 import { isResident, ResidentQuantizedTensor, ResidentTensor } from "./resident.ts";
+import { restoredSource } from "./restored.ts";
 import { levelsOf, needsMagnitudeOnly, type Parameters, parametersOf, type Range } from "./schemes.ts";
 import { checkShape, elementsOf } from "./shape.ts";
 import { checkArray, checkData, type FloatTensor, floatTypeOf, type QuantizedTensor } from "./tensor.ts";
@@ -229,12 +230,14 @@ export class Engine {
     const a = checkFloat(original);
     const isQuantized = typeof other === "object" && other !== null && "scale" in other;
     const b = isQuantized ? other : checkFloat(other);
-    if ("scale" in b) checkQuantized(b);
+    const right = isQuantized
+      ? restoredSource(this.#machine, other, checkQuantized(other))
+      : sourceOf(this.#machine, b, "others");
     if (a.shape.length !== b.shape.length || a.shape.some((d, i) => d !== b.shape[i])) {
       throw new ArgumentError("shape", `[${a.shape.join(", ")}] cannot be compared with [${b.shape.join(", ")}]`);
     }
     const granularity = checkGranularity(a.shape, options);
-    const errors = measure(this.#machine, a, b, layoutOf(a.shape, granularity));
+    const errors = measure(this.#machine, sourceOf(this.#machine, a, "values"), right, layoutOf(a.shape, granularity));
     return granularity.axis === undefined ? errors[0]! : errors;
   }
 

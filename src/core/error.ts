@@ -1,10 +1,9 @@
 import { TILE } from "../kernels/memory.ts";
-import { elementsAt, type Layout, parameterAt, spreadOf } from "./granularity.ts";
+import { accumulatorsOf, foldCopies } from "./accumulate.ts";
+import { elementsAt, type Layout, spreadOf } from "./granularity.ts";
 import type { Machine } from "./machine.ts";
-import { type Operand, type Source, sourceOf } from "./operands.ts";
+import type { Source } from "./operands.ts";
 import { piecesOf, shapeOf } from "./pieces.ts";
-import { restoredSource } from "./restored.ts";
-import type { QuantizedTensor } from "./tensor.ts";
 
 /** What a tensor lost. */
 export interface QuantizationError {
@@ -21,18 +20,9 @@ export interface QuantizationError {
 /** Five float64 sums for each group: squared error, dot product, squares of a, squares of b; and the largest error. */
 type Sums = readonly Float64Array[];
 
-/**
- * Compares two tensors of the same shape group by group. `b` may be quantized: each piece is restored on its way.
- */
-export function measure(
-  machine: Machine,
-  a: Operand,
-  b: Operand | QuantizedTensor,
-  layout: Layout,
-): QuantizationError[] {
-  const left = sourceOf(machine, a, "values");
-  const right = "scale" in b ? restoredSource(machine, b) : sourceOf(machine, b, "others");
-  const sums = sumsOf(machine, left, right, layout);
+/** Compares two tensors of the same shape, as pieces of them are asked for, group by group of `layout`. */
+export function measure(machine: Machine, a: Source, b: Source, layout: Layout): QuantizationError[] {
+  const sums = sumsOf(machine, a, b, layout);
   return Array.from({ length: layout.parameters }, (_, p) => reportOf(sums, p, elementsAt(layout, p)));
 }
 
@@ -41,35 +31,14 @@ function sumsOf(machine: Machine, a: Source, b: Source, layout: Layout): Sums {
   const totals = Array.from({ length: 5 }, () => new Float64Array(spreadOf(layout)));
   const kernel = kernels[layout.columns ? "errorF32Columns" : "errorF32"] as (...args: number[]) => void;
   const tile = memory.tiles.sums;
-  let held = { first: 0, count: 0 };
-  const tileOf = (k: number) => memory.view(Float64Array, tile + 8 * k * held.count, held.count);
-  const bringBack = () => totals.forEach((total, k) => void total.set(tileOf(k), held.first));
-
+  const accumulators = accumulatorsOf(memory, totals, (k, count) => tile + 8 * k * count);
   for (const piece of piecesOf(layout, Math.min(a.limit, b.limit), TILE / 8)) {
     const { start, length } = piece;
-    // As in a scan, sums stay in the tile for as long as the same groups come round.
-    if (piece.first !== held.first || piece.count > held.count) {
-      bringBack();
-      held = piece;
-      totals.forEach((total, k) => void tileOf(k).set(total.subarray(held.first, held.first + held.count)));
-    }
-    kernel(a.address(start, length), b.address(start, length), tile, held.count, ...shapeOf(piece));
+    const count = accumulators.hold(piece);
+    kernel(a.address(start, length), b.address(start, length), tile, count, ...shapeOf(piece));
   }
-  bringBack();
-  return fold(totals, layout);
-}
-
-/** Adds up the copies of each parameter, in order. */
-function fold(totals: Sums, layout: Layout): Sums {
-  if (layout.each === 1 && layout.times === 1) return totals;
-  return totals.map((total, k) => {
-    const folded = new Float64Array(layout.parameters);
-    total.forEach((value, i) => {
-      const p = parameterAt(layout, i);
-      folded[p] = k === 4 ? Math.max(folded[p]!, value) : folded[p]! + value;
-    });
-    return folded;
-  });
+  accumulators.release();
+  return totals.map((total, k) => foldCopies(total, layout, 0, k === 4 ? Math.max : (x, y) => x + y));
 }
 
 function reportOf(sums: Sums, p: number, elements: number): QuantizationError {

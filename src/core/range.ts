@@ -1,7 +1,8 @@
 import { NonFiniteError } from "../errors.ts";
 import type { KernelName } from "../kernels/abi.ts";
 import { TILE } from "../kernels/memory.ts";
-import { type Layout, parameterAt, spreadOf } from "./granularity.ts";
+import { accumulatorsOf, foldCopies } from "./accumulate.ts";
+import { type Layout, spreadOf } from "./granularity.ts";
 import type { Machine } from "./machine.ts";
 import { type Operand, sourceOf } from "./operands.ts";
 import type { NonFinite } from "./options.ts";
@@ -76,33 +77,17 @@ function scan(machine: Machine, tensor: Operand, layout: Layout, name: Scan): Sc
     ...args: number[]
   ) => number | undefined;
   let bad = 0;
-  let held = { first: 0, count: 0 };
-  const tileOf = (k: number) => memory.view(Float32Array, tiles[k]!, held.count);
-  const bringBack = () => extremes.forEach((all, k) => void all.set(tileOf(k), held.first));
-
+  const accumulators = accumulatorsOf(memory, extremes, (k) => tiles[k]!);
   for (const piece of piecesOf(layout, source.limit, TILE)) {
-    // Channels come round again: their extremes stay in the tile for as long as the same ones are wanted.
-    if (piece.first !== held.first || piece.count > held.count) {
-      bringBack();
-      held = piece;
-      extremes.forEach((all, k) => void tileOf(k).set(all.subarray(held.first, held.first + held.count)));
-    }
+    accumulators.hold(piece);
     bad |= Number(kernel(source.address(piece.start, piece.length), ...tiles, ...shapeOf(piece)) ?? 0);
   }
-  bringBack();
-  return { bad: bad !== 0, extremes: extremes.map((all, k) => foldCopies(all, layout, initials[name][k]!)) };
-}
-
-/** The extreme of each parameter's copies; a search for maxima starts low, one for minima high. */
-function foldCopies(all: Float32Array, layout: Layout, initial: number): Float32Array {
-  if (layout.parameters === all.length) return all;
-  const folded = new Float32Array(layout.parameters).fill(initial);
-  const better = initial > 0 ? Math.min : Math.max;
-  for (let i = 0; i < all.length; i++) {
-    const p = parameterAt(layout, i);
-    folded[p] = better(folded[p]!, all[i]!);
-  }
-  return folded;
+  accumulators.release();
+  const fold = (all: Float32Array, k: number) => {
+    const initial = initials[name][k]!;
+    return foldCopies(all, layout, initial, initial > 0 ? Math.min : Math.max); // minima start high, maxima low
+  };
+  return { bad: bad !== 0, extremes: extremes.map(fold) };
 }
 
 /** The error path looks again, for the place. */

@@ -1,6 +1,6 @@
 import { TILE } from "../kernels/memory.ts";
 import { restorerOf } from "./dequantize.ts";
-import { checkGranularity, layoutOf } from "./granularity.ts";
+import type { Layout } from "./granularity.ts";
 import type { Machine } from "./machine.ts";
 import { type Source, sourceOf } from "./operands.ts";
 import { piecesOf } from "./pieces.ts";
@@ -10,9 +10,8 @@ import type { QuantizedTensor } from "./tensor.ts";
  * The values a quantized tensor stands for, restored as they are asked for, in order: each request starts where the one
  * before ended. Requests and the tensor's own pieces need not end together; what is over waits in the tile.
  */
-export function restoredSource(machine: Machine, q: QuantizedTensor): Source {
+export function restoredSource(machine: Machine, q: QuantizedTensor, layout: Layout): Source {
   const { memory } = machine;
-  const layout = layoutOf(q.shape, checkGranularity(q.shape, q));
   const codes = sourceOf(machine, q, "codes");
   const restore = restorerOf(machine, q, layout);
   const pieces = piecesOf(layout, Math.min(codes.limit, TILE), TILE);
