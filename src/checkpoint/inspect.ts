@@ -96,7 +96,7 @@ async function measureTensor(
   trial: Trial,
 ): Promise<Measured> {
   if (!isFloatName(dtype) || start === end) return {};
-  const values = floatTensorOf(await readExactly(source, start, end, name), { name, dtype, shape });
+  const values = floatTensorOf(source.name, await readExactly(source, start, end, name), { name, dtype, shape });
   try {
     const { min, max } = engine.range(values);
     return { min: min[0]!, max: max[0]!, ...(trial.int8 && { sqnr: prospectsOf(engine, values, trial) }) };

@@ -106,9 +106,7 @@ async function quantizeTensor(
 ): Promise<TensorReport> {
   const bytes = await readExactly(source, tensor.start, tensor.end, tensor.name);
   const { dtype, scheme, granularity, source: from } = entry;
-  const values = nameFile(source.name, tensor.name, () =>
-    floatTensorOf(bytes, { name: tensor.name, dtype: from, shape: tensor.shape }),
-  );
+  const values = floatTensorOf(source.name, bytes, { name: tensor.name, dtype: from, shape: tensor.shape });
   const q = nameFile(source.name, tensor.name, () =>
     engine.quantize(values, { dtype, scheme, reduceRange, nonFinite, ...granularity }),
   );

@@ -1,5 +1,5 @@
 import type { FloatTensor } from "../core/tensor.ts";
-import { ArgumentError } from "../errors.ts";
+import { FormatError } from "../errors.ts";
 import type { NpyDType } from "./npy.ts";
 import type { SafetensorsDType } from "./safetensors.ts";
 
@@ -31,14 +31,19 @@ export function npyTypeOf(dtype: SafetensorsDType): NpyDType | undefined {
   return (Object.keys(safetensorsNames) as NpyDType[]).find((descr) => safetensorsNames[descr] === dtype);
 }
 
-/** A tensor over bytes as they lie in a file: a view where they are aligned, else a copy. */
+/**
+ * A tensor over bytes as they lie in a file: a view where they are aligned, else a copy.
+ *
+ * @throws FormatError for a float64 beyond float32
+ */
 export function floatTensorOf(
+  file: string,
   bytes: Uint8Array,
   { name, dtype, shape }: { readonly name: string; readonly dtype: FloatName; readonly shape: readonly number[] },
 ): FloatTensor {
   switch (dtype) {
     case "F64":
-      return { name, shape, data: narrow(viewOf(Float64Array, bytes), name) };
+      return { name, shape, data: narrow(file, name, viewOf(Float64Array, bytes)) };
     case "F32":
       return { name, shape, data: viewOf(Float32Array, bytes) };
     case "F16":
@@ -48,11 +53,10 @@ export function floatTensorOf(
   }
 }
 
-/** @throws ArgumentError where a finite value is beyond float32 */
-function narrow(values: Float64Array, name: string): Float32Array {
+function narrow(file: string, name: string, values: Float64Array): Float32Array {
   const narrowed = new Float32Array(values);
   const i = narrowed.findIndex((x, at) => !Number.isFinite(x) && Number.isFinite(values[at]!));
-  if (i >= 0) throw new ArgumentError(name, `${values[i]} at flat index ${i} does not fit float32`);
+  if (i >= 0) throw new FormatError(file, `${values[i]} at flat index ${i} does not fit float32`, name);
   return narrowed;
 }
 
