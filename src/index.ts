@@ -12,8 +12,6 @@
 
 export type { Entry as QuantizedEntry } from "./checkpoint/convention.ts";
 export type { Inspection, Prospects, TensorInspection } from "./checkpoint/inspect.ts";
-export type { Progress, TaskOptions } from "./checkpoint/progress.ts";
-export type { ModelReport, TensorReport } from "./checkpoint/report.ts";
 export {
   type BiasOptions,
   createEngine,
@@ -69,3 +67,5 @@ export {
   type QuantizeModelOptions,
   quantizeModel,
 } from "./model.ts";
+export type { Progress, TaskOptions } from "./task/progress.ts";
+export type { ModelReport, TensorReport } from "./task/report.ts";

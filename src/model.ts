@@ -4,9 +4,7 @@
  */
 import { dequantizeCheckpoint } from "./checkpoint/dequantize.ts";
 import { type Inspection, inspectCheckpoint } from "./checkpoint/inspect.ts";
-import type { TaskOptions } from "./checkpoint/progress.ts";
 import { quantizeCheckpoint } from "./checkpoint/quantize.ts";
-import type { ModelReport } from "./checkpoint/report.ts";
 import type { Engine } from "./core/engine.ts";
 import { checkBoolean, checkKeys, codeNames, type NonFinite, oneOf } from "./core/options.ts";
 import { type SchemeName, schemeNames } from "./core/schemes.ts";
@@ -14,6 +12,8 @@ import { type CodeDType, codeTypes } from "./dtypes.ts";
 import { ArgumentError } from "./errors.ts";
 import type { FormatName } from "./formats/detect.ts";
 import type { ByteSink, ByteSource } from "./formats/source.ts";
+import type { TaskOptions } from "./task/progress.ts";
+import type { ModelReport } from "./task/report.ts";
 
 export interface QuantizeModelOptions extends TaskOptions {
   /** int8 if not said. */

@@ -11,6 +11,7 @@ const ranks = [
   ["ranges"],
   ["layers"],
   ["formats"],
+  ["task"],
   ["checkpoint", "onnx"],
   ["model.ts"],
   ["node.ts", "browser.ts"],

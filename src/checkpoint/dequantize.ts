@@ -8,13 +8,13 @@ import { type ArrayType, type FloatName, npyTypeOf, viewOf } from "../formats/fl
 import { encodeNpyHeader, npyTypes } from "../formats/npy.ts";
 import { planSafetensors, type SafetensorsItem, type SafetensorsPlan } from "../formats/safetensors.ts";
 import { type ByteSink, type ByteSource, readExactly } from "../formats/source.ts";
+import { type TaskOptions, trackerOf } from "../task/progress.ts";
+import type { ModelReport, TensorReport } from "../task/report.ts";
+import { copyTensor } from "../task/transfer.ts";
 import { type Entry, METADATA_KEY, type Part, zeroPointArrayOf } from "./convention.ts";
 import { entriesFromText } from "./entries.ts";
 import { locate, type Places } from "./locate.ts";
 import { openCheckpoint } from "./open.ts";
-import { type TaskOptions, trackerOf } from "./progress.ts";
-import type { ModelReport, TensorReport } from "./report.ts";
-import { copyTensor } from "./transfer.ts";
 
 export interface DequantizeCheckpointOptions extends TaskOptions {
   /** What to write; a .npy file holds one tensor, no metadata and no bfloat16. */

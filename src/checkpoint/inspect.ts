@@ -5,11 +5,11 @@ import type { FormatName } from "../formats/detect.ts";
 import { floatTensorOf, isFloatName } from "../formats/floats.ts";
 import type { SafetensorsDType, SafetensorsTensor } from "../formats/safetensors.ts";
 import { type ByteSource, readExactly } from "../formats/source.ts";
+import { type TaskOptions, trackerOf } from "../task/progress.ts";
 import { type Entry, METADATA_KEY } from "./convention.ts";
 import { entriesFromText } from "./entries.ts";
 import { locate, type Places } from "./locate.ts";
 import { openCheckpoint } from "./open.ts";
-import { type TaskOptions, trackerOf } from "./progress.ts";
 import { decide } from "./select.ts";
 
 /** What a tensor would lose, as signal-to-quantization-noise ratio in dB. */

@@ -6,13 +6,13 @@ import { ArgumentError, FormatError, NonFiniteError } from "../errors.ts";
 import { floatTensorOf } from "../formats/floats.ts";
 import { planSafetensors, type SafetensorsItem, type SafetensorsTensor } from "../formats/safetensors.ts";
 import { type ByteSink, type ByteSource, readExactly } from "../formats/source.ts";
+import { type TaskOptions, trackerOf } from "../task/progress.ts";
+import type { ModelReport, TensorReport } from "../task/report.ts";
+import { copyFile, copyTensor } from "../task/transfer.ts";
 import { type Entry, METADATA_KEY, type Part, partsOf, zeroPointArrayOf } from "./convention.ts";
 import { entriesToText } from "./entries.ts";
 import { openCheckpoint } from "./open.ts";
-import { type TaskOptions, trackerOf } from "./progress.ts";
-import type { ModelReport, TensorReport } from "./report.ts";
 import { type Decision, decide, type Selection } from "./select.ts";
-import { copyFile, copyTensor } from "./transfer.ts";
 
 export interface QuantizeCheckpointOptions extends Selection, TaskOptions {
   readonly reduceRange: boolean;

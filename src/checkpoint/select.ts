@@ -1,4 +1,3 @@
-import picomatch from "picomatch";
 import { checkGranularity } from "../core/granularity.ts";
 import type { SchemeName } from "../core/schemes.ts";
 import { elementsOf } from "../core/shape.ts";
@@ -6,6 +5,7 @@ import type { CodeDType } from "../dtypes.ts";
 import { ArgumentError, FormatError } from "../errors.ts";
 import { type FloatName, isFloatName } from "../formats/floats.ts";
 import { type SafetensorsItem, type SafetensorsTensor, safetensorsTypes } from "../formats/safetensors.ts";
+import { type Matcher, matcherOf } from "../task/globs.ts";
 import { type Entry, partsOf } from "./convention.ts";
 import type { Checkpoint } from "./open.ts";
 
@@ -36,8 +36,9 @@ export type Decision =
  */
 export function decide(file: string, { tensors, format }: Checkpoint, selection: Selection): Decision[] {
   const leastRank = format === "npy" ? 1 : 2;
-  const included = matcherOf("include", selection.include, tensors);
-  const excluded = matcherOf("exclude", selection.exclude, tensors);
+  const names = tensors.map(({ name }) => name);
+  const included = matcherOf("include", selection.include, names, "tensor");
+  const excluded = matcherOf("exclude", selection.exclude, names, "tensor");
   const decisions = tensors.map((tensor): Decision => {
     const { dtype } = tensor;
     if (!isFloatName(dtype)) return { tensor, reason: /^F[468]/.test(dtype) ? "small already" : "not float" };
@@ -79,35 +80,6 @@ function isSmaller(tensor: SafetensorsTensor, entry: Entry): boolean {
 
 function sizeOf({ dtype, shape }: SafetensorsItem): number {
   return Math.ceil((elementsOf(shape) * safetensorsTypes[dtype]) / 8);
-}
-
-type Matcher = (name: string) => boolean;
-
-function matcherOf(
-  option: "include" | "exclude",
-  globs: readonly string[] | undefined,
-  tensors: readonly SafetensorsTensor[],
-): Matcher | undefined {
-  if (globs === undefined || globs.length === 0) return undefined;
-  const matchers = globs.map(compile);
-  globs.forEach((glob, i) => {
-    if (tensors.some(({ name }) => matchers[i]!(name))) return;
-    const some = tensors.slice(0, 3).map(({ name }) => name);
-    throw new ArgumentError(
-      option,
-      `"${glob}" matches no tensor; there are ${some.join(", ")}${tensors.length > 3 ? ", ..." : ""}`,
-    );
-  });
-  return (name) => matchers.some((matches) => matches(name));
-}
-
-/**
- * `bash` lets `*` cross slashes, `dot` lets it match a leading dot. Names are not paths, nor lines: picomatch passes over
- * a leading "./" and stops at a line's end, so that a lone star, which means everything, is answered here.
- */
-function compile(glob: string): Matcher {
-  if (/^\*+$/.test(glob)) return () => true;
-  return picomatch(glob, { bash: true, dot: true, windows: false, nonegate: true, flags: "s" });
 }
 
 function checkIncluded(decisions: readonly Decision[], included: Matcher, globs: readonly string[]): void {

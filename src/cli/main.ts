@@ -1,13 +1,13 @@
 #!/usr/bin/env node
 import { createRequire } from "node:module";
 import { CommanderError } from "commander";
-import type { TaskOptions } from "../checkpoint/progress.ts";
-import type { ModelReport } from "../checkpoint/report.ts";
 import { createEngine, type Engine } from "../core/engine.ts";
 import { FileError, FormatError, isWasmQuantError } from "../errors.ts";
 import type { ByteSink, ByteSource } from "../formats/source.ts";
 import { dequantizeModel, inspectModel, quantizeModel } from "../model.ts";
 import { createFile, openFile, removeUnfinished } from "../node.ts";
+import type { TaskOptions } from "../task/progress.ts";
+import type { ModelReport } from "../task/report.ts";
 import { type CommonOptions, createProgram, type QuantizeArguments, type WriteOptions } from "./args.ts";
 import { createProgressBar } from "./progress.ts";
 import { inspectionToJson, renderInspection, renderReport, reportToJson } from "./report.ts";

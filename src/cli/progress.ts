@@ -1,4 +1,4 @@
-import type { Progress } from "../checkpoint/progress.ts";
+import type { Progress } from "../task/progress.ts";
 import { printableName } from "./table.ts";
 
 export interface ProgressBar {

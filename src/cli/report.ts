@@ -1,6 +1,6 @@
 import { METADATA_KEY } from "../checkpoint/convention.ts";
 import type { Inspection, TensorInspection } from "../checkpoint/inspect.ts";
-import type { ModelReport } from "../checkpoint/report.ts";
+import type { ModelReport } from "../task/report.ts";
 import {
   type Column,
   formatBytes,

@@ -1,0 +1,39 @@
+import picomatch from "picomatch";
+import { ArgumentError } from "../errors.ts";
+
+/** Whether something of that name is meant. */
+export type Matcher = (name: string) => boolean;
+
+/**
+ * One matcher for the globs of an option; undefined where there are none.
+ *
+ * @param things what `names` are the names of, for the error: "tensor"
+ * @throws ArgumentError for a glob that matches none of `names`
+ */
+export function matcherOf(
+  option: "include" | "exclude",
+  globs: readonly string[] | undefined,
+  names: readonly string[],
+  things: string,
+): Matcher | undefined {
+  if (globs === undefined || globs.length === 0) return undefined;
+  const matchers = globs.map(compile);
+  globs.forEach((glob, i) => {
+    if (names.some((name) => matchers[i]!(name))) return;
+    const some = names.slice(0, 3).join(", ");
+    throw new ArgumentError(
+      option,
+      `"${glob}" matches no ${things}; there are ${some}${names.length > 3 ? ", ..." : ""}`,
+    );
+  });
+  return (name) => matchers.some((matches) => matches(name));
+}
+
+/**
+ * `bash` lets `*` cross slashes, `dot` lets it match a leading dot. Names are not paths, nor lines: picomatch passes over
+ * a leading "./" and stops at a line's end, so that a lone star, which means everything, is answered here.
+ */
+function compile(glob: string): Matcher {
+  if (/^\*+$/.test(glob)) return () => true;
+  return picomatch(glob, { bash: true, dot: true, windows: false, nonegate: true, flags: "s" });
+}
