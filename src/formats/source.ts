@@ -11,6 +11,17 @@ export interface ByteSource {
   readonly byteLength: number;
   /** The bytes `start` to `end` (exclusive), both within the source. The caller may keep them, and must not change them. */
   slice(start: number, end: number): Promise<Uint8Array>;
+  /**
+   * Fills `into` with the bytes from `start` on; how many there were. Where a source has it, long tensors are read
+   * straight to where they are worked on.
+   */
+  read?(start: number, into: Uint8Array): Promise<number>;
+  /**
+   * Another file of the same folder or below, by its path relative to this one: ONNX models keep their weights there.
+   *
+   * @throws FileError when there is none, or the path leads out of the folder
+   */
+  sibling?(path: string): Promise<ByteSource & { close?(): Promise<void> }>;
 }
 
 export interface ByteSink {
@@ -20,6 +31,16 @@ export interface ByteSink {
   close(): Promise<void>;
   /** Give up: nothing of it stays. Harmless after `close`. */
   abort(): Promise<void>;
+  /**
+   * A second file beside this one, named as this one with `suffix` behind: it becomes visible just before this one does,
+   * and goes when this one goes. `name` is what this one may call it, relative to itself.
+   */
+  companion?(suffix: string): Promise<Companion>;
+}
+
+export interface Companion {
+  readonly name: string;
+  write(position: number, bytes: Uint8Array): Promise<void>;
 }
 
 /**

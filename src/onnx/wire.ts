@@ -1,0 +1,205 @@
+import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import { damaged, type Image } from "./image.ts";
+
+/** A message as it lies in a file: where its fields start and end. */
+export interface Message {
+  readonly image: Image;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** A field as it lies in a file: from its tag (`start`) over its payload (`data`) to its end. */
+export interface Field {
+  readonly number: number;
+  readonly wire: WireType;
+  readonly start: number;
+  readonly data: number;
+  readonly end: number;
+}
+
+/**
+ * The fields of a message, in the file's order.
+ *
+ * @throws FormatError where the bytes are no fields, or reach beyond the message
+ */
+export function fieldsOf({ image, start, end }: Message): Field[] {
+  const fields: Field[] = [];
+  for (let position = start; position < end; ) {
+    const { reader, offset } = image.at(position);
+    let field: Field;
+    try {
+      const [number, wire] = reader.tag();
+      if (wire === WireType.LengthDelimited) {
+        const length = reader.uint32();
+        const data = offset + reader.pos;
+        field = { number, wire, start: position, data, end: data + length };
+      } else {
+        if (wire === WireType.StartGroup || wire === WireType.EndGroup)
+          throw new Error("a group has no place in a model");
+        const data = offset + reader.pos;
+        reader.skip(wire, number);
+        field = { number, wire, start: position, data, end: offset + reader.pos };
+      }
+    } catch (cause) {
+      throw damaged(image.source, position, (cause as Error).message, cause);
+    }
+    if (field.end > end) throw damaged(image.source, position, "a field reaches beyond the message it is in");
+    fields.push(field);
+    position = field.end;
+  }
+  return fields;
+}
+
+/** The payload of a length-delimited field, as a message. */
+export function messageAt(image: Image, field: Field): Message {
+  if (field.wire !== WireType.LengthDelimited) {
+    throw damaged(image.source, field.start, `field ${field.number} is a number where a message is wanted`);
+  }
+  return { image, start: field.data, end: field.end };
+}
+
+/** A whole number of up to 64 bits; beyond 2^53 a number cannot tell it exactly, which is an error. */
+export function integerAt(image: Image, field: Field): number {
+  if (field.wire !== WireType.Varint) {
+    throw damaged(image.source, field.start, `field ${field.number} is not the number it should be`);
+  }
+  const { reader } = image.at(field.data);
+  return Number(reader.int64());
+}
+
+/** A repeated number, packed or one by one. */
+export function integersAt(image: Image, fields: readonly Field[]): number[] {
+  return fields.flatMap((field) => {
+    if (field.wire === WireType.Varint) return [integerAt(image, field)];
+    const message = messageAt(image, field);
+    const reader = new BinaryReader(image.bytes(message.start, message.end));
+    const values: number[] = [];
+    try {
+      while (reader.pos < reader.len) values.push(Number(reader.int64()));
+    } catch (cause) {
+      throw damaged(image.source, field.start, (cause as Error).message, cause);
+    }
+    return values;
+  });
+}
+
+/** A repeated float, packed or one by one. */
+export function floatsAt(image: Image, fields: readonly Field[]): number[] {
+  return fields.flatMap((field) => {
+    if ((field.end - field.data) % 4 !== 0) {
+      throw damaged(image.source, field.start, `field ${field.number} is not made of floats`);
+    }
+    const reader = new BinaryReader(image.bytes(field.data, field.end));
+    return Array.from({ length: reader.len / 4 }, () => reader.float());
+  });
+}
+
+export function textAt(image: Image, field: Field): string {
+  const { start, end } = messageAt(image, field);
+  return decodeText(image.bytes(start, end));
+}
+
+const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const encoder = new TextEncoder();
+
+/** Bytes that are no UTF-8 become lone surrogates U+DC80 to U+DCFF, so that no two names become one and none is lost. */
+export function decodeText(bytes: Uint8Array): string {
+  try {
+    return strict.decode(bytes);
+  } catch {
+    return Array.from(bytes, (byte) => String.fromCharCode(byte < 0x80 ? byte : 0xdc00 + byte)).join("");
+  }
+}
+
+export function encodeText(text: string): Uint8Array {
+  // ASCII and lone surrogates only: as decodeText makes them.
+  if (!/[\udc80-\udcff]/.test(text) || !/^[\0-\x7f\udc80-\udcff]*$/.test(text)) return encoder.encode(text);
+  return Uint8Array.from(text, (c) => c.charCodeAt(0) & 0xff);
+}
+
+/** A stretch of a file. */
+export interface Span {
+  readonly image: Image;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Bytes yet to be made, of a length that is known. */
+export class Pending {
+  constructor(
+    readonly byteLength: number,
+    /** Whoever makes them, for whoever writes them. */
+    readonly maker: unknown,
+  ) {}
+}
+
+/** What a message is made of when it is written: new bytes, stretches of a file, and bytes yet to be made. */
+export type Chunk = Uint8Array | Span | Pending;
+
+export function lengthOf(chunks: readonly Chunk[]): number {
+  return chunks.reduce((sum, chunk) => sum + chunkLength(chunk), 0);
+}
+
+export function chunkLength(chunk: Chunk): number {
+  return chunk instanceof Uint8Array || chunk instanceof Pending ? chunk.byteLength : chunk.end - chunk.start;
+}
+
+/** A length-delimited field around chunks. */
+export function delimited(number: number, chunks: readonly Chunk[]): Chunk[] {
+  const head = new BinaryWriter().tag(number, WireType.LengthDelimited).uint32(lengthOf(chunks)).finish();
+  return [head, ...chunks];
+}
+
+export function textField(number: number, text: string): Chunk[] {
+  return delimited(number, [encodeText(text)]);
+}
+
+/** Beyond what a number tells exactly there is INT64_MAX, said for "to the end". */
+const INT64_MAX = 2n ** 63n - 1n;
+
+export function toInt64(value: number): bigint {
+  const exact = BigInt(value);
+  return exact > INT64_MAX ? INT64_MAX : exact < -INT64_MAX ? -INT64_MAX - 1n : exact;
+}
+
+export function integerField(number: number, value: number): Chunk[] {
+  return [new BinaryWriter().tag(number, WireType.Varint).int64(toInt64(value)).finish()];
+}
+
+export function floatField(number: number, value: number): Chunk[] {
+  return [new BinaryWriter().tag(number, WireType.Bit32).float(value).finish()];
+}
+
+/**
+ * A message with the fields of some numbers written anew, where the first of them stood (else at the end), and all
+ * others as they lie.
+ */
+export function rewrite(message: Message, changes: ReadonlyMap<number, readonly Chunk[]>): Chunk[] {
+  const { image } = message;
+  const chunks: Chunk[] = [];
+  const done = new Set<number>();
+  for (const { number, start, end } of fieldsOf(message)) {
+    const changed = changes.get(number);
+    if (changed === undefined) appendSpan(chunks, { image, start, end });
+    else if (!done.has(number)) {
+      done.add(number);
+      for (const chunk of changed) chunks.push(chunk);
+    }
+  }
+  for (const [number, changed] of changes) if (!done.has(number)) for (const chunk of changed) chunks.push(chunk);
+  return chunks;
+}
+
+/** Stretches that follow each other are written as one. */
+function appendSpan(chunks: Chunk[], span: Span): void {
+  const last = chunks.at(-1);
+  if (
+    last &&
+    !(last instanceof Uint8Array) &&
+    !(last instanceof Pending) &&
+    last.image === span.image &&
+    last.end === span.start
+  )
+    chunks[chunks.length - 1] = { ...last, end: span.end };
+  else chunks.push(span);
+}
