@@ -10,32 +10,50 @@ import { checkBoolean, checkKeys, codeNames, type NonFinite, oneOf } from "./cor
 import { type SchemeName, schemeNames } from "./core/schemes.ts";
 import { type CodeDType, codeTypes } from "./dtypes.ts";
 import { ArgumentError } from "./errors.ts";
-import type { FormatName } from "./formats/detect.ts";
+import { detectFormat, type FormatName } from "./formats/detect.ts";
 import type { ByteSink, ByteSource } from "./formats/source.ts";
+import { quantizeOnnx } from "./onnx/quantize.ts";
+import { type WeightForm, weightForms } from "./onnx/recipe.ts";
 import type { TaskOptions } from "./task/progress.ts";
 import type { ModelReport } from "./task/report.ts";
 
-export interface QuantizeModelOptions extends TaskOptions {
+export interface QuantizeModelOptions extends TaskOptions, OnnxOptions {
   /** int8 if not said. */
   readonly dtype?: CodeDType | undefined;
   /** `symmetric` for signed types, `affine` for unsigned ones if not said. */
   readonly scheme?: Exclude<SchemeName, "dynamic"> | undefined;
   /** A scale for each slice along `axis` (the default), or one for each tensor. */
   readonly perChannel?: boolean | undefined;
-  /** The channel axis, 0 if not said; with `blockSize` the axis blocks run along, 1 if not said. */
+  /** Of tensors: the channel axis, 0 if not said; with `blockSize` that of the blocks, 1 if not said. Nodes have their own. */
   readonly axis?: number | undefined;
   readonly blockSize?: number | undefined;
   readonly reduceRange?: boolean | undefined;
   readonly nonFinite?: NonFinite | undefined;
-  /** Globs over tensor names; `*` matches across dots and slashes. One that matches nothing is an error. */
+  /** Globs over names of tensors, and of nodes; `*` matches across dots and slashes. One that matches nothing is an error. */
   readonly include?: readonly string[] | undefined;
   readonly exclude?: readonly string[] | undefined;
 }
 
+/** Of ONNX models alone. */
+export interface OnnxOptions {
+  /**
+   * How weights are restored in the graph: `cast` (Cast, Sub, Mul: every opset from 7 on has them and runtimes fold them
+   * when they load a model; the default) or `qdq` (DequantizeLinear).
+   */
+  readonly format?: WeightForm | undefined;
+  /** Raises the model to this opset of ONNX first. */
+  readonly opset?: number | undefined;
+  /** Only weights of nodes of these types. One that matches nothing is an error. */
+  readonly opTypes?: readonly string[] | undefined;
+}
+
 /**
- * Quantizes a safetensors or .npy file into a safetensors file: float tensors of two or more dimensions become codes with
- * scales and zero points beside them, the rest is copied. Closes the sink; aborts it when something goes wrong, so that
- * nothing is written by halves.
+ * Quantizes a model or a file of tensors.
+ *
+ * An ONNX model becomes an ONNX model with the weights of its layers as codes, restored in the graph, and its arithmetic
+ * in floating point as before. A safetensors or .npy file becomes a safetensors file: float tensors of two or more
+ * dimensions become codes with scales and zero points beside them. The rest is copied. Closes the sink; aborts it when
+ * something goes wrong, so that nothing is written by halves.
  *
  * @throws FormatError, ArgumentError, the signal's reason, what source and sink throw
  */
@@ -48,24 +66,50 @@ export async function quantizeModel(
   return wholeOrNothing(sink, async () => {
     checkKeys(options, [
       ...["dtype", "scheme", "perChannel", "axis", "blockSize", "reduceRange", "nonFinite"],
-      ...["include", "exclude", "onProgress", "signal"],
+      ...["include", "exclude", "opTypes", "format", "opset", "onProgress", "signal"],
     ]);
     const dtype = oneOf("dtype", options.dtype ?? "int8", codeNames);
     const allowed = schemeNames.filter((name) => name !== "dynamic");
-    const scheme = oneOf("scheme", options.scheme ?? (codeTypes[dtype].signed ? "symmetric" : "affine"), allowed);
-    return quantizeCheckpoint(engine, source, sink, {
+    const checked = {
       ...options,
       dtype,
-      scheme,
+      scheme: oneOf("scheme", options.scheme ?? (codeTypes[dtype].signed ? "symmetric" : "affine"), allowed),
       axis: checkWhole("axis", options.axis),
       blockSize: checkWhole("blockSize", options.blockSize, 1),
       perChannel: checkBoolean("perChannel", options.perChannel, true),
       reduceRange: checkBoolean("reduceRange", options.reduceRange, false),
       nonFinite: oneOf("nonFinite", options.nonFinite ?? "error", ["error", "ignore"]),
-      include: checkGlobs("include", options.include),
-      exclude: checkGlobs("exclude", options.exclude),
-    });
+      include: checkNames("include", options.include),
+      exclude: checkNames("exclude", options.exclude),
+    };
+    if ((await detectFormat(source)) !== "onnx") {
+      refuse(options, ["format", "opset", "opTypes"], "is for ONNX models; this is a file of tensors");
+      return quantizeCheckpoint(engine, source, sink, checked);
+    }
+    return quantizeOnnx(engine, source, sink, { ...checked, ...checkOnnxOptions(options, checked) });
   });
+}
+
+/** @throws ArgumentError for what has no place in an ONNX model */
+function checkOnnxOptions(options: QuantizeModelOptions, { dtype, scheme }: { dtype: CodeDType; scheme: SchemeName }) {
+  refuse(options, ["axis"], "is for files of tensors; in a model each node has its own");
+  const form = oneOf("format", options.format ?? "cast", weightForms);
+  if (scheme !== "symmetric" && scheme !== "affine") {
+    throw new ArgumentError("scheme", `${scheme} given; an ONNX model takes symmetric or affine`);
+  }
+  if (codeTypes[dtype].bits === 4 && form === "cast") {
+    throw new ArgumentError(
+      "dtype",
+      `${dtype} needs the format "qdq" and opset 21: what "cast" uses has no 4-bit types`,
+    );
+  }
+  const opset = checkWhole("opset", options.opset, 1);
+  return { form, scheme, opset, opTypes: checkNames("opTypes", options.opTypes) };
+}
+
+/** @throws ArgumentError for an option that is given where it means nothing */
+function refuse(options: QuantizeModelOptions, names: readonly (keyof QuantizeModelOptions)[], why: string): void {
+  for (const name of names) if (options[name] !== undefined) throw new ArgumentError(name, why);
 }
 
 export interface DequantizeModelOptions extends TaskOptions {
@@ -108,10 +152,10 @@ function checkWhole(argument: string, value: number | undefined, least = Number.
   throw new ArgumentError(argument, `${String(value)} (${typeof value}) given; ${allowed} are allowed`);
 }
 
-function checkGlobs(argument: string, globs: readonly string[] | undefined): readonly string[] | undefined {
-  if (globs === undefined) return undefined;
-  if (Array.isArray(globs) && globs.every((glob) => typeof glob === "string" && glob !== "")) return globs;
-  throw new ArgumentError(argument, "an array of globs is wanted, none of them empty");
+function checkNames(argument: string, names: readonly string[] | undefined): readonly string[] | undefined {
+  if (names === undefined) return undefined;
+  if (Array.isArray(names) && names.every((name) => typeof name === "string" && name !== "")) return names;
+  throw new ArgumentError(argument, "an array of strings is wanted, none of them empty");
 }
 
 async function wholeOrNothing<T>(sink: ByteSink, write: () => Promise<T>): Promise<T> {

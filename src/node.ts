@@ -5,10 +5,12 @@
  */
 import { randomBytes } from "node:crypto";
 import { rmSync, type Stats } from "node:fs";
-import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { type FileHandle, open, realpath, rename, rm, stat } from "node:fs/promises";
+import { basename, dirname, join, sep } from "node:path";
 import { FileError, MemoryError } from "./errors.ts";
 import type { ByteSink, ByteSource } from "./formats/source.ts";
+
+export { type OnnxRuntimeOptions, onnxRuntimeNode } from "./node/runtime.ts";
 
 export interface FileSource extends ByteSource {
   close(): Promise<void>;
@@ -34,10 +36,33 @@ export async function openFile(path: string): Promise<FileSource> {
     return {
       name: path,
       byteLength: info.size,
-      slice: (start, end) => explain(path, () => readAt(file, start, end)),
+      slice: (start, end) =>
+        explain(path, async () => {
+          const bytes = allocate(end - start);
+          return bytes.subarray(0, await readAt(file, start, bytes));
+        }),
+      read: (start, into) => explain(path, () => readAt(file, start, into)),
+      sibling: (relative) => openSibling(path, relative),
       close: () => file.close(),
     };
   });
+}
+
+/** Opens a file by its path relative to the folder `path` is in; links may not lead out of that folder either. */
+async function openSibling(path: string, relative: string): Promise<FileSource> {
+  const steps = relative.split(/[\\/]/);
+  if (/^([\\/]|[a-z]:)/i.test(relative) || steps.includes("..") || relative.includes("\0")) {
+    throw new FileError(relative, "leads out of the model's folder");
+  }
+  const target = join(dirname(path), relative);
+  const [real, ...homes] = await explain(target, () =>
+    Promise.all([realpath(target), realpath(dirname(path)), realpath(path).then(dirname)]),
+  );
+  // Two homes: caches of models link both the model and its data from a folder of blobs.
+  if (!homes.some((home) => real.startsWith(home.endsWith(sep) ? home : home + sep))) {
+    throw new FileError(target, "is a link out of the model's folder");
+  }
+  return openFile(target);
 }
 
 /**
@@ -46,6 +71,38 @@ export async function openFile(path: string): Promise<FileSource> {
  * @throws FileError when there is a file already and it may not be overwritten, or the folder cannot be written to.
  */
 export async function createFile(path: string, { overwrite = false }: FileSinkOptions = {}): Promise<ByteSink> {
+  const main = await beginFile(path, overwrite);
+  const companions: Unfinished[] = [];
+  const discard = async () => {
+    for (const file of [...companions, main]) await file.discard();
+  };
+  return {
+    write: main.write,
+    async companion(suffix) {
+      const file = await beginFile(path + suffix, overwrite);
+      companions.push(file);
+      return { name: basename(path + suffix), write: file.write };
+    },
+    async close() {
+      // Whatever can fail is tried before the first of them appears.
+      for (const file of [...companions, main]) await file.complete();
+      for (const file of [...companions, main]) await file.appear();
+    },
+    abort: discard,
+  };
+}
+
+interface Unfinished {
+  write(position: number, bytes: Uint8Array): Promise<void>;
+  /** All is written. */
+  complete(): Promise<void>;
+  /** Gives the file its name. */
+  appear(): Promise<void>;
+  /** Removes it, unless it has its name. */
+  discard(): Promise<void>;
+}
+
+async function beginFile(path: string, overwrite: boolean): Promise<Unfinished> {
   const replaced = await checkFree(path, overwrite);
   // Not of the output's own name, which may be as long as names may be.
   const temporary = join(dirname(path), `.wasm-quant-${randomBytes(6).toString("hex")}.tmp`);
@@ -54,16 +111,18 @@ export async function createFile(path: string, { overwrite = false }: FileSinkOp
   let ended = false;
   return {
     write: (position, bytes) => explain(path, () => writeAt(file, position, bytes)),
-    async close() {
+    async complete() {
+      await explain(path, () => file.close());
+      await checkFree(path, overwrite);
+    },
+    async appear() {
       await explain(path, async () => {
-        await file.close();
-        await checkFree(path, overwrite);
         await rename(temporary, path);
         unfinished.delete(temporary);
         ended = true;
       });
     },
-    async abort() {
+    async discard() {
       if (ended) return;
       ended = true;
       await file.close().catch(() => {}); // closed already when the rename was what failed
@@ -93,15 +152,14 @@ async function checkFree(path: string, overwrite: boolean): Promise<Stats | unde
 const STRETCH = 2 ** 30;
 
 /** A read may bring less than asked for; at the end of the file nothing more comes, which the caller notices. */
-async function readAt(file: FileHandle, start: number, end: number): Promise<Uint8Array> {
-  const bytes = allocate(end - start);
+async function readAt(file: FileHandle, start: number, into: Uint8Array): Promise<number> {
   let filled = 0;
-  while (filled < bytes.byteLength) {
-    const { bytesRead } = await file.read(bytes, filled, Math.min(bytes.byteLength - filled, STRETCH), start + filled);
+  while (filled < into.byteLength) {
+    const { bytesRead } = await file.read(into, filled, Math.min(into.byteLength - filled, STRETCH), start + filled);
     if (bytesRead === 0) break;
     filled += bytesRead;
   }
-  return bytes.subarray(0, filled);
+  return filled;
 }
 
 function allocate(byteLength: number): Uint8Array {

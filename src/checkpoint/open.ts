@@ -1,3 +1,4 @@
+import { FormatError } from "../errors.ts";
 import { detectFormat, type FormatName } from "../formats/detect.ts";
 import { safetensorsNames } from "../formats/floats.ts";
 import { readNpyHeader } from "../formats/npy.ts";
@@ -19,6 +20,7 @@ export interface Checkpoint {
  */
 export async function openCheckpoint(source: ByteSource): Promise<Checkpoint> {
   const format = await detectFormat(source);
+  if (format === "onnx") throw new FormatError(source.name, "is an ONNX model, not a file of tensors");
   if (format === "safetensors") return { format, ...(await readSafetensorsHeader(source)) };
   const { descr, shape, start } = await readNpyHeader(source);
   const name = source.name.replace(/^.*[/\\]/, "").replace(/\.npy$/i, "");

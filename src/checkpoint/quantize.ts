@@ -2,10 +2,11 @@ import type { Engine } from "../core/engine.ts";
 import type { NonFinite } from "../core/options.ts";
 import { bytesOf, type QuantizedTensor } from "../core/tensor.ts";
 import type { CodeDType } from "../dtypes.ts";
-import { ArgumentError, FormatError, NonFiniteError } from "../errors.ts";
+import { FormatError } from "../errors.ts";
 import { floatTensorOf } from "../formats/floats.ts";
 import { planSafetensors, type SafetensorsItem, type SafetensorsTensor } from "../formats/safetensors.ts";
 import { type ByteSink, type ByteSource, readExactly } from "../formats/source.ts";
+import { nameFile } from "../task/blame.ts";
 import { type TaskOptions, trackerOf } from "../task/progress.ts";
 import type { ModelReport, TensorReport } from "../task/report.ts";
 import { copyFile, copyTensor } from "../task/transfer.ts";
@@ -127,19 +128,6 @@ async function quantizeTensor(
     sqnr,
     maxAbs,
   };
-}
-
-/** The engine knows the tensor at best, not the file. */
-function nameFile<T>(file: string, tensor: string | undefined, run: () => T): T {
-  try {
-    return run();
-  } catch (cause) {
-    if (cause instanceof NonFiniteError) {
-      throw new FormatError(file, `holds ${cause.value} at flat index ${cause.index}; exclude it`, tensor, { cause });
-    }
-    if (cause instanceof ArgumentError) throw new FormatError(file, cause.message, tensor, { cause });
-    throw cause;
-  }
 }
 
 function partBytes(part: Part, q: QuantizedTensor<CodeDType>): Uint8Array {

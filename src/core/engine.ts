@@ -105,10 +105,15 @@ export class Engine {
    * @throws ArgumentError for a shape or type that is not allowed, MemoryError when 4 GiB do not hold it.
    */
   allocate<D extends FloatDType>(dtype: D, shape: readonly number[]): ResidentTensor<D> {
-    oneOf("dtype", dtype, floatNames as readonly D[]);
-    const tensor = new ResidentTensor(this.#machine.memory, dtype, checkShape(shape));
+    const tensor = this.reserve(dtype, shape);
     (tensor.data as Float32Array | Uint16Array).fill(0);
     return tensor;
+  }
+
+  /** @internal As `allocate`, with what lay there before. */
+  reserve<D extends FloatDType>(dtype: D, shape: readonly number[]): ResidentTensor<D> {
+    oneOf("dtype", dtype, floatNames as readonly D[]);
+    return new ResidentTensor(this.#machine.memory, dtype, checkShape(shape));
   }
 
   /**

@@ -5,7 +5,12 @@ import type { ByteSource } from "./source.ts";
 /** The formats tensors are read from. */
 export type FormatName = "safetensors" | "npy";
 
-const titles: Readonly<Record<FormatName, string>> = { safetensors: "safetensors", npy: "NumPy .npy" };
+/** The formats of files: of tensors, and of models. */
+export type FileFormat = FormatName | "onnx";
+
+const titles: Readonly<Record<FileFormat, string>> = { safetensors: "safetensors", npy: "NumPy .npy", onnx: "ONNX" };
+
+const promises: Readonly<Record<string, FileFormat>> = { safetensors: "safetensors", npy: "npy", onnx: "onnx" };
 
 /** Files people have at hand that cannot be read, by how they start; and what to do about it. */
 const strangers: readonly (readonly [start: string, what: string])[] = [
@@ -14,7 +19,9 @@ const strangers: readonly (readonly [start: string, what: string])[] = [
   ["\x80\x04", "a Python pickle (.pt, .bin); save it with safetensors.torch.save_file"],
   ["\x89HDF", "an HDF5 file (.h5); save its weights as safetensors"],
   ["GGUF", "a GGUF file; take the float checkpoint it was made from"],
+  ["TFL3", "a TensorFlow Lite model; take the ONNX model it was made from"],
   ["version https://git-lfs", "a Git LFS pointer, not the file itself; run git lfs pull"],
+  ["ORTM", "a model in ONNX Runtime's own format; take the ONNX model it was made from"],
 ];
 
 const LONGEST_START = 24;
@@ -24,26 +31,29 @@ const LONGEST_START = 24;
  *
  * @throws FormatError when it is of another format than its name says, or of none that can be read.
  */
-export async function detectFormat(source: ByteSource): Promise<FormatName> {
+export async function detectFormat(source: ByteSource): Promise<FileFormat> {
   const extension = /\.(\w+)$/.exec(source.name)?.[1]?.toLowerCase();
   const head = await source.slice(0, Math.min(LONGEST_START, source.byteLength));
   const found = formatOf(head);
-  const promised = extension === "safetensors" || extension === "npy" ? extension : undefined;
+  const promised = extension === undefined ? undefined : promises[extension];
   if (found !== undefined && (promised === undefined || promised === found)) return found;
 
   const stranger = strangers.find(([start]) => startsWith(head, start))?.[1];
   if (stranger !== undefined) throw new FormatError(source.name, `is ${stranger}`);
   if (found !== undefined) throw new FormatError(source.name, `is a ${titles[found]} file, not what its name says`);
   if (promised !== undefined) return promised; // damaged: the reader says how
-  if (extension === "onnx")
-    throw new FormatError(source.name, "ONNX models cannot be read yet; safetensors and .npy can");
-  throw new FormatError(source.name, "neither a safetensors nor a .npy file");
+  throw new FormatError(source.name, "neither an ONNX model nor a safetensors nor a .npy file");
 }
 
-/** A safetensors header begins with "{" after 8 bytes of length, the upper of which are 0. */
-function formatOf(head: Uint8Array): FormatName | undefined {
+/**
+ * A safetensors header begins with "{" after 8 bytes of length, the upper of which are 0; a model as good as always with
+ * its IR version: field 1, a small number, and then another field of length or number.
+ */
+function formatOf(head: Uint8Array): FileFormat | undefined {
   if (hasNpyMagic(head)) return "npy";
-  return head[8] === 0x7b && head[6] === 0 && head[7] === 0 ? "safetensors" : undefined;
+  if (head[8] === 0x7b && head[6] === 0 && head[7] === 0) return "safetensors";
+  const [tag = 0, version = 0, next = 0] = head;
+  return tag === 0x08 && version > 0 && version < 32 && [0, 2].includes(next & 7) ? "onnx" : undefined;
 }
 
 function startsWith(head: Uint8Array, start: string): boolean {

@@ -1,13 +1,17 @@
 import type { CodeDType } from "../dtypes.ts";
 import type { SafetensorsDType } from "../formats/safetensors.ts";
 
+/** A type as the file names it: F32 in safetensors, float32 in ONNX; codes by the engine's name for them. */
+type TypeName = CodeDType | SafetensorsDType | (string & {});
+
 /** What became of one tensor. */
 export interface TensorReport {
   readonly name: string;
   readonly shape: readonly number[];
-  /** Codes by the engine's name for them (int8), all else by the file's (F32). */
-  readonly from: CodeDType | SafetensorsDType;
-  readonly to: CodeDType | SafetensorsDType;
+  /** In ONNX models, the types of the nodes that use it. */
+  readonly ops?: readonly string[] | undefined;
+  readonly from: TypeName;
+  readonly to: TypeName;
   /** With scales, zero points and all. */
   readonly bytesBefore: number;
   readonly bytesAfter: number;
@@ -21,7 +25,9 @@ export interface TensorReport {
 
 export interface ModelReport {
   readonly tensors: readonly TensorReport[];
-  /** Of the whole files. */
+  /** What changed besides tensors, and what was passed over: a line each. */
+  readonly remarks?: readonly string[] | undefined;
+  /** Of the whole files, a model's data files among them. */
   readonly bytesBefore: number;
   readonly bytesAfter: number;
 }

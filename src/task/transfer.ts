@@ -15,7 +15,7 @@ export interface Stretch {
 export async function copyTensor(
   source: ByteSource,
   { name, start, end }: Stretch,
-  sink: ByteSink,
+  sink: Pick<ByteSink, "write">,
   to: number,
   tracker: Tracker,
 ): Promise<void> {

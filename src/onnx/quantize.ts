@@ -1,0 +1,223 @@
+import type { Engine } from "../core/engine.ts";
+import type { NonFinite } from "../core/options.ts";
+import type { CodeDType } from "../dtypes.ts";
+import { ArgumentError, FormatError } from "../errors.ts";
+import type { ByteSink, ByteSource } from "../formats/source.ts";
+import { type TaskOptions, type Tracker, trackerOf } from "../task/progress.ts";
+import type { ModelReport, TensorReport } from "../task/report.ts";
+import { copyTensor } from "../task/transfer.ts";
+import { applyDrafts, BlockIndices } from "./apply.ts";
+import { checkWritten } from "./check.ts";
+import { TensorFiles } from "./data.ts";
+import { readModel } from "./decode.ts";
+import { encodeModel, encodeNode, encodeTensor } from "./encode.ts";
+import { draftCast } from "./forms/cast.ts";
+import type { Draft, Surroundings } from "./forms/draft.ts";
+import { draftQdq } from "./forms/qdq.ts";
+import type { Model, Tensor } from "./graph.ts";
+import { type Loss, runJob } from "./job.ts";
+import { Names } from "./names.ts";
+import { raiseOpset } from "./opset/raise.ts";
+import { DataFile } from "./place.ts";
+import { bitsOf } from "./proto.ts";
+import { recipeFor, type WeightForm } from "./recipe.ts";
+import { requirementOf } from "./requirements.ts";
+import { checkInputs, Scope } from "./scopes.ts";
+import { type Candidate, selectWeights, type WeightSelection } from "./select.ts";
+import { type FloatConstant, findConstants, readIntegers, usersOf } from "./weights.ts";
+import { type Chunk, lengthOf, Pending } from "./wire.ts";
+import { Addresses, chunkSource, writeChunks } from "./write.ts";
+
+export interface QuantizeOnnxOptions extends WeightSelection, TaskOptions {
+  readonly dtype: CodeDType;
+  readonly scheme: "symmetric" | "affine";
+  readonly perChannel: boolean;
+  readonly blockSize?: number | undefined;
+  readonly reduceRange: boolean;
+  readonly nonFinite: NonFinite;
+  readonly form: WeightForm;
+  /** Raises the model to this opset first. */
+  readonly opset?: number | undefined;
+}
+
+/** What became of a constant: a draft where it is quantized, the reason where it stays. */
+interface Decision extends Candidate {
+  readonly draft?: Draft | undefined;
+}
+
+/**
+ * Quantizes the weights of an ONNX model and leaves its arithmetic in floating point. All that is not changed is written
+ * as it was read; a model with nothing to quantize comes out byte for byte as it went in. Leaves the sink open.
+ *
+ * @throws FormatError, ArgumentError, the signal's reason
+ */
+export async function quantizeOnnx(
+  engine: Engine,
+  source: ByteSource,
+  sink: ByteSink,
+  options: QuantizeOnnxOptions,
+): Promise<ModelReport> {
+  const model = await readModel(source);
+  const files = await TensorFiles.open(source, model);
+  try {
+    return await quantize(engine, model, files, sink, options);
+  } finally {
+    await files.close();
+  }
+}
+
+async function quantize(
+  engine: Engine,
+  model: Model,
+  files: TensorFiles,
+  sink: ByteSink,
+  options: QuantizeOnnxOptions,
+): Promise<ModelReport> {
+  const { source } = files;
+  checkInputs(new Scope(source.name, model.graph));
+  const remarks = options.opset === undefined ? [] : await raise(model, files, options.opset);
+  const decisions = await decide(model, files, options);
+  const drafts = decisions.flatMap(({ draft }) => draft ?? []);
+  checkForm(source.name, model, drafts);
+  remarks.push(...applyDrafts(model, drafts), ...othersRemark(decisions));
+
+  const addresses = new Addresses();
+  const data = await dataFileFor(model, files, sink, drafts, addresses);
+  const chunks = encodeModel(model);
+  await checkWritten(chunkSource(source.name, chunks), model, drafts);
+
+  const total = drafts.reduce((sum, { constant }) => sum + sizeOf(constant.tensor), 0);
+  const tracker = trackerOf(options, total + lengthOf(chunks.filter(isSpan)) + copiedBytes(data));
+  await writeChunks(chunks, sink, addresses, tracker);
+  if (data) await copyData(data, tracker);
+  const losses = new Map<Draft, Loss>();
+  for (const draft of drafts) {
+    await tracker.at(draft.constant.name);
+    losses.set(draft, await runJob(engine, files, draft.job, options.nonFinite, addresses));
+    tracker.advance(sizeOf(draft.constant.tensor));
+  }
+  await tracker.at("");
+  return {
+    tensors: decisions.filter(isTold).map((decision) => reportOf(decision, losses)),
+    bytesBefore: files.byteLength,
+    bytesAfter: lengthOf(chunks) + (data?.file.byteLength ?? 0),
+    remarks,
+  };
+}
+
+async function raise(model: Model, files: TensorFiles, opset: number): Promise<string[]> {
+  const { from, to, rewritten } = await raiseOpset(model, files, opset, files.source.name);
+  return from === to ? [] : [`opset ${from} raised to ${to}`, ...rewritten];
+}
+
+async function decide(model: Model, files: TensorFiles, options: QuantizeOnnxOptions): Promise<Decision[]> {
+  const root = new Scope(files.source.name, model.graph);
+  const constants = findConstants(root, await readIntegers(model, files));
+  const names = new Names(model);
+  const indices = new BlockIndices(names);
+  const around: Surroundings = { names, blockIndex: (graph, length, size) => indices.for(graph, length, size) };
+  const draft = options.form === "cast" ? draftCast : draftQdq;
+  return selectWeights(model, constants, options).map((candidate): Decision => {
+    if (candidate.reason !== undefined) return candidate;
+    const { constant } = candidate;
+    const made = draft(constant, recipeFor(constant, options), around);
+    if (made.byteLength >= costOf(constant)) return { ...candidate, reason: "would not get smaller" };
+    return { ...candidate, draft: made };
+  });
+}
+
+/** Bytes that go when a constant does. */
+function costOf({ tensor, node }: FloatConstant): number {
+  const outside = tensor.data.kind === "external" ? sizeOf(tensor) : 0;
+  return outside + lengthOf(node ? encodeNode(node) : encodeTensor(tensor));
+}
+
+/** @throws FormatError when the model's opset has not what the form needs */
+function checkForm(file: string, model: Model, drafts: readonly Draft[]): void {
+  const opset = model.opsets.get("") ?? 0;
+  for (const { job } of drafts) {
+    const { opset: least, what } = requirementOf(job.form, job.recipe);
+    if (opset >= least) continue;
+    const advice =
+      job.form === "qdq" ? `opset: ${least} raises it, format: "cast" does without` : `opset: ${least} raises it`;
+    throw new FormatError(file, `has opset ${opset}, and ${what} came with ${least}; ${advice}`);
+  }
+}
+
+interface PlannedData {
+  readonly file: DataFile;
+  readonly write: (position: number, bytes: Uint8Array) => Promise<void>;
+}
+
+async function dataFileFor(
+  model: Model,
+  files: TensorFiles,
+  sink: ByteSink,
+  drafts: readonly Draft[],
+  addresses: Addresses,
+): Promise<PlannedData | undefined> {
+  if (files.locations.length === 0) return undefined;
+  if (!sink.companion) {
+    throw new ArgumentError(
+      "sink",
+      "the model keeps its weights in another file, and this sink has no companion for them",
+    );
+  }
+  const companion = await sink.companion(".data");
+  const file = new DataFile(companion, files, addresses);
+  const ours = new Set<Pending>();
+  for (const { constant, job } of drafts) {
+    if (constant.tensor.data.kind !== "external") continue;
+    for (const pending of [job.codes, job.scale, job.zeroPoint]) if (pending) ours.add(pending);
+  }
+  file.take(model, (pending) => ours.has(pending));
+  return { file, write: companion.write };
+}
+
+async function copyData({ file, write }: PlannedData, tracker: Tracker): Promise<void> {
+  for (const { name, from, position } of file.copies) {
+    await copyTensor(from.source, { name, start: from.start, end: from.end }, { write }, position, tracker);
+  }
+}
+
+function copiedBytes(data: PlannedData | undefined): number {
+  return data?.file.copies.reduce((sum, { from }) => sum + from.end - from.start, 0) ?? 0;
+}
+
+function isSpan(chunk: Chunk): boolean {
+  return !(chunk instanceof Uint8Array || chunk instanceof Pending);
+}
+
+/** Bytes of a tensor's elements. */
+function sizeOf({ shape, type }: Tensor): number {
+  return Math.ceil((shape.reduce((product, dimension) => product * dimension, 1) * (bitsOf(type) ?? 0)) / 8);
+}
+
+/** Constants that are no weights are told of one by one from this size on. */
+const WORTH_TELLING = 1024;
+
+function isTold({ isWeight, constant }: Decision): boolean {
+  return isWeight || (constant.tensor.shape.length > 1 && sizeOf(constant.tensor) >= WORTH_TELLING);
+}
+
+function othersRemark(decisions: readonly Decision[]): string[] {
+  const others = decisions.filter((decision) => !isTold(decision));
+  if (others.length === 0) return [];
+  const bytes = others.reduce((sum, { constant }) => sum + sizeOf(constant.tensor), 0);
+  return [`${others.length} other float tensors (biases and the like, ${bytes} bytes) stay as they are`];
+}
+
+function reportOf({ constant, draft, reason }: Decision, losses: ReadonlyMap<Draft, Loss>): TensorReport {
+  const { tensor, name } = constant;
+  const facts = {
+    name,
+    shape: tensor.shape,
+    ops: [usersOf(constant)],
+    from: tensor.type ?? "?",
+    bytesBefore: sizeOf(tensor),
+  };
+  if (!draft) return { ...facts, to: facts.from, bytesAfter: facts.bytesBefore, reason };
+  const { codes, scale, zeroPoint, recipe } = draft.job;
+  const bytesAfter = codes.byteLength + scale.byteLength + (zeroPoint?.byteLength ?? 0);
+  return { ...facts, to: recipe.dtype, bytesAfter, ...losses.get(draft) };
+}

@@ -1,0 +1,71 @@
+import type { Axis, Granularity } from "../core/granularity.ts";
+import { scaleShapeOf } from "../core/granularity.ts";
+import { elementsOf } from "../core/shape.ts";
+import type { CodeDType } from "../dtypes.ts";
+import type { AxisRange } from "./ops.ts";
+import type { FloatConstant } from "./weights.ts";
+
+/** How quantized weights are restored in the graph. */
+export const weightForms = ["cast", "qdq"] as const;
+export type WeightForm = (typeof weightForms)[number];
+
+/** How one constant is quantized. */
+export interface Recipe {
+  readonly dtype: CodeDType;
+  readonly scheme: "symmetric" | "affine";
+  readonly granularity: Granularity;
+  /** How many scales that makes. */
+  readonly groups: number;
+  readonly reduceRange: boolean;
+}
+
+export interface Wishes {
+  readonly dtype: CodeDType;
+  readonly scheme: "symmetric" | "affine";
+  readonly perChannel: boolean;
+  readonly blockSize?: number | undefined;
+  readonly reduceRange: boolean;
+  readonly form: WeightForm;
+}
+
+/** Chooses the granularity that suits the nodes that use a constant. */
+export function recipeFor(constant: FloatConstant, wishes: Wishes): Recipe {
+  const { dtype, scheme, reduceRange } = wishes;
+  const granularity = granularityFor(constant, wishes);
+  const groups = elementsOf(scaleShapeOf(constant.tensor.shape, granularity));
+  return { dtype, scheme, granularity, groups, reduceRange };
+}
+
+function granularityFor(
+  { uses, tensor: { shape } }: FloatConstant,
+  { perChannel, blockSize, form }: Wishes,
+): Granularity {
+  if (blockSize !== undefined) {
+    const axis = uses.find(({ axes }) => axes?.block !== undefined)?.axes?.block ?? shape.length - 1;
+    return { axis, blockSize };
+  }
+  if (!perChannel || shape.length < 2) return {};
+  if (form === "qdq") return { axis: singleChannel(uses, shape) };
+  const channel = uses.find(({ axes }) => axes?.channel)?.axes?.channel;
+  return { axis: channel && axisOf(channel) };
+}
+
+/**
+ * DequantizeLinear has one axis for its scales. Where a table's rows are gathered before they are restored, scales for
+ * its rows would have to be gathered with them, which DequantizeLinear has no form for: its columns get them.
+ */
+function singleChannel(uses: FloatConstant["uses"], shape: readonly number[]): number | undefined {
+  for (const { node, axes, direct } of uses) {
+    if (!axes?.channel) continue;
+    if (node.opType === "Gather" && direct && axes.block !== undefined) return axes.block;
+    const [first, last] = axes.channel;
+    const many = shape.slice(first, last + 1).flatMap((dimension, i) => (dimension > 1 ? [first + i] : []));
+    if (many.length <= 1) return many[0] ?? first;
+    if (node.opType !== "Gather") return many.at(-1);
+  }
+  return undefined;
+}
+
+function axisOf([first, last]: AxisRange): Axis {
+  return first === last ? first : [first, last];
+}

@@ -1,0 +1,96 @@
+import { FormatError } from "../errors.ts";
+import { attributeOf, type Graph, type Node, type Tensor, type ValueInfo } from "./graph.ts";
+
+/** A constant of a graph: an initializer, or what a Constant node gives. */
+export interface Constant {
+  readonly graph: Graph;
+  readonly tensor: Tensor;
+  /** The value's name; a Constant node's tensor may have another. */
+  readonly name: string;
+  /** The Constant node, where it is one. */
+  readonly node?: Node | undefined;
+}
+
+/** What a name stands for. */
+export type Definition =
+  | { readonly kind: "constant"; readonly constant: Constant }
+  | { readonly kind: "node"; readonly node: Node; readonly scope: Scope }
+  | { readonly kind: "input"; readonly value: ValueInfo }
+  | { readonly kind: "sparse" };
+
+/** The names of a graph. Those of the graphs around it can be used, too. */
+export class Scope {
+  readonly #definitions = new Map<string, Definition>();
+  readonly inner: Scope[] = [];
+
+  /** @throws FormatError for a name that is given twice */
+  constructor(
+    readonly file: string,
+    readonly graph: Graph,
+    readonly outer?: Scope,
+  ) {
+    for (const tensor of graph.initializers) {
+      this.#define(tensor.name, { kind: "constant", constant: { graph, tensor, name: tensor.name } }, "initializers");
+    }
+    for (const name of graph.sparseNames) this.#define(name, { kind: "sparse" }, "initializers");
+    // An input that goes by an initializer's name has that for its default.
+    for (const value of graph.inputs) {
+      if (this.#definitions.get(value.name)?.kind !== "constant")
+        this.#define(value.name, { kind: "input", value }, "inputs");
+    }
+    for (const node of graph.nodes) {
+      const constant = constantFrom(graph, node);
+      const definition: Definition = constant ? { kind: "constant", constant } : { kind: "node", node, scope: this };
+      for (const output of node.outputs) if (output !== "") this.#define(output, definition, "values");
+      for (const { graphs } of node.attributes) for (const g of graphs) this.inner.push(new Scope(file, g, this));
+    }
+  }
+
+  #define(name: string, definition: Definition, what: string): void {
+    if (this.#definitions.has(name)) {
+      throw new FormatError(this.file, `has two ${what} of the name ${JSON.stringify(name)}`);
+    }
+    this.#definitions.set(name, definition);
+  }
+
+  /** What a name stands for here. */
+  find(name: string): Definition | undefined {
+    return this.#definitions.get(name) ?? this.outer?.find(name);
+  }
+
+  /** This scope and those within. */
+  *all(): Generator<Scope> {
+    yield this;
+    for (const scope of this.inner) yield* scope.all();
+  }
+}
+
+function constantFrom(graph: Graph, node: Node): Constant | undefined {
+  if (node.opType !== "Constant" || node.domain !== "") return undefined;
+  const tensor = attributeOf(node, "value", "tensor");
+  const [name] = node.outputs;
+  return tensor && name !== undefined ? { graph, tensor, name, node } : undefined;
+}
+
+/**
+ * Every input of every node is made by something.
+ *
+ * @throws FormatError naming the node
+ */
+export function checkInputs(root: Scope): void {
+  for (const scope of root.all()) {
+    for (const node of scope.graph.nodes) {
+      for (const input of node.inputs) {
+        if (input !== "" && !scope.find(input)) {
+          const who = `${node.opType} node ${JSON.stringify(node.name || (node.outputs[0] ?? ""))}`;
+          throw new FormatError(root.file, `${who} takes ${JSON.stringify(input)}, which nothing makes`);
+        }
+      }
+    }
+    for (const { name } of scope.graph.outputs) {
+      if (!scope.find(name)) {
+        throw new FormatError(root.file, `its graph's output ${JSON.stringify(name)} is made by nothing`);
+      }
+    }
+  }
+}

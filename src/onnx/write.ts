@@ -1,0 +1,118 @@
+import { type ByteSink, type Companion, readExactly } from "../formats/source.ts";
+import type { Tracker } from "../task/progress.ts";
+import { copyTensor } from "../task/transfer.ts";
+import { type Chunk, chunkLength, Pending } from "./wire.ts";
+
+/** Something that takes bytes at positions. */
+type Target = Pick<ByteSink | Companion, "write">;
+
+/** Where bytes that are yet to be made belong. */
+export class Addresses {
+  readonly #of = new Map<Pending, { readonly target: Target; readonly position: number }>();
+
+  set(pending: Pending, target: Target, position: number): void {
+    this.#of.set(pending, { target, position });
+  }
+
+  async write(pending: Pending, bytes: Uint8Array): Promise<void> {
+    const { target, position } = this.#of.get(pending)!;
+    if (bytes.byteLength !== pending.byteLength)
+      throw new Error(`${bytes.byteLength} bytes made, ${pending.byteLength} planned`);
+    await target.write(position, bytes);
+  }
+}
+
+/** Small pieces are put together up to this many bytes. */
+const GATHERED = 1 << 20;
+
+/** Writes all chunks whose bytes are there; those yet to be made are told their places. */
+export async function writeChunks(
+  chunks: readonly Chunk[],
+  sink: ByteSink,
+  addresses: Addresses,
+  tracker: Tracker,
+): Promise<void> {
+  let position = 0;
+  let pieces: Uint8Array[] = [];
+  let gathered = 0;
+  const flush = async () => {
+    if (gathered === 0) return;
+    await sink.write(position - gathered, concat(pieces, gathered));
+    pieces = [];
+    gathered = 0;
+  };
+  for (const chunk of chunks) {
+    const length = chunkLength(chunk);
+    const bytes = bytesAtHand(chunk);
+    if (bytes) {
+      pieces.push(bytes);
+      gathered += length;
+    } else {
+      await flush();
+      if (chunk instanceof Pending) addresses.set(chunk, sink, position);
+      else if (!(chunk instanceof Uint8Array)) {
+        await copyTensor(chunk.image.source, { name: "", start: chunk.start, end: chunk.end }, sink, position, tracker);
+      }
+    }
+    position += length;
+    if (gathered >= GATHERED) await flush();
+  }
+  await flush();
+}
+
+function bytesAtHand(chunk: Chunk): Uint8Array | undefined {
+  if (chunk instanceof Uint8Array) return chunk;
+  if (chunk instanceof Pending || !chunk.image.has(chunk.start, chunk.end)) return undefined;
+  return chunk.image.bytes(chunk.start, chunk.end);
+}
+
+function concat(pieces: readonly Uint8Array[], length: number): Uint8Array {
+  if (pieces.length === 1) return pieces[0]!;
+  const all = new Uint8Array(length);
+  let at = 0;
+  for (const piece of pieces) {
+    all.set(piece, at);
+    at += piece.length;
+  }
+  return all;
+}
+
+/** The bytes of chunks as a source, for reading back what is about to be written; what is yet to be made reads as zeros. */
+export function chunkSource(name: string, chunks: readonly Chunk[]) {
+  const starts: number[] = [];
+  let byteLength = 0;
+  for (const chunk of chunks) {
+    starts.push(byteLength);
+    byteLength += chunkLength(chunk);
+  }
+  return {
+    name,
+    byteLength,
+    async slice(start: number, end: number): Promise<Uint8Array> {
+      const bytes = new Uint8Array(end - start);
+      for (let i = indexAt(starts, start); i < chunks.length && starts[i]! < end; i++) {
+        const chunk = chunks[i]!;
+        const from = Math.max(start - starts[i]!, 0);
+        const to = Math.min(end - starts[i]!, chunkLength(chunk));
+        if (to <= from || chunk instanceof Pending) continue;
+        const part =
+          chunk instanceof Uint8Array
+            ? chunk.subarray(from, to)
+            : await readExactly(chunk.image.source, chunk.start + from, chunk.start + to);
+        bytes.set(part, starts[i]! + from - start);
+      }
+      return bytes;
+    },
+  };
+}
+
+/** The last of sorted `starts` that is not above `position`. */
+function indexAt(starts: readonly number[], position: number): number {
+  let [low, high] = [0, starts.length - 1];
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (starts[middle]! <= position) low = middle;
+    else high = middle - 1;
+  }
+  return low;
+}
