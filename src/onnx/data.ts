@@ -1,4 +1,5 @@
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
+import { elementsOf } from "../core/shape.ts";
 import { bytesOf } from "../core/tensor.ts";
 import { FormatError } from "../errors.ts";
 import { type ByteSource, readExactly } from "../formats/source.ts";
@@ -75,7 +76,7 @@ export class TensorFiles {
     const { location, offset, length } = data.place;
     const source = this.#siblings.get(location)!;
     const bits = bitsOf(type);
-    const wanted = bits === undefined ? length : Math.ceil((shape.reduce((n, d) => n * d, 1) * bits) / 8);
+    const wanted = bits === undefined ? length : Math.ceil((elementsOf(shape) * bits) / 8);
     const given = length ?? source.byteLength - offset;
     if (wanted === undefined || (length ?? wanted) !== wanted || offset + wanted > source.byteLength) {
       const claim = `claims [${shape.slice(0, 8).join(", ")}] of ${type}, ${wanted} bytes`;
@@ -101,7 +102,7 @@ export class TensorFiles {
 
   async #readTyped(tensor: Tensor, fields: Extract<Tensor["data"], { kind: "typed" }>["fields"]): Promise<Uint8Array> {
     const { name, type, shape } = tensor;
-    const elements = shape.reduce((n, d) => n * d, 1);
+    const elements = elementsOf(shape);
     const bits = bitsOf(type) ?? 8;
     // Elements narrower than a byte are packed: a number for each byte.
     const values: Numbers = newArray(type!, bits < 8 ? Math.ceil((elements * bits) / 8) : elements);
@@ -186,4 +187,9 @@ export function* tensorsOf(model: Model): Generator<Tensor> {
       for (const { value } of node.attributes) if (value.kind === "tensor") yield value.value;
     }
   }
+}
+
+/** Bytes of a tensor's elements; 0 for types of no fixed width. */
+export function bytesOfTensor({ shape, type }: Tensor): number {
+  return Math.ceil((elementsOf(shape) * (bitsOf(type) ?? 0)) / 8);
 }

@@ -1,48 +1,33 @@
 import type { Engine } from "../core/engine.ts";
 import type { NonFinite } from "../core/options.ts";
-import type { CodeDType } from "../dtypes.ts";
 import { ArgumentError, FormatError } from "../errors.ts";
 import type { ByteSink, ByteSource } from "../formats/source.ts";
 import { type TaskOptions, type Tracker, trackerOf } from "../task/progress.ts";
 import type { ModelReport, TensorReport } from "../task/report.ts";
 import { copyTensor } from "../task/transfer.ts";
-import { applyDrafts, BlockIndices } from "./apply.ts";
+import { applyDrafts } from "./apply.ts";
 import { checkWritten } from "./check.ts";
-import { TensorFiles } from "./data.ts";
+import { bytesOfTensor, TensorFiles } from "./data.ts";
+import { type Decision, decide } from "./decide.ts";
 import { readModel } from "./decode.ts";
-import { encodeModel, encodeNode, encodeTensor } from "./encode.ts";
-import { draftCast } from "./forms/cast.ts";
-import type { Draft, Surroundings } from "./forms/draft.ts";
-import { draftQdq } from "./forms/qdq.ts";
-import type { Model, Tensor } from "./graph.ts";
+import { encodeModel } from "./encode.ts";
+import type { Draft } from "./forms/draft.ts";
+import type { Model } from "./graph.ts";
 import { type Loss, runJob } from "./job.ts";
-import { Names } from "./names.ts";
 import { raiseOpset } from "./opset/raise.ts";
 import { DataFile } from "./place.ts";
-import { bitsOf } from "./proto.ts";
-import { recipeFor, type WeightForm } from "./recipe.ts";
+import type { Wishes } from "./recipe.ts";
 import { requirementOf } from "./requirements.ts";
 import { checkInputs, Scope } from "./scopes.ts";
-import { type Candidate, selectWeights, type WeightSelection } from "./select.ts";
-import { type FloatConstant, findConstants, readIntegers, usersOf } from "./weights.ts";
+import type { WeightSelection } from "./select.ts";
+import { usersOf } from "./weights.ts";
 import { type Chunk, lengthOf, Pending } from "./wire.ts";
 import { Addresses, chunkSource, writeChunks } from "./write.ts";
 
-export interface QuantizeOnnxOptions extends WeightSelection, TaskOptions {
-  readonly dtype: CodeDType;
-  readonly scheme: "symmetric" | "affine";
-  readonly perChannel: boolean;
-  readonly blockSize?: number | undefined;
-  readonly reduceRange: boolean;
+export interface QuantizeOnnxOptions extends WeightSelection, Wishes, TaskOptions {
   readonly nonFinite: NonFinite;
-  readonly form: WeightForm;
   /** Raises the model to this opset first. */
   readonly opset?: number | undefined;
-}
-
-/** What became of a constant: a draft where it is quantized, the reason where it stays. */
-interface Decision extends Candidate {
-  readonly draft?: Draft | undefined;
 }
 
 /**
@@ -86,7 +71,7 @@ async function quantize(
   const chunks = encodeModel(model);
   await checkWritten(chunkSource(source.name, chunks), model, drafts);
 
-  const total = drafts.reduce((sum, { constant }) => sum + sizeOf(constant.tensor), 0);
+  const total = drafts.reduce((sum, { constant }) => sum + bytesOfTensor(constant.tensor), 0);
   const tracker = trackerOf(options, total + lengthOf(chunks.filter(isSpan)) + copiedBytes(data));
   await writeChunks(chunks, sink, addresses, tracker);
   if (data) await copyData(data, tracker);
@@ -94,7 +79,7 @@ async function quantize(
   for (const draft of drafts) {
     await tracker.at(draft.constant.name);
     losses.set(draft, await runJob(engine, files, draft.job, options.nonFinite, addresses));
-    tracker.advance(sizeOf(draft.constant.tensor));
+    tracker.advance(bytesOfTensor(draft.constant.tensor));
   }
   await tracker.at("");
   return {
@@ -108,28 +93,6 @@ async function quantize(
 async function raise(model: Model, files: TensorFiles, opset: number): Promise<string[]> {
   const { from, to, rewritten } = await raiseOpset(model, files, opset, files.source.name);
   return from === to ? [] : [`opset ${from} raised to ${to}`, ...rewritten];
-}
-
-async function decide(model: Model, files: TensorFiles, options: QuantizeOnnxOptions): Promise<Decision[]> {
-  const root = new Scope(files.source.name, model.graph);
-  const constants = findConstants(root, await readIntegers(model, files));
-  const names = new Names(model);
-  const indices = new BlockIndices(names);
-  const around: Surroundings = { names, blockIndex: (graph, length, size) => indices.for(graph, length, size) };
-  const draft = options.form === "cast" ? draftCast : draftQdq;
-  return selectWeights(model, constants, options).map((candidate): Decision => {
-    if (candidate.reason !== undefined) return candidate;
-    const { constant } = candidate;
-    const made = draft(constant, recipeFor(constant, options), around);
-    if (made.byteLength >= costOf(constant)) return { ...candidate, reason: "would not get smaller" };
-    return { ...candidate, draft: made };
-  });
-}
-
-/** Bytes that go when a constant does. */
-function costOf({ tensor, node }: FloatConstant): number {
-  const outside = tensor.data.kind === "external" ? sizeOf(tensor) : 0;
-  return outside + lengthOf(node ? encodeNode(node) : encodeTensor(tensor));
 }
 
 /** @throws FormatError when the model's opset has not what the form needs */
@@ -188,22 +151,17 @@ function isSpan(chunk: Chunk): boolean {
   return !(chunk instanceof Uint8Array || chunk instanceof Pending);
 }
 
-/** Bytes of a tensor's elements. */
-function sizeOf({ shape, type }: Tensor): number {
-  return Math.ceil((shape.reduce((product, dimension) => product * dimension, 1) * (bitsOf(type) ?? 0)) / 8);
-}
-
 /** Constants that are no weights are told of one by one from this size on. */
 const WORTH_TELLING = 1024;
 
 function isTold({ isWeight, constant }: Decision): boolean {
-  return isWeight || (constant.tensor.shape.length > 1 && sizeOf(constant.tensor) >= WORTH_TELLING);
+  return isWeight || (constant.tensor.shape.length > 1 && bytesOfTensor(constant.tensor) >= WORTH_TELLING);
 }
 
 function othersRemark(decisions: readonly Decision[]): string[] {
   const others = decisions.filter((decision) => !isTold(decision));
   if (others.length === 0) return [];
-  const bytes = others.reduce((sum, { constant }) => sum + sizeOf(constant.tensor), 0);
+  const bytes = others.reduce((sum, { constant }) => sum + bytesOfTensor(constant.tensor), 0);
   return [`${others.length} other float tensors (biases and the like, ${bytes} bytes) stay as they are`];
 }
 
@@ -214,7 +172,7 @@ function reportOf({ constant, draft, reason }: Decision, losses: ReadonlyMap<Dra
     shape: tensor.shape,
     ops: [usersOf(constant)],
     from: tensor.type ?? "?",
-    bytesBefore: sizeOf(tensor),
+    bytesBefore: bytesOfTensor(tensor),
   };
   if (!draft) return { ...facts, to: facts.from, bytesAfter: facts.bytesBefore, reason };
   const { codes, scale, zeroPoint, recipe } = draft.job;

@@ -1,5 +1,5 @@
 import { elementsOf } from "../../core/shape.ts";
-import { byteLengthOf, type CodeDType, codeTypes } from "../../dtypes.ts";
+import { byteLengthOf, codeTypes } from "../../dtypes.ts";
 import { encodeNode, encodeTensor } from "../encode.ts";
 import { type Graph, makeNode, makeTensor, type Node, type Tensor } from "../graph.ts";
 import type { Names } from "../names.ts";

@@ -1,0 +1,24 @@
+import { halfTwins } from "../kernels/twin/half.ts";
+
+/** float32 to the bits of float16, half to even. What is beyond float16 becomes infinite. */
+export function narrowHalves(values: Float32Array): Uint16Array {
+  const { floats, bits, twins } = workspace(values.length);
+  floats.set(values);
+  twins.convertF32F16(0, bits.byteOffset, values.length);
+  return bits;
+}
+
+/** The bits of float16 to float32. */
+export function widenHalves(halves: Uint16Array): Float32Array {
+  const { floats, bits, twins } = workspace(halves.length);
+  bits.set(halves);
+  twins.convertF16F32(bits.byteOffset, 0, halves.length);
+  return floats;
+}
+
+/** The twins of the kernels, on memory of their own: the values of a feed are few. */
+function workspace(n: number) {
+  const buffer = new ArrayBuffer(6 * n);
+  const twins = halfTwins(() => new DataView(buffer));
+  return { floats: new Float32Array(buffer, 0, n), bits: new Uint16Array(buffer, 4 * n, n), twins };
+}

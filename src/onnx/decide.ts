@@ -1,0 +1,45 @@
+import { BlockIndices } from "./apply.ts";
+import { bytesOfTensor, type TensorFiles } from "./data.ts";
+import { encodeNode, encodeTensor } from "./encode.ts";
+import { draftCast } from "./forms/cast.ts";
+import type { Draft, Surroundings } from "./forms/draft.ts";
+import { draftQdq } from "./forms/qdq.ts";
+import type { Model } from "./graph.ts";
+import { Names } from "./names.ts";
+import { recipeFor, type Wishes } from "./recipe.ts";
+import { Scope } from "./scopes.ts";
+import { type Candidate, selectWeights, type WeightSelection } from "./select.ts";
+import { type FloatConstant, findConstants, readIntegers } from "./weights.ts";
+import { lengthOf } from "./wire.ts";
+
+/** What becomes of a constant: a draft where it is quantized, the reason where it stays. */
+export interface Decision extends Candidate {
+  readonly draft?: Draft | undefined;
+}
+
+/**
+ * Decides about every float constant of a model: weights are quantized if they are wanted and it makes the file smaller.
+ *
+ * @throws FormatError, ArgumentError
+ */
+export async function decide(model: Model, files: TensorFiles, options: WeightSelection & Wishes): Promise<Decision[]> {
+  const root = new Scope(files.source.name, model.graph);
+  const constants = findConstants(root, await readIntegers(model, files));
+  const names = new Names(model);
+  const indices = new BlockIndices(names);
+  const around: Surroundings = { names, blockIndex: (graph, length, size) => indices.for(graph, length, size) };
+  const draft = options.form === "cast" ? draftCast : draftQdq;
+  return selectWeights(model, constants, options).map((candidate): Decision => {
+    if (candidate.reason !== undefined) return candidate;
+    const { constant } = candidate;
+    const made = draft(constant, recipeFor(constant, options), around);
+    if (made.byteLength >= costOf(constant)) return { ...candidate, reason: "would not get smaller" };
+    return { ...candidate, draft: made };
+  });
+}
+
+/** Bytes that go when a constant does. */
+function costOf({ tensor, node }: FloatConstant): number {
+  const outside = tensor.data.kind === "external" ? bytesOfTensor(tensor) : 0;
+  return outside + lengthOf(node ? encodeNode(node) : encodeTensor(tensor));
+}

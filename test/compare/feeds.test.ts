@@ -1,0 +1,411 @@
+import { describe, expect, it } from "vitest";
+import { feedsFromNpz, randomFeeds } from "../../src/compare/feeds.ts";
+import { randomOf } from "../../src/compare/random.ts";
+import type { ValueSpec } from "../../src/compare/runtime.ts";
+import type { Feed, Feeds } from "../../src/compare/values.ts";
+import type { NpyArray, NpzArray } from "../../src/formats/npz.ts";
+
+const spec = (name: string, dtype: ValueSpec["dtype"], shape: ValueSpec["shape"]): ValueSpec => ({
+  name,
+  dtype,
+  shape,
+});
+
+interface Options {
+  readonly seed?: number;
+  readonly sets?: number;
+  readonly limits?: Readonly<Record<string, number>>;
+}
+
+/** The sets that `randomFeeds` makes up. */
+function draw(inputs: readonly ValueSpec[], { seed = 1, sets = 1, limits = {} }: Options = {}): Promise<Feeds[]> {
+  const made = randomFeeds(inputs, { seed, sets, limits: new Map(Object.entries(limits)) });
+  return Promise.all(made.map((set) => set.read()));
+}
+
+async function drawOne(input: ValueSpec, options: Options = {}): Promise<Feed> {
+  const [set] = await draw([input], options);
+  return set![input.name]!;
+}
+
+const numbers = (feed: Feed) => Array.from(feed.data as ArrayLike<number | bigint>, Number);
+
+describe("random numbers", () => {
+  it("are those of xoshiro128**, seeded by splitmix", () => {
+    const random = randomOf(1, 0);
+    const drawn = Array.from({ length: 4 }, () => random.below(2 ** 32));
+    expect(drawn).toEqual([2442144158, 3238099751, 3819917871, 2104621829]);
+  });
+
+  it("are below their limit, each as often as the others", () => {
+    const random = randomOf(7, 0);
+    const counts = new Array<number>(10).fill(0);
+    for (let i = 0; i < 100_000; i++) counts[random.below(10)]!++;
+    for (const count of counts) expect(Math.abs(count - 10_000)).toBeLessThan(400); // four standard deviations
+  });
+
+  it("are nearly standard normal", () => {
+    const random = randomOf(7, 0);
+    const drawn = Array.from({ length: 100_000 }, random.normal);
+    const moment = (power: number) => drawn.reduce((sum, x) => sum + x ** power, 0) / drawn.length;
+    expect(Math.abs(moment(1))).toBeLessThan(0.015);
+    expect(Math.abs(moment(2) - 1)).toBeLessThan(0.02);
+    expect(Math.abs(moment(4) - 2.9)).toBeLessThan(0.1);
+    expect(drawn.filter((x) => Math.abs(x) > 1).length / drawn.length).toBeCloseTo(0.321, 2);
+  });
+});
+
+describe("randomFeeds", () => {
+  it("are the same for the same seed, other ones for another seed and in another set", async () => {
+    const inputs = [spec("x", "float32", [4, 3]), spec("ids", "int64", [1, 50])];
+    const [a, b, c] = await draw(inputs, { sets: 3, limits: { ids: 1000 } });
+    expect(await draw(inputs, { sets: 2, limits: { ids: 1000 } })).toEqual([a, b]);
+    const [other] = await draw(inputs, { seed: 2, limits: { ids: 1000 } });
+    for (const name of ["x", "ids"]) {
+      const distinct = new Set([a, b, c, other].map((feeds) => String(feeds![name]!.data)));
+      expect(distinct.size, name).toBe(4);
+    }
+  });
+
+  it("do not change from version to version", async () => {
+    const x = await drawOne(spec("x", "float32", [2]), { seed: 42 });
+    expect(x).toEqual({
+      dtype: "float32",
+      shape: [2],
+      data: Float32Array.of(-2.042576313018799, -0.10192303359508514),
+    });
+  });
+
+  it("are read anew each time, the same", async () => {
+    const [set] = randomFeeds([spec("x", "float32", [8])], { seed: 1, sets: 1, limits: new Map() });
+    expect(await set!.read()).toEqual(await set!.read());
+  });
+
+  it.each<[ValueSpec["dtype"], new () => object]>([
+    ["float32", Float32Array],
+    ["float16", Uint16Array],
+    ["float64", Float64Array],
+    ["int64", BigInt64Array],
+    ["uint64", BigUint64Array],
+    ["int32", Int32Array],
+    ["uint32", Uint32Array],
+    ["int16", Int16Array],
+    ["uint16", Uint16Array],
+    ["int8", Int8Array],
+    ["uint8", Uint8Array],
+    ["bool", Uint8Array],
+  ])("of %s are in the array for it", async (dtype, array) => {
+    const feed = await drawOne(spec("x", dtype, [2, 3]));
+    expect(feed).toMatchObject({ dtype, shape: [2, 3] });
+    expect(feed.data).toBeInstanceOf(array);
+    expect(feed.data.length).toBe(6);
+  });
+
+  it("of float16 are the float32 ones, rounded", async () => {
+    const half = await drawOne(spec("x", "float16", [100]));
+    const single = await drawOne(spec("x", "float32", [100]));
+    const widened = numbers(half).map((bits) => {
+      const exponent = (bits >> 10) & 31;
+      const size = exponent === 0 ? (bits & 1023) * 2 ** -24 : (1024 + (bits & 1023)) * 2 ** (exponent - 25);
+      return bits & 0x8000 ? -size : size;
+    });
+    widened.forEach((x, i) => {
+      const wanted = single.data[i] as number;
+      expect(Math.abs(x - wanted)).toBeLessThanOrEqual(Math.abs(wanted) * 2 ** -11 + 2 ** -25);
+    });
+  });
+
+  it("a scalar is one number", async () => {
+    expect(await drawOne(spec("x", "float32", []))).toMatchObject({ shape: [], data: { length: 1 } });
+  });
+
+  it.each(["int4", "uint4", "string", "other"] as const)("cannot be made up for %s", (dtype) => {
+    expect(() => randomFeeds([spec("x", dtype, [1])], { seed: 1, sets: 1, limits: new Map() })).toThrow(
+      expect.objectContaining({ name: "ArgumentError", message: `inputs: "x" is ${dtype}, which cannot be made up` }),
+    );
+  });
+
+  describe("dimensions", () => {
+    const shapes = async (...inputs: ValueSpec[]) => {
+      const [set] = await draw(inputs);
+      return inputs.map(({ name }) => set![name]!.shape);
+    };
+
+    it.each([
+      ["batch_size", 1],
+      ["N", 1],
+      ["num_channels", 3],
+      ["height", 224],
+      ["w", 224],
+      ["sequence_length", 16],
+      ["decoder_length", 16],
+      ["num_tokens", 16],
+      ["past_sequence_length", 0],
+      ["cache_len", 0],
+      ["past_sequence_length + 1", 1],
+      ["past_sequence_length + sequence_length", 16],
+      ["encoder+2+unk__3", 18],
+      ["unk__6", 8],
+      ["", 8],
+    ])("called %j have size %i", async (name, size) => {
+      expect(await shapes(spec("x", "float32", [2, 5, name]))).toEqual([[2, 5, size]]);
+    });
+
+    it("without a name, or one that says nothing, are 1 in front", async () => {
+      const inputs = [spec("a", "float32", ["", 4]), spec("b", "float32", ["unk__6", 4]), spec("c", "int64", ["seq"])];
+      expect(await shapes(...inputs)).toEqual([[1, 4], [1, 4], [16]]);
+    });
+
+    it("have one size for one name, and for none each their own", async () => {
+      const inputs = [spec("a", "float32", ["s0", "s1", ""]), spec("b", "float32", ["", "", "s0"])];
+      expect(await shapes(...inputs)).toEqual([
+        [1, 8, 8],
+        [1, 8, 1],
+      ]);
+    });
+
+    it("of a decoder with a cache go together", async () => {
+      const inputs = [
+        spec("input_ids", "int64", ["batch_size", "sequence_length"]),
+        spec("attention_mask", "int64", ["batch_size", "past_sequence_length + sequence_length"]),
+        spec("past_key_values.0.key", "float32", ["batch_size", 12, "past_sequence_length", 64]),
+      ];
+      expect(await shapes(...inputs)).toEqual([
+        [1, 16],
+        [1, 16],
+        [1, 12, 0, 64],
+      ]);
+    });
+
+    it("of sound are 16000 samples, and so what goes with them", async () => {
+      const inputs = [
+        spec("attention_mask", "int64", ["batch_size", "sequence_length"]),
+        spec("input_values", "float32", ["batch_size", "sequence_length"]),
+      ];
+      expect(await shapes(...inputs)).toEqual([
+        [1, 16000],
+        [1, 16000],
+      ]);
+      expect(await shapes(spec("audio", "float32", ["samples"]))).toEqual([[16000]]);
+    });
+
+    it("of features, float masks and caches are not those of sound", async () => {
+      expect(await shapes(spec("x", "float32", ["batch", "sequence", 80]))).toEqual([[1, 16, 80]]);
+      expect(await shapes(spec("attention_mask", "float32", ["batch", "sequence"]))).toEqual([[1, 16]]);
+      expect(await shapes(spec("x", "float32", ["batch", "past_sequence"]))).toEqual([[1, 0]]);
+      expect(await shapes(spec("x", "float32", ["batch", "features"]))).toEqual([[1, 8]]);
+    });
+  });
+
+  describe("values", () => {
+    it("of ids are all those below the limit", async () => {
+      const drawn = numbers(await drawOne(spec("input_ids", "int64", [1, 2000]), { limits: { input_ids: 50 } }));
+      expect(new Set(drawn)).toEqual(new Set(Array.from({ length: 50 }, (_, i) => i)));
+    });
+
+    it("of ids without a limit are 0 and 1", async () => {
+      expect(new Set(numbers(await drawOne(spec("input_ids", "int32", [200]))))).toEqual(new Set([0, 1]));
+    });
+
+    it.each([
+      ["uint8", 0, 255],
+      ["int8", -128, 127],
+    ] as const)("of %s without a limit are all there are", async (dtype, min, max) => {
+      const drawn = numbers(await drawOne(spec("pixels", dtype, [20_000])));
+      expect([new Set(drawn).size, Math.min(...drawn), Math.max(...drawn)]).toEqual([256, min, max]);
+      const limited = numbers(await drawOne(spec("pixels", dtype, [1000]), { limits: { pixels: 3 } }));
+      expect(new Set(limited)).toEqual(new Set([0, 1, 2]));
+    });
+
+    it.each([
+      ["attention_mask", "int64"],
+      ["attention_mask", "float32"],
+      ["input_mask", "int32"],
+      ["mask", "uint8"],
+      ["anything", "bool"],
+    ] as const)("of %s, %s, are ones", async (name, dtype) => {
+      expect(numbers(await drawOne(spec(name, dtype, [1, 4]), { limits: { [name]: 7 } }))).toEqual([1, 1, 1, 1]);
+    });
+
+    it("of other masks that are floats are normal", async () => {
+      expect(new Set(numbers(await drawOne(spec("mask_input", "float32", [1, 50])))).size).toBe(50);
+    });
+
+    it("of token types are zeros", async () => {
+      expect(numbers(await drawOne(spec("token_type_ids", "int64", [1, 40]), { limits: {} }))).toEqual(
+        Array(40).fill(0),
+      );
+      expect(numbers(await drawOne(spec("segment_ids:0", "int32", [1, 40])))).toEqual(Array(40).fill(0));
+    });
+
+    it("of positions count along the last axis, below the limit", async () => {
+      const positions = spec("position_ids", "int64", [2, 4]);
+      expect(numbers(await drawOne(positions))).toEqual([0, 1, 2, 3, 0, 1, 2, 3]);
+      expect(numbers(await drawOne(positions, { limits: { position_ids: 3 } }))).toEqual([0, 1, 2, 0, 0, 1, 2, 0]);
+      expect(numbers(await drawOne(spec("cache_position", "int64", [])))).toEqual([0]);
+    });
+
+    it("of a sampling rate are 16000", async () => {
+      expect(numbers(await drawOne(spec("sr", "int64", [])))).toEqual([16000]);
+      expect(numbers(await drawOne(spec("sampling_rate", "int32", [1])))).toEqual([16000]);
+    });
+  });
+});
+
+describe("feedsFromNpz", () => {
+  const arrayOf = (name: string, descr: NpyArray["descr"], shape: readonly number[], data: NpyArray["data"]) =>
+    ({ name, read: async () => ({ descr, shape, data }) }) satisfies NpzArray;
+  const floats = (name: string, ...values: number[]) =>
+    arrayOf(name, "<f4", [1, values.length], Float32Array.from(values));
+
+  const x = spec("x", "float32", ["batch", 2]);
+  const y = spec("y:0", "float32", [1, ""]);
+
+  const readAll = (arrays: readonly NpzArray[], inputs: readonly ValueSpec[] = [x, y]) =>
+    Promise.all(feedsFromNpz(arrays, inputs, "in.npz").map((set) => set.read()));
+
+  const feed = (...values: number[]): Feed => ({
+    dtype: "float32",
+    shape: [1, values.length],
+    data: Float32Array.from(values),
+  });
+
+  it("makes one set of arrays called as the inputs", async () => {
+    expect(await readAll([floats("y:0", 3), floats("x", 1, 2)])).toEqual([{ x: feed(1, 2), "y:0": feed(3) }]);
+  });
+
+  it("makes a set for each number, in their order", async () => {
+    const arrays = [10, 9, 0].flatMap((k) => [floats(`x::${k}`, k, k), floats(`y:0::${k}`, k)]);
+    expect(await readAll(arrays)).toEqual([0, 9, 10].map((k) => ({ x: feed(k, k), "y:0": feed(k) })));
+  });
+
+  it("gives an array without a number to every set", async () => {
+    const arrays = [floats("y:0", 7), floats("x::0", 0, 0), floats("x::1", 1, 1)];
+    expect(await readAll(arrays)).toEqual([
+      { x: feed(0, 0), "y:0": feed(7) },
+      { x: feed(1, 1), "y:0": feed(7) },
+    ]);
+  });
+
+  it("knows inputs that are called like one of a set", async () => {
+    const inputs = [spec("0", "float32", [1, 1]), spec("0::1", "float32", [1, 1])];
+    expect(await readAll([floats("0", 5), floats("0::1", 6)], inputs)).toEqual([{ "0": feed(5), "0::1": feed(6) }]);
+  });
+
+  it("reads no array before its set is asked for", async () => {
+    const read: string[] = [];
+    const watched = [floats("x::0", 1, 2), floats("x::1", 1, 2)].map((array) => ({
+      ...array,
+      read: () => {
+        read.push(array.name);
+        return array.read();
+      },
+    }));
+    const [, second] = feedsFromNpz(watched, [x], "in.npz");
+    expect(read).toEqual([]);
+    await second!.read();
+    expect(read).toEqual(["x::1"]);
+  });
+
+  it.each<[what: string, arrays: readonly NpzArray[], message: string]>([
+    ["an input is missing", [floats("x", 1, 2)], 'no array for the input "y:0"; save one as "y:0"'],
+    [
+      "an input is missing in a set",
+      [floats("x::0", 1, 2), floats("y:0::0", 1), floats("x::3", 1, 2)],
+      'no array for the input "y:0"; save one as "y:0::3"',
+    ],
+    [
+      "an array is not an input",
+      [floats("x", 1, 2), floats("y:0", 1), floats("z", 1)],
+      'tensor "z": not an input of the model, which has "x", "y:0"',
+    ],
+    [
+      "a number is not one",
+      [floats("x::01", 1, 2), floats("y:0", 1)],
+      'tensor "x::01": not an input of the model, which has "x", "y:0"',
+    ],
+    [
+      "an input is there in both ways",
+      [floats("x::2", 1, 2), floats("x", 1, 2), floats("y:0", 1)],
+      'tensor "x": is there with the number 2 and without one',
+    ],
+  ])("says so at once when %s", (_, arrays, message) => {
+    expect(() => feedsFromNpz(arrays, [x, y], "in.npz")).toThrow(
+      expect.objectContaining({ name: "FormatError", file: "in.npz", message: `in.npz: ${message}` }),
+    );
+  });
+
+  it.each<[shape: readonly number[], wanted: ValueSpec["shape"], text: string]>([
+    [[1, 3], ["batch", 2], "[batch, 2]"],
+    [[2], ["batch", 2], "[batch, 2]"],
+    [[1, 1, 2], ["", 2], "[?, 2]"],
+    [[2, 1], [1, ""], "[1, ?]"],
+  ])("refuses shape %j where %j is wanted", async (shape, wanted, text) => {
+    const array = arrayOf("x::0", "<f4", shape, new Float32Array(shape.reduce((n, d) => n * d, 1)));
+    await expect(readAll([array], [spec("x", "float32", wanted)])).rejects.toMatchObject({
+      name: "FormatError",
+      message: `in.npz: tensor "x::0": shape [${shape.join(", ")}]; the input "x" takes ${text}`,
+    });
+  });
+
+  it("takes any shape where the model states none", async () => {
+    const [set] = await readAll([arrayOf("x", "<f4", [3, 1], new Float32Array(3))], [spec("x", "float32", [])]);
+    expect(set!.x!.shape).toEqual([3, 1]);
+  });
+
+  it.each<[NpyArray["descr"], NpyArray["data"], ValueSpec["dtype"], Feed["data"]]>([
+    ["<f8", Float64Array.of(0.1, Number.NaN, -Infinity), "float32", Float32Array.of(0.1, Number.NaN, -Infinity)],
+    ["<f2", Uint16Array.of(0x3c00, 0xc000, 0x7c00), "float32", Float32Array.of(1, -2, Infinity)],
+    ["<f4", Float32Array.of(1, 65519, -Infinity), "float16", Uint16Array.of(0x3c00, 0x7bff, 0xfc00)],
+    ["<f8", Float64Array.of(1, -2, 0.5), "float16", Uint16Array.of(0x3c00, 0xc000, 0x3800)],
+    ["<f4", Float32Array.of(0.5, 1, 2), "float64", Float64Array.of(0.5, 1, 2)],
+    ["|u1", Uint8Array.of(0, 128, 255), "float32", Float32Array.of(0, 128, 255)],
+    ["|i1", Int8Array.of(-128, 0, 127), "float16", Uint16Array.of(0xd800, 0, 0x57f0)],
+    ["<i4", Int32Array.of(-2147483648, 0, 2147483647), "int64", BigInt64Array.of(-2147483648n, 0n, 2147483647n)],
+    ["<i8", BigInt64Array.of(-2147483648n, 0n, 2147483647n), "int32", Int32Array.of(-2147483648, 0, 2147483647)],
+    ["|u1", Uint8Array.of(0, 1, 255), "int64", BigInt64Array.of(0n, 1n, 255n)],
+    ["<i8", BigInt64Array.of(0n, 1n, 255n), "uint8", Uint8Array.of(0, 1, 255)],
+    ["<i8", BigInt64Array.of(2n ** 62n + 1n, 1n, 2n), "int64", BigInt64Array.of(2n ** 62n + 1n, 1n, 2n)],
+    ["|b1", Uint8Array.of(0, 1, 1), "bool", Uint8Array.of(0, 1, 1)],
+  ])("converts %s %s to %s", async (descr, data, dtype, wanted) => {
+    const [set] = await readAll([arrayOf("x", descr, [3], data)], [spec("x", dtype, [3])]);
+    expect(set!.x).toEqual({ dtype, shape: [3], data: wanted });
+  });
+
+  it.each<[NpyArray["descr"], NpyArray["data"], ValueSpec["dtype"], string]>([
+    ["<f8", Float64Array.of(1, 1e39), "float32", "1e+39 at flat index 1 does not fit float32, which the model wants"],
+    [
+      "<f4",
+      Float32Array.of(-65520, 1),
+      "float16",
+      "-65520 at flat index 0 does not fit float16, which the model wants",
+    ],
+    [
+      "<i8",
+      BigInt64Array.of(0n, 2147483648n),
+      "int32",
+      "2147483648 at flat index 1 does not fit int32, which the model wants",
+    ],
+    [
+      "<i8",
+      BigInt64Array.of(-2147483649n, 0n),
+      "int32",
+      "-2147483649 at flat index 0 does not fit int32, which the model wants",
+    ],
+    ["<i4", Int32Array.of(0, -1), "uint8", "-1 at flat index 1 does not fit uint8, which the model wants"],
+    ["<i4", Int32Array.of(256, -1), "uint8", "256 at flat index 0 does not fit uint8, which the model wants"],
+    ["<i4", Int32Array.of(1, 2), "float32", "int32; the model wants float32: save a.astype('float32')"],
+    ["<f4", Float32Array.of(1, 2), "int64", "float32; the model wants int64: save a.astype('int64')"],
+    ["|u1", Uint8Array.of(0, 1), "bool", "uint8; the model wants bool: save a.astype('bool')"],
+    ["|b1", Uint8Array.of(0, 1), "uint8", "bool; the model wants uint8: save a.astype('uint8')"],
+    ["<u8", BigUint64Array.of(0n, 1n), "int64", "uint64; the model wants int64: save a.astype('int64')"],
+    ["<i8", BigInt64Array.of(0n, 1n), "uint64", "int64; the model wants uint64: save a.astype('uint64')"],
+    ["<f4", Float32Array.of(0, 1), "string", "the model wants string, which cannot be fed"],
+    ["|u1", Uint8Array.of(0, 1), "uint4", "the model wants uint4, which cannot be fed"],
+  ])("refuses to convert %s %s to %s", async (descr, data, dtype, message) => {
+    await expect(readAll([arrayOf("x", descr, [2], data)], [spec("x", dtype, [2])])).rejects.toMatchObject({
+      name: "FormatError",
+      message: `in.npz: tensor "x": ${message}`,
+    });
+  });
+});
