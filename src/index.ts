@@ -12,6 +12,11 @@
 
 export type { Entry as QuantizedEntry } from "./checkpoint/convention.ts";
 export type { Inspection, Prospects, TensorInspection } from "./checkpoint/inspect.ts";
+export type { CompareModelsOptions, ModelComparison, NamedOutput } from "./compare/models.ts";
+export type { ExactComparison, FloatComparison, Incomparable, OutputComparison } from "./compare/outputs.ts";
+export type { ModelRuntime, ModelSession, ValueSpec } from "./compare/runtime.ts";
+export type { Feed, Feeds, ValueDType } from "./compare/values.ts";
+export type { WeightComparison, WeightsComparison } from "./compare/weights.ts";
 export {
   type BiasOptions,
   createEngine,
@@ -37,7 +42,7 @@ export {
   NonFiniteError,
   WasmQuantError,
 } from "./errors.ts";
-export type { FormatName } from "./formats/detect.ts";
+export type { FileFormat, FormatName } from "./formats/detect.ts";
 export type { FloatName } from "./formats/floats.ts";
 export { type NpyDType, type NpyHeader, readNpyHeader, writeNpy } from "./formats/npy.ts";
 export {
@@ -48,7 +53,7 @@ export {
   type SafetensorsTensor,
   writeSafetensors,
 } from "./formats/safetensors.ts";
-export { type ByteSink, type ByteSource, bytesSink, bytesSource } from "./formats/source.ts";
+export { type ByteSink, type ByteSource, bytesSink, bytesSource, type Companion } from "./formats/source.ts";
 export { compileKernels, type ModuleSource } from "./kernels/load.ts";
 export type { BiasDType } from "./layers/bias.ts";
 export { type ConvLayout, type ConvOptions, quantizeConv } from "./layers/conv.ts";
@@ -61,11 +66,21 @@ export type {
 } from "./layers/layer.ts";
 export { type LinearLayout, type LinearOptions, quantizeLinear } from "./layers/linear.ts";
 export {
+  compareModels,
   type DequantizeModelOptions,
   dequantizeModel,
   inspectModel,
+  type OnnxOptions,
   type QuantizeModelOptions,
   quantizeModel,
 } from "./model.ts";
+export type {
+  ModelInspection,
+  QuantizedWeight,
+  ValueInspection,
+  WeightInspection,
+  WeightProspects,
+} from "./onnx/inspect.ts";
+export type { WeightForm } from "./onnx/recipe.ts";
 export type { Progress, TaskOptions } from "./task/progress.ts";
 export type { ModelReport, TensorReport } from "./task/report.ts";

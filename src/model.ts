@@ -5,6 +5,7 @@
 import { dequantizeCheckpoint } from "./checkpoint/dequantize.ts";
 import { type Inspection, inspectCheckpoint } from "./checkpoint/inspect.ts";
 import { quantizeCheckpoint } from "./checkpoint/quantize.ts";
+import type { CompareModelsOptions, ModelComparison } from "./compare/models.ts";
 import type { Engine } from "./core/engine.ts";
 import { checkBoolean, checkKeys, codeNames, type NonFinite, oneOf } from "./core/options.ts";
 import { type SchemeName, schemeNames } from "./core/schemes.ts";
@@ -12,6 +13,7 @@ import { type CodeDType, codeTypes } from "./dtypes.ts";
 import { ArgumentError } from "./errors.ts";
 import { detectFormat, type FormatName } from "./formats/detect.ts";
 import type { ByteSink, ByteSource } from "./formats/source.ts";
+import { inspectOnnx, type ModelInspection } from "./onnx/inspect.ts";
 import { quantizeOnnx } from "./onnx/quantize.ts";
 import { type WeightForm, weightForms } from "./onnx/recipe.ts";
 import type { TaskOptions } from "./task/progress.ts";
@@ -137,18 +139,43 @@ export async function dequantizeModel(
 }
 
 /**
- * What is in a file, and what each tensor would lose.
+ * What is in a model or a file of tensors, and what each weight would lose; the result's `format` tells which it was.
  *
  * @throws FormatError, the signal's reason, what the source throws
  */
-export async function inspectModel(engine: Engine, source: ByteSource, options: TaskOptions = {}): Promise<Inspection> {
+export async function inspectModel(
+  engine: Engine,
+  source: ByteSource,
+  options: TaskOptions = {},
+): Promise<Inspection | ModelInspection> {
   checkKeys(options, ["onProgress", "signal"]);
-  return inspectCheckpoint(engine, source, options);
+  const format = await detectFormat(source);
+  return format === "onnx" ? inspectOnnx(engine, source, options) : inspectCheckpoint(engine, source, options);
+}
+
+/**
+ * Compares two ONNX models that are meant to be the same, a float one and its quantized version: weights that go by the
+ * same name side by side, and with a `runtime` (`wasm-quant/node` has one) what both give on the same inputs.
+ *
+ * @throws FormatError, ArgumentError, the signal's reason, what source and runtime throw
+ */
+export async function compareModels(
+  engine: Engine,
+  a: ByteSource,
+  b: ByteSource,
+  options: CompareModelsOptions = {},
+): Promise<ModelComparison> {
+  checkKeys(options, ["runtime", "inputs", "seed", "sets", "onProgress", "signal"]);
+  checkWhole("seed", options.seed, 0);
+  checkWhole("sets", options.sets, 1);
+  // Loaded when it is wanted: what quantizes starts faster without.
+  const { compareOnnx } = await import("./compare/models.ts");
+  return compareOnnx(engine, a, b, options);
 }
 
 function checkWhole(argument: string, value: number | undefined, least = Number.MIN_SAFE_INTEGER): number | undefined {
   if (value === undefined || (Number.isSafeInteger(value) && value >= least)) return value;
-  const allowed = least === 1 ? "whole numbers above 0" : "whole numbers";
+  const allowed = least === 1 ? "whole numbers above 0" : least === 0 ? "whole numbers from 0 on" : "whole numbers";
   throw new ArgumentError(argument, `${String(value)} (${typeof value}) given; ${allowed} are allowed`);
 }
 

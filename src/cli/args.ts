@@ -1,6 +1,7 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { schemeNames } from "../core/schemes.ts";
 import { type CodeDType, codeTypes } from "../dtypes.ts";
+import { type WeightForm, weightForms } from "../onnx/recipe.ts";
 
 /** Options of every subcommand. */
 export interface CommonOptions {
@@ -26,25 +27,37 @@ export interface QuantizeArguments extends WriteOptions {
   readonly reduceRange?: true;
   readonly include?: string[];
   readonly exclude?: string[];
+  readonly format?: WeightForm;
+  readonly opset?: number;
+  readonly opTypes?: string[];
+}
+
+export interface CompareArguments extends CommonOptions {
+  readonly inputs?: string;
+  readonly seed?: number;
+  readonly sets?: number;
 }
 
 export interface Actions {
   quantize(input: string, options: QuantizeArguments): Promise<void>;
   dequantize(input: string, options: WriteOptions): Promise<void>;
   inspect(input: string, options: CommonOptions): Promise<void>;
+  compare(a: string, b: string, options: CompareArguments): Promise<void>;
 }
 
 /** The command line: what may be typed, and what is done then. */
 export function createProgram(version: string, actions: Actions): Command {
   const program = new Command("wasm-quant")
     .usage("[command] [options] <input>")
-    .description("Makes the tensors of a safetensors or .npy file small: floats to 8-, 16- or 4-bit integers")
+    .description("Makes ONNX models and files of tensors small: float weights to 8-, 16- or 4-bit integers")
     .version(version)
     .configureOutput({ outputError: (text, write) => write(`wasm-quant: ${text.replace(/^error: /, "")}`) })
     .exitOverride();
 
   const quantize = quantizeCommand(program);
-  withCommon(withOutput(quantize, "<input>.<dtype>.safetensors", [".safetensors"])).action(actions.quantize);
+  withCommon(withOutput(quantize, "<input>.<dtype>.onnx or .safetensors", [".onnx", ".safetensors"])).action(
+    actions.quantize,
+  );
   program.addHelpText("after", () => `\n${quantize.helpInformation()}`);
 
   const dequantize = program
@@ -55,9 +68,18 @@ export function createProgram(version: string, actions: Actions): Command {
 
   const inspect = program
     .command("inspect <input>")
-    .description("show what is in a file, and what each tensor would lose")
-    .summary("what is in a file, and what each tensor would lose");
+    .description("show what is in a model or a file of tensors, and what each weight would lose")
+    .summary("what is in a file, and what each weight would lose");
   withCommon(inspect).action(actions.inspect);
+
+  const compare = program
+    .command("compare <a> <b>")
+    .description("compare an ONNX model with its quantized version: weights, and with onnxruntime-node what both give")
+    .summary("compare two models: weights and what they give")
+    .option("--inputs <file>", "a .npz file of inputs to run on, or a folder of them (default: random ones)")
+    .addOption(new Option("--sets <n>", "sets of random inputs (default: 4)").argParser(positive).conflicts("inputs"))
+    .addOption(new Option("--seed <n>", "of random inputs (default: 0)").argParser(natural).conflicts("inputs"));
+  withCommon(compare).action(actions.compare);
   return program;
 }
 
@@ -66,8 +88,8 @@ function quantizeCommand(program: Command): Command {
   const schemes = schemeNames.filter((name) => name !== "dynamic");
   return program
     .command("quantize <input>", { isDefault: true })
-    .description("quantize the tensors of a file (what is done when no command is named)")
-    .summary("quantize the tensors of a file; the default")
+    .description("quantize a model or a file of tensors (what is done when no command is named)")
+    .summary("quantize a model or a file of tensors; the default")
     .addOption(new Option("--dtype <type>", "what to store").choices(dtypes).default("int8"))
     .addOption(new Option("--per-channel", "a scale for each slice along the axis (default)").conflicts("perTensor"))
     .option("--per-tensor", "one scale for each tensor")
@@ -85,13 +107,20 @@ function quantizeCommand(program: Command): Command {
         .conflicts(["perChannel", "perTensor"]),
     )
     .addOption(
-      new Option("--axis <n>", "channel axis (default: 0), or that of the blocks (default: 1)")
+      new Option("--axis <n>", "tensors: channel axis (default: 0), or that of the blocks (default: 1)")
         .argParser(whole)
         .conflicts("perTensor"),
     )
     .option("--reduce-range", "leave half of the codes unused, for runtimes that saturate")
-    .option("--include <glob>", "quantize these tensors only (may be repeated)", collect)
-    .option("--exclude <glob>", "leave these tensors as they are (may be repeated)", collect);
+    .option("--include <glob>", "quantize these tensors only, or weights of these nodes (may be repeated)", collect)
+    .option("--exclude <glob>", "leave these as they are (may be repeated)", collect)
+    .addOption(
+      new Option("--format <name>", "models: how weights are restored, Cast and Mul or DequantizeLinear")
+        .choices(weightForms)
+        .default(undefined, "cast"),
+    )
+    .option("--opset <n>", "models: raise to this opset first", positive)
+    .option("--op-types <list>", "models: only weights of nodes of these types, as Conv,MatMul", list);
 }
 
 function withOutput(command: Command, name: string, extensions: readonly string[]): Command {
@@ -114,6 +143,18 @@ function withCommon(command: Command): Command {
 function collect(glob: string, globs: readonly string[] = []): readonly string[] {
   if (glob === "") throw new InvalidArgumentError("It must not be empty.");
   return [...globs, glob];
+}
+
+function list(text: string): readonly string[] {
+  const names = text.split(",").map((name) => name.trim());
+  if (names.includes("")) throw new InvalidArgumentError("It must be names with commas between.");
+  return names;
+}
+
+function natural(text: string): number {
+  const n = whole(text);
+  if (n >= 0) return n;
+  throw new InvalidArgumentError("It must be a whole number from 0 on.");
 }
 
 function whole(text: string): number {

@@ -1,16 +1,27 @@
 #!/usr/bin/env node
+import { readdir, stat } from "node:fs/promises";
 import { createRequire } from "node:module";
+import { join } from "node:path";
 import { CommanderError } from "commander";
+import type { ModelRuntime } from "../compare/runtime.ts";
 import { createEngine, type Engine } from "../core/engine.ts";
-import { FileError, FormatError, isWasmQuantError } from "../errors.ts";
+import { ArgumentError, FileError, FormatError, isWasmQuantError } from "../errors.ts";
+import { detectFormat } from "../formats/detect.ts";
 import type { ByteSink, ByteSource } from "../formats/source.ts";
-import { dequantizeModel, inspectModel, quantizeModel } from "../model.ts";
-import { createFile, openFile, removeUnfinished } from "../node.ts";
+import { compareModels, dequantizeModel, inspectModel, quantizeModel } from "../model.ts";
+import { createFile, type FileSource, onnxRuntimeNode, openFile, removeUnfinished } from "../node.ts";
 import type { TaskOptions } from "../task/progress.ts";
 import type { ModelReport } from "../task/report.ts";
-import { type CommonOptions, createProgram, type QuantizeArguments, type WriteOptions } from "./args.ts";
+import {
+  type CommonOptions,
+  type CompareArguments,
+  createProgram,
+  type QuantizeArguments,
+  type WriteOptions,
+} from "./args.ts";
+import { renderComparison, renderModel } from "./model-report.ts";
 import { createProgressBar } from "./progress.ts";
-import { inspectionToJson, renderInspection, renderReport, reportToJson } from "./report.ts";
+import { renderInspection, renderReport, reportToJson, toJson } from "./report.ts";
 import { printableName } from "./table.ts";
 
 const EXIT_FAILED = 1;
@@ -21,21 +32,29 @@ const EXIT_INTERRUPTED = 130;
 const LONGEST_LINE = 1000;
 
 async function quantize(input: string, options: QuantizeArguments): Promise<void> {
-  const { dtype, axis, blockSize, reduceRange, include, exclude, perTensor } = options;
+  const { dtype, axis, blockSize, reduceRange, include, exclude, perTensor, format, opset, opTypes } = options;
   const scheme = options.symmetric ? "symmetric" : options.asymmetric ? "affine" : options.scheme;
-  const output = options.output ?? `${stemOf(input)}.${dtype}.safetensors`;
   const how = { dtype, scheme, perChannel: !perTensor, axis, blockSize, reduceRange, include, exclude };
-  await convert(input, output, options, "quantized", (engine, source, sink, task) =>
-    quantizeModel(engine, source, sink, { ...how, ...task }),
-  );
+  await withSource(input, async (source) => {
+    const extension = (await detectFormat(source)) === "onnx" ? ".onnx" : ".safetensors";
+    const output = options.output ?? `${stemOf(input)}.${dtype}${extension}`;
+    if (!output.toLowerCase().endsWith(extension)) {
+      throw new ArgumentError("output", `${output} given; what is written is a ${extension} file`);
+    }
+    await convert(source, output, options, "quantized", (engine, sink, task) =>
+      quantizeModel(engine, source, sink, { ...how, format, opset, opTypes, ...task }),
+    );
+  });
 }
 
 async function dequantize(input: string, options: WriteOptions): Promise<void> {
   const stem = stemOf(input).replace(/\.u?int(4|8|16)$/, "");
   const output = options.output ?? `${stem}.float.safetensors`;
   const format = output.toLowerCase().endsWith(".npy") ? "npy" : "safetensors";
-  await convert(input, output, options, "restored", (engine, source, sink, task) =>
-    dequantizeModel(engine, source, sink, { format, ...task }),
+  await withSource(input, (source) =>
+    convert(source, output, options, "restored", (engine, sink, task) =>
+      dequantizeModel(engine, source, sink, { format, ...task }),
+    ),
   );
 }
 
@@ -44,34 +63,75 @@ async function inspect(input: string, options: CommonOptions): Promise<void> {
   const inspection = await withSource(input, (source) =>
     withProgress(options, (task) => inspectModel(engine, source, task)),
   );
-  if (!options.quiet) print(options.json ? inspectionToJson(input, inspection) : renderInspection(input, inspection));
+  if (options.quiet) return;
+  if (options.json) print(toJson({ input, ...inspection }));
+  else print(inspection.format === "onnx" ? renderModel(input, inspection) : renderInspection(input, inspection));
 }
 
-type Conversion = (engine: Engine, source: ByteSource, sink: ByteSink, task: TaskOptions) => Promise<ModelReport>;
+async function compare(a: string, b: string, options: CompareArguments): Promise<void> {
+  const engine = await createEngine();
+  const { seed, sets } = options;
+  const files = options.inputs === undefined ? [] : await inputFiles(options.inputs);
+  const runtime = await runtimeFor(options);
+  const comparison = await withSources([a, b, ...files], ([first, second, ...inputs]) =>
+    withProgress(options, (task) =>
+      compareModels(engine, first!, second!, { runtime, inputs, ...(files.length === 0 && { seed, sets }), ...task }),
+    ),
+  );
+  if (options.quiet) return;
+  print(options.json ? toJson({ a, b, ...comparison }) : renderComparison(a, b, comparison));
+}
+
+/** Without onnxruntime-node weights alone are compared, unless inputs to run on were given. */
+async function runtimeFor({ inputs }: CompareArguments): Promise<ModelRuntime | undefined> {
+  try {
+    return await onnxRuntimeNode();
+  } catch (error) {
+    if (inputs === undefined && error instanceof FileError) return undefined;
+    throw error;
+  }
+}
+
+/** A .npz file, or those of a folder. */
+async function inputFiles(path: string): Promise<string[]> {
+  const info = await stat(path).catch(() => undefined);
+  if (!info?.isDirectory()) return [path];
+  const names = (await readdir(path)).filter((name) => name.toLowerCase().endsWith(".npz")).sort();
+  if (names.length === 0) throw new FileError(path, "is a folder without .npz files");
+  return names.map((name) => join(path, name));
+}
+
+type Conversion = (engine: Engine, sink: ByteSink, task: TaskOptions) => Promise<ModelReport>;
 
 /** File to file, with progress on the way and a report at the end. */
 async function convert(
-  input: string,
+  source: ByteSource,
   output: string,
   options: WriteOptions,
   done: string,
   conversion: Conversion,
 ): Promise<void> {
   const engine = await createEngine();
-  const report = await withSource(input, async (source) => {
-    const sink = await createFile(output, { overwrite: options.force });
-    return withProgress(options, (task) => conversion(engine, source, sink, task));
-  });
-  const outcome = { input, output, done, seconds: performance.now() / 1000 };
+  const sink = await createFile(output, { overwrite: options.force });
+  const report = await withProgress(options, (task) => conversion(engine, sink, task));
+  const outcome = { input: source.name, output, done, seconds: performance.now() / 1000 };
   if (!options.quiet) print(options.json ? reportToJson(report, outcome) : renderReport(report, outcome));
 }
 
 async function withSource<T>(path: string, use: (source: ByteSource) => Promise<T>): Promise<T> {
-  const source = await openFile(path);
+  return withSources([path], ([source]) => use(source!));
+}
+
+async function withSources<T>(
+  paths: readonly string[],
+  use: (sources: readonly ByteSource[]) => Promise<T>,
+): Promise<T> {
+  const sources: FileSource[] = [];
   try {
-    return await use(source);
+    for (const path of paths) sources.push(await openFile(path));
+    return await use(sources);
   } finally {
-    await source.close();
+    for (const source of sources) await source.close();
   }
 }
 
@@ -85,7 +145,7 @@ async function withProgress<T>({ quiet }: CommonOptions, run: (task: TaskOptions
 }
 
 function stemOf(path: string): string {
-  return path.replace(/\.(safetensors|npy)$/i, "");
+  return path.replace(/\.(onnx|safetensors|npy)$/i, "");
 }
 
 function print(text: string): void {
@@ -110,7 +170,7 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 });
 
 const { version } = createRequire(import.meta.url)("../../package.json") as { version: string };
-const program = createProgram(version, { quantize, dequantize, inspect });
+const program = createProgram(version, { quantize, dequantize, inspect, compare });
 
 try {
   await program.parseAsync();
@@ -123,7 +183,15 @@ function adviceOn(error: unknown): string {
   if (error instanceof FileError && error.message.endsWith("exists already"))
     return "; --force replaces it, -o names another";
   if (error instanceof FormatError && error.message.endsWith("exclude it")) return " (--exclude GLOB)";
-  return "";
+  const opset = error instanceof FormatError ? /\(opset: (\d+)\)/.exec(error.message)?.[1] : undefined;
+  return opset === undefined ? "" : ` (--opset ${opset})`;
+}
+
+/** Options as they are typed: the library says `blockSize`. */
+function asTyped(error: unknown, message: string): string {
+  if (!(error instanceof ArgumentError) || !message.startsWith(error.argument)) return message;
+  const option = error.argument.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  return `--${option}${message.slice(error.argument.length)}`;
 }
 
 /** Says what went wrong in one line on stderr; the exit code. */
@@ -141,7 +209,9 @@ function explain(error: unknown): number {
   }
   const message = error instanceof Error ? error.message : String(error);
   const unexpected = isWasmQuantError(error) ? "" : "unexpected error: ";
-  process.stderr.write(`wasm-quant: ${unexpected}${printableName(message + adviceOn(error), LONGEST_LINE)}\n`);
+  process.stderr.write(
+    `wasm-quant: ${unexpected}${printableName(asTyped(error, message) + adviceOn(error), LONGEST_LINE)}\n`,
+  );
   if (process.argv.includes("--debug")) process.stderr.write(`${(error as Error).stack}\n`);
   return EXIT_FAILED;
 }

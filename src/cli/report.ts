@@ -24,11 +24,12 @@ export interface Outcome {
 
 /** The table of tensors and the totals, for people. */
 export function renderReport(
-  { tensors, bytesBefore, bytesAfter }: ModelReport,
+  { tensors, bytesBefore, bytesAfter, remarks }: ModelReport,
   { output, done, seconds }: Outcome,
 ): string {
+  const ofModel = tensors.some(({ ops }) => ops !== undefined);
   const columns: Column[] = [
-    { title: "tensor" },
+    ...(ofModel ? [{ title: "op" }, { title: "weight" }] : [{ title: "tensor" }]),
     { title: "shape" },
     { title: "dtype" },
     { title: "error", right: true },
@@ -37,6 +38,7 @@ export function renderReport(
     { title: "" },
   ];
   const rows = tensors.map((t) => [
+    ...(ofModel ? [printable(t.ops?.join(", ") ?? "")] : []),
     printableName(t.name),
     formatShape(t.shape),
     t.from === t.to ? t.from : `${t.from} -> ${t.to}`,
@@ -48,9 +50,10 @@ export function renderReport(
   const changed = tensors.filter(({ reason }) => reason === undefined).length;
   const ratio = bytesBefore === 0 ? 1 : bytesAfter / bytesBefore;
   const totals =
-    `${printable(output)}: ${changed} of ${tensors.length} tensors ${done}, ` +
+    `${printable(output)}: ${changed} of ${tensors.length} ${ofModel ? "weights" : "tensors"} ${done}, ` +
     `${formatBytes(bytesBefore)} -> ${formatBytes(bytesAfter)} (${ratio.toFixed(3)} of the input), ${seconds.toFixed(2)} s\n`;
-  return `${tableOf(columns, rows)}\n${totals}${remarkOn(done, changed, bytesBefore, bytesAfter)}`;
+  const lines = remarks?.map((remark) => `${printable(remark)}\n`).join("") ?? "";
+  return `${tableOf(columns, rows)}\n${totals}${lines}${remarkOn(done, changed, bytesBefore, bytesAfter)}`;
 }
 
 /** What a reader of the totals would wonder about. */
@@ -59,7 +62,7 @@ function remarkOn(done: string, changed: number, bytesBefore: number, bytesAfter
   const grew =
     done === "quantized" &&
     bytesAfter > bytesBefore &&
-    "larger than the input: so small a file's header outweighs what its codes save\n";
+    "larger than the input: what was added outweighs what the codes save\n";
   return grew || "";
 }
 
@@ -101,10 +104,6 @@ export function renderInspection(input: string, { format, metadata, bytes, tenso
   return `${title}${entries.join("")}\n${tableOf(columns, rows)}`;
 }
 
-export function inspectionToJson(input: string, inspection: Inspection): string {
-  return toJson({ input, ...inspection });
-}
-
 function noteOf({ quantized, reason }: TensorInspection): string {
   if (!quantized) return reason === undefined ? "" : `not quantized: ${reason}`;
   const { scheme, source, granularity } = quantized;
@@ -117,6 +116,7 @@ function shorten(text: string): string {
   return text.length > 100 ? `${text.slice(0, 97)}...` : text;
 }
 
-function toJson(value: unknown): string {
+/** JSON has no Infinity and no NaN: they become strings. */
+export function toJson(value: unknown): string {
   return `${JSON.stringify(value, (_, x) => (typeof x === "number" && !Number.isFinite(x) ? String(x) : x), 2)}\n`;
 }

@@ -1,3 +1,4 @@
+import { bytesOf } from "../core/tensor.ts";
 import { FormatError, isWasmQuantError } from "../errors.ts";
 
 /**
@@ -58,7 +59,8 @@ export async function readExactly(
     if (!isWasmQuantError(cause, "memory")) throw cause;
     throw new FormatError(source.name, cause.message, tensor, { cause });
   });
-  if (bytes.byteLength === end - start) return bytes;
+  // A Buffer's slice() is no copy, which whoever gets the bytes relies on.
+  if (bytes.byteLength === end - start) return bytesOf(bytes);
   const message = `bytes ${start} to ${end} gave ${bytes.byteLength} bytes, not ${end - start}`;
   throw new FormatError(source.name, message, tensor);
 }

@@ -14,12 +14,12 @@ import { encodeModel } from "./encode.ts";
 import type { Draft } from "./forms/draft.ts";
 import type { Model } from "./graph.ts";
 import { type Loss, runJob } from "./job.ts";
-import { raiseOpset } from "./opset/raise.ts";
 import { DataFile } from "./place.ts";
 import type { Wishes } from "./recipe.ts";
 import { requirementOf } from "./requirements.ts";
 import { checkInputs, Scope } from "./scopes.ts";
 import type { WeightSelection } from "./select.ts";
+import { isTold } from "./told.ts";
 import { usersOf } from "./weights.ts";
 import { type Chunk, lengthOf, Pending } from "./wire.ts";
 import { Addresses, chunkSource, writeChunks } from "./write.ts";
@@ -91,6 +91,8 @@ async function quantize(
 }
 
 async function raise(model: Model, files: TensorFiles, opset: number): Promise<string[]> {
+  // Loaded when it is wanted: it knows every op there is.
+  const { raiseOpset } = await import("./opset/raise.ts");
   const { from, to, rewritten } = await raiseOpset(model, files, opset, files.source.name);
   return from === to ? [] : [`opset ${from} raised to ${to}`, ...rewritten];
 }
@@ -102,7 +104,7 @@ function checkForm(file: string, model: Model, drafts: readonly Draft[]): void {
     const { opset: least, what } = requirementOf(job.form, job.recipe);
     if (opset >= least) continue;
     const advice =
-      job.form === "qdq" ? `opset: ${least} raises it, format: "cast" does without` : `opset: ${least} raises it`;
+      job.form === "qdq" ? `raise it (opset: ${least}) or take the format "cast"` : `raise it (opset: ${least})`;
     throw new FormatError(file, `has opset ${opset}, and ${what} came with ${least}; ${advice}`);
   }
 }
@@ -151,13 +153,6 @@ function isSpan(chunk: Chunk): boolean {
   return !(chunk instanceof Uint8Array || chunk instanceof Pending);
 }
 
-/** Constants that are no weights are told of one by one from this size on. */
-const WORTH_TELLING = 1024;
-
-function isTold({ isWeight, constant }: Decision): boolean {
-  return isWeight || (constant.tensor.shape.length > 1 && bytesOfTensor(constant.tensor) >= WORTH_TELLING);
-}
-
 function othersRemark(decisions: readonly Decision[]): string[] {
   const others = decisions.filter((decision) => !isTold(decision));
   if (others.length === 0) return [];
@@ -170,7 +165,7 @@ function reportOf({ constant, draft, reason }: Decision, losses: ReadonlyMap<Dra
   const facts = {
     name,
     shape: tensor.shape,
-    ops: [usersOf(constant)],
+    ops: usersOf(constant),
     from: tensor.type ?? "?",
     bytesBefore: bytesOfTensor(tensor),
   };

@@ -36,7 +36,8 @@ export function recipeFor(constant: FloatConstant, wishes: Wishes): Recipe {
   return { dtype, scheme, granularity, groups, reduceRange };
 }
 
-function granularityFor(
+/** Groups that suit the nodes that use a constant. */
+export function granularityFor(
   { uses, tensor: { shape } }: FloatConstant,
   { perChannel, blockSize, form }: Wishes,
 ): Granularity {

@@ -45,7 +45,7 @@ export function selectWeights(
     if (included && !namesOf(constant).some(included)) return { ...candidate, reason: "not included" };
     if (excluded && namesOf(constant).some(excluded)) return { ...candidate, reason: "excluded" };
     if (types && !constant.uses.some(({ node, axes }) => axes && types.has(opNameOf(node)))) {
-      return { ...candidate, reason: `used by ${usersOf(constant)}` };
+      return { ...candidate, reason: `used by ${usersOf(constant).join(", ")}` };
     }
     return candidate;
   });
@@ -63,7 +63,7 @@ function namesOf({ name, uses }: FloatConstant): string[] {
 
 function whyNoWeight(constant: FloatConstant): string {
   if (constant.uses.length === 0) return "used by no node";
-  return `no weight: used by ${usersOf(constant)}`;
+  return `no weight: used by ${usersOf(constant).join(", ")}`;
 }
 
 function checkTypes(model: Model, types: ReadonlySet<string>): void {

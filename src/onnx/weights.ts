@@ -80,7 +80,7 @@ function isFloat({ tensor: { type } }: Constant): boolean {
   return type === "float32" || type === "float16" || type === "bfloat16" || type === "float64";
 }
 
-/** What uses a constant, for reports: "Conv", "Gather, MatMul". */
-export function usersOf({ uses }: FloatConstant): string {
-  return [...new Set(uses.map(({ node }) => opNameOf(node)))].join(", ");
+/** The types of the nodes that use a constant, each once. */
+export function usersOf({ uses }: FloatConstant): readonly string[] {
+  return [...new Set(uses.map(({ node }) => opNameOf(node)))];
 }

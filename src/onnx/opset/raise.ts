@@ -32,8 +32,8 @@ export async function raiseOpset(model: Model, files: TensorFiles, target: numbe
   const usedBefore = usedNames(model);
   const names = new Names(takenNames(model));
   const report = new Map<Node, Reported>();
-  for (let opset = from + 1; opset <= target; opset++)
-    await raiseBy1(model, { file, files, names, from, opset }, report);
+  const around = { file, files, names, from };
+  for (let opset = from + 1; opset <= target; opset++) await raiseBy1(model, { ...around, opset }, report);
   model.opsets.set("", target);
   raiseIrVersion(model, target);
   dropUnused(model, usedBefore);
@@ -54,9 +54,10 @@ function checkModel(model: Model, from: number, target: number, file: string): v
       `is of IR version ${model.irVersion}, from before ONNX 1.0; convert it with ONNX 1.x first`,
     );
   }
-  const bound = model.functions.find((_, i) => importsOnnx(functionsOf(model)[i]!));
+  const messages = messagesOf(model.origin.message, modelField.functions);
+  const bound = model.functions.find((_, i) => importsOnnx(messages[i]!));
   if (bound) {
-    const why = `its function ${JSON.stringify(bound.name)} is written in opset ${from} and would have to be raised too`;
+    const why = `its function ${JSON.stringify(bound.name)} is made of ONNX's own operators, which stay at their opset`;
     throw new FormatError(file, `${why}; inline the functions first, or leave the model at opset ${from}`);
   }
   for (const graph of graphsOf(model.graph)) for (const node of graph.nodes) checkNode(node, from, file);
@@ -70,10 +71,6 @@ function checkNode({ opType, name, outputs, domain }: Node, from: number, file: 
     ? `came with opset ${history.since}, and the model says it is of opset ${from}`
     : `is no operator of ONNX up to opset ${NEWEST_OPSET}`;
   throw nodeError(file, opType, name || (outputs[0] ?? ""), why, `leave the model at opset ${from}`);
-}
-
-function functionsOf({ origin: { message } }: Model): Message[] {
-  return messagesOf(message, modelField.functions);
 }
 
 /** Whether a function's nodes are of ONNX's own domain, by the opsets it names. */

@@ -25,7 +25,10 @@ export class Scope {
     const add = (name: string, value: Omit<Value, "scope">) => {
       if (name !== "") this.#values.set(name, { ...this.#values.get(name), ...value, scope: this });
     };
-    for (const info of [...graph.valueInfos, ...graph.outputs, ...graph.inputs]) add(info.name, { info });
+    for (const info of [...graph.valueInfos, ...graph.outputs, ...graph.inputs]) {
+      // An output may be listed twice, and one of the entries say less.
+      if (info.shape || !this.#values.has(info.name)) add(info.name, { info });
+    }
     // Until IR 4 every initializer had to be an input.
     const inputs = new Set(irVersion < 4 ? [] : graph.inputs.map(({ name }) => name));
     for (const tensor of graph.initializers) {

@@ -49,7 +49,8 @@ const LONGEST = 1024;
 
 /** The elements of a short tensor; undefined of one that is long, or of another kind of numbers. */
 export async function numbersOf(tensor: Tensor, files: TensorFiles): Promise<readonly number[] | undefined> {
-  const { type, shape } = tensor;
+  const { type, shape, data } = tensor;
+  if (data.kind === "pending" || data.kind === "placed" || data.kind === "opaque") return undefined;
   const read = readers[type as keyof typeof readers];
   const length = shape.reduce((product, dimension) => product * dimension, 1);
   if (!read || length > LONGEST) return undefined;

@@ -17,6 +17,7 @@ const table = {
   Atan: "7 22",
   Atanh: "9 22",
   Attention: "23 24 25",
+  // 22 ignores windows that start in the padding behind, as runtimes did before.
   AveragePool: "1 7 10 11 19 22",
   BatchNormalization: "1 6* 7* 9* 14* 15",
   Bernoulli: "15 22",
@@ -42,6 +43,7 @@ const table = {
   ConstantOfShape: "9 20 21 23 24 25",
   Conv: "1 11 22",
   ConvInteger: "10",
+  // 11 mended the words about which side odd padding goes to.
   ConvTranspose: "1 11 22",
   Cos: "7 22",
   Cosh: "9 22",
@@ -119,6 +121,7 @@ const table = {
   NonMaxSuppression: "10 11",
   NonZero: "9 13",
   Not: "1",
+  // Indices had to be 0 or more before 11.
   OneHot: "9 11",
   Optional: "15",
   OptionalGetElement: "15 18",

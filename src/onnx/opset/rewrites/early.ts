@@ -1,7 +1,7 @@
 import { attributeOf, makeAttribute } from "../../graph.ts";
 import { dropAttributes, hasAttribute, intsAttribute, putAttribute, putInt, type Rewrite, type Step } from "../step.ts";
 
-// What changed up to opset 9: names and types of attributes, and how shapes are matched.
+// What changed up to opset 7: names and types of attributes, and how shapes are matched.
 
 /** A hint for memory that opset 6 did away with. */
 export const dropConsumed: Rewrite = ({ node }) => {
@@ -142,32 +142,4 @@ export const dropIsTest: Rewrite = (step) => {
   if (node.outputs.slice(1).some((output) => step.isUsed(output))) step.refuse("its outputs of training are used");
   if (node.outputs.length > 1) node.outputs = node.outputs.slice(0, 1);
   return undefined;
-};
-
-/** Statistics for each element of a channel are no more. */
-export const spatialOnly: Rewrite = (step) => {
-  if (attributeOf(step.node, "spatial", "int") === 0) step.refuse("its spatial is 0, which is gone");
-  dropAttributes(step.node, "spatial");
-  return undefined;
-};
-
-/** Before 14 outputs behind the first one said that it trains. */
-export const noTraining: Rewrite = (step) => {
-  const { node } = step;
-  if (node.outputs.slice(1).some((output) => output !== "")) step.refuse("it has the outputs of training");
-  if (node.outputs.length > 1) node.outputs = node.outputs.slice(0, 1);
-  return undefined;
-};
-
-/** Of integers no more. */
-export const floatsOnly: Rewrite = (step) => {
-  const type = step.type(step.node.inputs[0]);
-  if (type && /^u?int/.test(type)) step.refuse(`its data is ${type}, which it does not take from there on`);
-  return undefined;
-};
-
-/** The op took another name, and negative indices. */
-export const scatterElements: Rewrite = ({ node }) => {
-  node.opType = "ScatterElements";
-  return "as ScatterElements";
 };

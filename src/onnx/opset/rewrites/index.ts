@@ -1,5 +1,6 @@
 import type { Rewrite } from "../step.ts";
 import * as early from "./early.ts";
+import * as layers from "./layers.ts";
 import * as parameters from "./parameters.ts";
 import * as resize from "./resize.ts";
 import { softmaxAxis } from "./softmax.ts";
@@ -31,9 +32,9 @@ register(7, "PRelu", early.slopeOfChannels);
 register(7, "RNN GRU LSTM", early.dropOutputSequence);
 register(7, "BatchNormalization Dropout", early.dropIsTest);
 register(7, "Upsample", resize.upsampleScales);
-register(9, "BatchNormalization", early.spatialOnly);
+register(9, "BatchNormalization", layers.spatialOnly);
 register(9, "Upsample", resize.upsampleToInput);
-register(9, "Scan", resize.scanWithoutBatch);
+register(9, "Scan", layers.scanWithoutBatch);
 register(10, "Upsample", resize.upsampleToResize);
 register(10, "Dropout", parameters.dropMask);
 register(10, "Slice", parameters.sliceToInputs);
@@ -41,14 +42,14 @@ register(10, "TopK", parameters.topKToInput);
 register(11, "Clip", parameters.clipToInputs);
 register(11, "Pad", parameters.padToInputs);
 register(11, "Resize", resize.resizeAsBefore);
-register(11, "Scatter", early.scatterElements);
+register(11, "Scatter", layers.scatterElements);
 register(12, "Dropout", parameters.dropoutToInput);
 register(13, "Softmax LogSoftmax Hardmax", softmaxAxis);
 register(13, "Squeeze Unsqueeze ReduceSum", parameters.axesToInput);
 register(13, "Split", parameters.splitToInput);
 register(13, "Resize", resize.resizeOptions);
-register(13, "Erf", early.floatsOnly);
-register(14, "BatchNormalization", early.noTraining);
+register(13, "Erf", layers.floatsOnly);
+register(14, "BatchNormalization", layers.noTraining);
 register(16, "RoiAlign", resize.roiAlignPixel);
 register(
   18,
@@ -58,7 +59,7 @@ register(
 register(18, "Split", parameters.splitCount);
 register(20, "DFT", parameters.dftAxisToInput);
 register(20, "GridSample", resize.gridSampleMode);
-register(21, "GroupNormalization", resize.groupToChannels);
+register(21, "GroupNormalization", layers.groupToChannels);
 
 export function rewriteOf(op: string, opset: number): Rewrite | undefined {
   return rewrites.get(`${op} ${opset}`);

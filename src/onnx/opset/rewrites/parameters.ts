@@ -112,9 +112,9 @@ export const dropMask: Rewrite = (step) => {
   const { node } = step;
   const [, mask] = node.outputs;
   if (step.isUsed(mask)) step.refuse(`its mask ${JSON.stringify(mask)} is used, and is of another type from there on`);
-  if (node.outputs.length < 2) return undefined;
+  if (!mask) return undefined;
   node.outputs = node.outputs.slice(0, 1);
-  return mask === "" ? undefined : "without the mask, which nobody uses";
+  return "without the mask, which nobody uses";
 };
 
 /** Counted from the front before 20, where the default became the last but one. */

@@ -1,14 +1,5 @@
 import { attributeOf, makeAttribute, type Node } from "../../graph.ts";
-import {
-  type Done,
-  dropAttributes,
-  intsAttribute,
-  putAttribute,
-  putString,
-  type Rewrite,
-  type Step,
-  trimmed,
-} from "../step.ts";
+import { type Done, dropAttributes, putAttribute, putString, type Rewrite, type Step, trimmed } from "../step.ts";
 
 // Upsample, Resize, and what else samples.
 
@@ -113,44 +104,4 @@ export const gridSampleMode: Rewrite = ({ node }) => {
 export const roiAlignPixel: Rewrite = ({ node }) => {
   putString(node, "coordinate_transformation_mode", "output_half_pixel");
   return "as output_half_pixel";
-};
-
-/** Values for each group became values for each channel: each is repeated for the channels of its group. */
-export const groupToChannels: Rewrite = (step) => {
-  const { node } = step;
-  const groups = attributeOf(node, "num_groups", "int");
-  const [x = "", scale = "", bias = ""] = node.inputs;
-  if (groups === undefined) return step.refuse("it has no num_groups");
-  const channels = step.insert("Shape", [x], "channels", [
-    makeAttribute("start", { kind: "int", value: 1 }),
-    makeAttribute("end", { kind: "int", value: 2 }),
-  ]);
-  const each = step.insert("Div", [channels, step.numbers("groups", "int64", [groups])], "channels_of_group");
-  const [column, flat] = [step.numbers("axis", "int64", [1]), step.numbers("flat", "int64", [-1])];
-  const repeated = (what: string, input: string) => {
-    const tall = step.insert("Unsqueeze", [input, column], `${what}_column`);
-    return step.insert("Reshape", [step.insert("Expand", [tall, each], `${what}_table`), flat], what);
-  };
-  node.inputs = [x, repeated("scale", scale), repeated("bias", bias)];
-  return "scale and bias for each channel";
-};
-
-/** Scan worked on a batch of sequences; of a batch of one the dimension is taken away and put back. */
-export const scanWithoutBatch: Rewrite = (step) => {
-  const { node } = step;
-  const [lengths, ...inputs] = node.inputs;
-  if (lengths) return step.refuse("its sequences have lengths of their own");
-  if (!inputs.some((input) => step.shape(input)?.[0] === 1)) {
-    return step.refuse("it runs over a batch, which the file does not say to be 1");
-  }
-  const zero = [intsAttribute("axes", [0])];
-  node.inputs = inputs.map((input) => step.insert("Squeeze", [input], "of_batch", zero));
-  node.outputs.forEach((output, index) => {
-    if (output !== "") step.append("Unsqueeze", (inner) => [inner], "in_batch", zero, index);
-  });
-  const directions = attributeOf(node, "directions", "ints");
-  if (dropAttributes(node, "directions") && directions) {
-    putAttribute(node, intsAttribute("scan_input_directions", directions));
-  }
-  return "without the batch";
 };

@@ -1,0 +1,148 @@
+import type { ModelComparison, NamedOutput } from "../compare/models.ts";
+import type { ModelInspection, ValueInspection } from "../onnx/inspect.ts";
+import {
+  type Column,
+  formatBytes,
+  formatDecibels,
+  formatNumber,
+  formatShape,
+  printable,
+  printableName,
+  tableOf,
+} from "./table.ts";
+
+/** What is in a model, for people. */
+export function renderModel(input: string, model: ModelInspection): string {
+  const { bytes, irVersion, opsets, dataFiles, inputs, outputs, nodes, weights, quantized } = model;
+  const imports = Object.entries(opsets).map(([domain, version]) => `${printable(domain) || "opset"} ${version}`);
+  const data = dataFiles.length === 0 ? "" : `, with ${dataFiles.map(printable).join(", ")}`;
+  const lines = [
+    `${printable(input)}: ONNX, ${formatBytes(bytes)}${data}, IR version ${irVersion}, ${imports.join(", ")}`,
+    ...inputs.map((value) => `input   ${formatValue(value)}`),
+    ...outputs.map((value) => `output  ${formatValue(value)}`),
+    `nodes   ${Object.entries(nodes)
+      .sort(([, a], [, b]) => b - a)
+      .map(([op, count]) => `${count} ${printable(op)}`)
+      .join(", ")}`,
+  ];
+  const tables = [
+    ...(weights.length > 0 ? [weightTable(weights)] : []),
+    ...(quantized.length > 0 ? [quantizedTable(quantized)] : []),
+  ];
+  return `${lines.join("\n")}\n${tables.map((table) => `\n${table}`).join("")}`;
+}
+
+function weightTable(weights: ModelInspection["weights"]): string {
+  const columns: Column[] = [
+    { title: "op" },
+    { title: "weight" },
+    { title: "shape" },
+    { title: "dtype" },
+    { title: "bytes", right: true },
+    { title: "min", right: true },
+    { title: "max", right: true },
+    { title: "int8 tensor", right: true },
+    { title: "int8 channel", right: true },
+    { title: "int4 tensor", right: true },
+    { title: "int4 channel", right: true },
+    { title: "" },
+  ];
+  const rows = weights.map((weight) => [
+    printable(weight.ops.join(", ")),
+    printableName(weight.name),
+    formatShape(weight.shape),
+    weight.dtype,
+    formatBytes(weight.bytes),
+    formatNumber(weight.min),
+    formatNumber(weight.max),
+    formatDecibels(weight.sqnr?.int8PerTensor),
+    formatDecibels(weight.sqnr?.int8PerChannel),
+    formatDecibels(weight.sqnr?.int4PerTensor),
+    formatDecibels(weight.sqnr?.int4PerChannel),
+    weight.reason === undefined ? "" : `not quantized: ${printable(weight.reason)}`,
+  ]);
+  return tableOf(columns, rows);
+}
+
+function quantizedTable(quantized: ModelInspection["quantized"]): string {
+  const columns: Column[] = [
+    { title: "quantized already" },
+    { title: "shape" },
+    { title: "dtype" },
+    { title: "bytes", right: true },
+    { title: "scales", right: true },
+  ];
+  const rows = quantized.map(({ name, shape, dtype, bytes, scales }) => [
+    printableName(name),
+    formatShape(shape),
+    dtype,
+    formatBytes(bytes),
+    String(scales),
+  ]);
+  return tableOf(columns, rows);
+}
+
+function formatValue({ name, dtype, shape }: ValueInspection): string {
+  const sizes = shape?.map((dimension) => (dimension === "" ? "?" : printable(String(dimension)))).join(", ");
+  return `${printableName(name)} ${dtype ?? "(no tensor)"}${sizes === undefined ? "" : ` [${sizes}]`}`;
+}
+
+/** Two models side by side, for people. */
+export function renderComparison(a: string, b: string, comparison: ModelComparison): string {
+  const { weights, onlyInA, onlyInB, outputs, sets, random, bytesA, bytesB } = comparison;
+  const columns: Column[] = [
+    { title: "weight" },
+    { title: "shape" },
+    { title: "dtype" },
+    { title: "SQNR", right: true },
+    { title: "largest error", right: true },
+  ];
+  const rows = weights.map((weight) => [
+    printableName(weight.name),
+    formatShape(weight.shape),
+    weight.a === weight.b ? weight.a : `${weight.a} | ${weight.b}`,
+    formatDecibels(weight.sqnr),
+    formatNumber(weight.maxAbs),
+  ]);
+  const lone = [
+    ...onlyInA.map((name) => `only in ${printable(a)}: ${printableName(name)}\n`),
+    ...onlyInB.map((name) => `only in ${printable(b)}: ${printableName(name)}\n`),
+  ];
+  const sizes = `${printable(a)} ${formatBytes(bytesA)}, ${printable(b)} ${formatBytes(bytesB)} (${(bytesB / bytesA).toFixed(3)})\n`;
+  const on = `${sets} ${random ? "sets of random inputs" : "sets of inputs"}`;
+  const ran = outputs
+    ? `\n${outputTable(outputs)}on ${on}\n`
+    : "\nnot run: npm install onnxruntime-node to compare what they give\n";
+  return `${tableOf(columns, rows)}${lone.join("")}${ran}${sizes}`;
+}
+
+function outputTable(outputs: readonly NamedOutput[]): string {
+  const columns: Column[] = [
+    { title: "output" },
+    { title: "SQNR", right: true },
+    { title: "cosine", right: true },
+    { title: "largest error", right: true },
+    { title: "same top-1", right: true },
+    { title: "" },
+  ];
+  const rows = outputs.map(({ name, comparison }) => {
+    const called = printableName(name);
+    switch (comparison.kind) {
+      case "float": {
+        const { sqnr, cosine, maxAbs, top1, nonFinite } = comparison;
+        const agreement = top1 === undefined ? "" : formatShare(top1);
+        const warning = nonFinite === 0 ? "" : `${nonFinite} values are NaN or infinite in one of them`;
+        return [called, formatDecibels(sqnr), cosine.toFixed(6), formatNumber(maxAbs), agreement, warning];
+      }
+      case "exact":
+        return [called, "", "", "", "", `${formatShare(comparison.equal)} of ${comparison.elements} values equal`];
+      default:
+        return [called, "", "", "", "", `not comparable: ${printable(comparison.reason)}`];
+    }
+  });
+  return tableOf(columns, rows);
+}
+
+function formatShare(share: number): string {
+  return `${(100 * share).toFixed(1)} %`;
+}

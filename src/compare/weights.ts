@@ -1,0 +1,136 @@
+import type { Engine } from "../core/engine.ts";
+import { isResident, type ResidentTensor } from "../core/resident.ts";
+import { elementsOf } from "../core/shape.ts";
+import type { FloatTensor, QuantizedTensor } from "../core/tensor.ts";
+import type { ByteSource } from "../formats/source.ts";
+import { bytesOfTensor, TensorFiles } from "../onnx/data.ts";
+import { readModel } from "../onnx/decode.ts";
+import type { Model, Tensor } from "../onnx/graph.ts";
+import { loadTensor } from "../onnx/job.ts";
+import { findRestored, type RestoredWeight, readRestored } from "../onnx/restored.ts";
+import { checkInputs, Scope } from "../onnx/scopes.ts";
+import { findConstants } from "../onnx/weights.ts";
+import type { Tracker } from "../task/progress.ts";
+
+/** A weight of both models, side by side. */
+export interface WeightComparison {
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** Its type in each of them: float32, int8. */
+  readonly a: string;
+  readonly b: string;
+  /** Signal-to-noise ratio in dB: Infinity where they are equal. */
+  readonly sqnr: number;
+  /** Largest absolute error. */
+  readonly maxAbs: number;
+  /** Cosine similarity. */
+  readonly cosine: number;
+}
+
+export interface WeightsComparison {
+  readonly weights: readonly WeightComparison[];
+  /** Weights that the other model has not, or not in that shape. */
+  readonly onlyInA: readonly string[];
+  readonly onlyInB: readonly string[];
+}
+
+/** A model with its tensors at hand. */
+export interface OpenModel {
+  readonly model: Model;
+  readonly files: TensorFiles;
+  readonly weights: ReadonlyMap<string, Weight>;
+}
+
+/** A float constant, or codes that stand for one. */
+type Weight =
+  | { readonly kind: "float"; readonly tensor: Tensor }
+  | { readonly kind: "codes"; readonly tensor: Tensor; readonly restored: RestoredWeight };
+
+/**
+ * Reads a model's structure and finds its weights: float constants of two or more dimensions, and codes with scales. A name
+ * that stands for several weights in subgraphs stands for the first.
+ *
+ * @throws FormatError
+ */
+export async function openModel(source: ByteSource): Promise<OpenModel> {
+  const model = await readModel(source);
+  const files = await TensorFiles.open(source, model);
+  const root = new Scope(source.name, model.graph);
+  checkInputs(root);
+  const weights = new Map<string, Weight>();
+  const restored = await findRestored(root, files);
+  const parts = new Set(restored.flatMap(({ scale, zeroPoint }) => [scale, zeroPoint]));
+  for (const weight of restored) weights.set(weight.name, { kind: "codes", tensor: weight.codes, restored: weight });
+  for (const { name, tensor } of findConstants(root, new Map())) {
+    if (tensor.shape.length < 2 || elementsOf(tensor.shape) === 0 || parts.has(tensor) || weights.has(name)) continue;
+    weights.set(name, { kind: "float", tensor });
+  }
+  return { model, files, weights };
+}
+
+/** Bytes of tensors that a comparison goes through. */
+export function bytesToCompare(a: OpenModel, b: OpenModel): number {
+  return Array.from(a.weights).reduce(
+    (sum, [name, { tensor }]) => sum + (b.weights.has(name) ? bytesOfTensor(tensor) : 0),
+    0,
+  );
+}
+
+/** Compares the weights that go by the same name in both models and have the same shape. */
+export async function compareWeights(
+  engine: Engine,
+  a: OpenModel,
+  b: OpenModel,
+  tracker: Tracker,
+): Promise<WeightsComparison> {
+  const weights: WeightComparison[] = [];
+  for (const [name, left] of a.weights) {
+    const right = b.weights.get(name);
+    if (!right || !sameShape(left, right)) continue;
+    await tracker.at(name);
+    weights.push(await compareOne(engine, name, { files: a.files, weight: left }, { files: b.files, weight: right }));
+    tracker.advance(bytesOfTensor(left.tensor));
+  }
+  const compared = new Set(weights.map(({ name }) => name));
+  const rest = (model: OpenModel) => [...model.weights.keys()].filter((name) => !compared.has(name));
+  return { weights, onlyInA: rest(a), onlyInB: rest(b) };
+}
+
+function sameShape(a: Weight, b: Weight): boolean {
+  return a.tensor.shape.join() === b.tensor.shape.join();
+}
+
+interface Side {
+  readonly files: TensorFiles;
+  readonly weight: Weight;
+}
+
+async function compareOne(engine: Engine, name: string, a: Side, b: Side): Promise<WeightComparison> {
+  const left = await floatsOf(engine, name, a);
+  try {
+    const right = await valuesOf(engine, name, b);
+    try {
+      const { sqnr, maxAbs, cosine } = engine.error(left, right);
+      const types = { a: a.weight.tensor.type ?? "?", b: b.weight.tensor.type ?? "?" };
+      return { name, shape: a.weight.tensor.shape, ...types, sqnr, maxAbs, cosine };
+    } finally {
+      if (isResident(right)) right.dispose();
+    }
+  } finally {
+    if (isResident(left)) left.dispose();
+  }
+}
+
+async function valuesOf(
+  engine: Engine,
+  name: string,
+  { files, weight }: Side,
+): Promise<FloatTensor | ResidentTensor | QuantizedTensor> {
+  if (weight.kind === "codes") return readRestored(files, weight.restored);
+  return loadTensor(engine, files, weight.tensor, name);
+}
+
+async function floatsOf(engine: Engine, name: string, side: Side): Promise<FloatTensor | ResidentTensor> {
+  const values = await valuesOf(engine, name, side);
+  return "scale" in values ? engine.dequantize(values as QuantizedTensor, { dtype: "float32" }) : values;
+}

@@ -1,0 +1,187 @@
+import type { Engine } from "../core/engine.ts";
+import { isResident, type ResidentTensor } from "../core/resident.ts";
+import type { FloatTensor } from "../core/tensor.ts";
+import { isWasmQuantError } from "../errors.ts";
+import type { ByteSource } from "../formats/source.ts";
+import { type TaskOptions, trackerOf } from "../task/progress.ts";
+import { bytesOfTensor, TensorFiles } from "./data.ts";
+import { type Decision, decide } from "./decide.ts";
+import { readModel } from "./decode.ts";
+import { graphsOf, type Model, type ValueInfo } from "./graph.ts";
+import { loadTensor } from "./job.ts";
+import { opNameOf } from "./ops.ts";
+import { granularityFor, type Wishes } from "./recipe.ts";
+import { findRestored } from "./restored.ts";
+import { checkInputs, Scope } from "./scopes.ts";
+import { isTold } from "./told.ts";
+import { type FloatConstant, usersOf } from "./weights.ts";
+
+/** What a weight would lose, as signal-to-quantization-noise ratio in dB. */
+export interface WeightProspects {
+  readonly int8PerTensor: number;
+  readonly int8PerChannel: number;
+  readonly int4PerTensor: number;
+  readonly int4PerChannel: number;
+}
+
+/** A float constant of a model. */
+export interface WeightInspection {
+  readonly name: string;
+  /** Types of the nodes that use it. */
+  readonly ops: readonly string[];
+  /** Names of the nodes to which it is a weight. */
+  readonly nodes: readonly string[];
+  readonly shape: readonly number[];
+  readonly dtype: string;
+  readonly bytes: number;
+  readonly min?: number | undefined;
+  readonly max?: number | undefined;
+  /** Of weights. */
+  readonly sqnr?: WeightProspects | undefined;
+  /** Why it would not be quantized (as int8, in the format "cast"). */
+  readonly reason?: string | undefined;
+}
+
+/** A weight that is quantized already. */
+export interface QuantizedWeight {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly dtype: string;
+  /** With scales and zero points. */
+  readonly bytes: number;
+  /** How many scales it has. */
+  readonly scales: number;
+}
+
+export interface ValueInspection {
+  readonly name: string;
+  /** Undefined for what is no tensor. */
+  readonly dtype: string | undefined;
+  /** Strings are symbolic dimensions; undefined where the rank is not known. */
+  readonly shape: readonly (number | string)[] | undefined;
+}
+
+export interface ModelInspection {
+  readonly format: "onnx";
+  /** Data files among them. */
+  readonly bytes: number;
+  readonly irVersion: number;
+  /** Of each domain; ONNX's own is "". */
+  readonly opsets: Readonly<Record<string, number>>;
+  readonly inputs: readonly ValueInspection[];
+  readonly outputs: readonly ValueInspection[];
+  /** How many nodes of each type there are, subgraphs among them. */
+  readonly nodes: Readonly<Record<string, number>>;
+  /** Other files that hold its tensors. */
+  readonly dataFiles: readonly string[];
+  readonly weights: readonly WeightInspection[];
+  readonly quantized: readonly QuantizedWeight[];
+}
+
+/** What the command does when nothing is said. */
+const wishes: Wishes = { dtype: "int8", scheme: "symmetric", perChannel: true, reduceRange: false, form: "cast" };
+
+/**
+ * What is in a model, what of it would be quantized, and what that would cost.
+ *
+ * @throws FormatError, the signal's reason
+ */
+export async function inspectOnnx(engine: Engine, source: ByteSource, options: TaskOptions): Promise<ModelInspection> {
+  const model = await readModel(source);
+  const files = await TensorFiles.open(source, model);
+  try {
+    const root = new Scope(source.name, model.graph);
+    checkInputs(root);
+    const quantized = await findRestored(root, files);
+    const parts = new Set(quantized.flatMap(({ scale, zeroPoint }) => [scale, zeroPoint]));
+    const decisions = (await decide(model, files, wishes)).filter((d) => isTold(d) && !parts.has(d.constant.tensor));
+    const total = decisions.reduce((sum, { constant }) => sum + bytesOfTensor(constant.tensor), 0);
+    const tracker = trackerOf(options, total);
+    const weights: WeightInspection[] = [];
+    for (const decision of decisions) {
+      await tracker.at(decision.constant.name);
+      weights.push(await inspectWeight(engine, files, decision));
+      tracker.advance(bytesOfTensor(decision.constant.tensor));
+    }
+    await tracker.at("");
+    return {
+      ...factsOf(model, files),
+      weights,
+      quantized: quantized.map(({ name, codes, scale, zeroPoint }) => ({
+        name,
+        shape: codes.shape,
+        dtype: codes.type ?? "?",
+        bytes: [codes, scale, zeroPoint].reduce((sum, tensor) => sum + (tensor ? bytesOfTensor(tensor) : 0), 0),
+        scales: scale.shape.reduce((product, dimension) => product * dimension, 1),
+      })),
+    };
+  } finally {
+    await files.close();
+  }
+}
+
+function factsOf(model: Model, files: TensorFiles) {
+  const nodes: Record<string, number> = {};
+  for (const graph of graphsOf(model.graph)) {
+    for (const node of graph.nodes) nodes[opNameOf(node)] = (nodes[opNameOf(node)] ?? 0) + 1;
+  }
+  const constants = new Set(model.graph.initializers.map(({ name }) => name));
+  return {
+    format: "onnx" as const,
+    bytes: files.byteLength,
+    irVersion: model.irVersion,
+    opsets: Object.fromEntries(model.opsets),
+    inputs: model.graph.inputs.filter(({ name }) => !constants.has(name)).map(valueFrom),
+    outputs: model.graph.outputs.map(valueFrom),
+    nodes,
+    dataFiles: files.locations,
+  };
+}
+
+function valueFrom({ name, elementType, shape }: ValueInfo): ValueInspection {
+  return { name, dtype: elementType, shape };
+}
+
+async function inspectWeight(engine: Engine, files: TensorFiles, decision: Decision): Promise<WeightInspection> {
+  const { constant, isWeight } = decision;
+  const { tensor, name, uses } = constant;
+  const nodes = [...new Set(uses.filter(({ axes }) => axes).map(({ node }) => node.name))];
+  const facts = {
+    name,
+    ops: usersOf(constant),
+    nodes,
+    shape: tensor.shape,
+    dtype: tensor.type ?? "?",
+    bytes: bytesOfTensor(tensor),
+  };
+  if (tensor.shape.includes(0)) return { ...facts, reason: decision.reason };
+  const values = await loadTensor(engine, files, tensor, name);
+  try {
+    const { min, max } = engine.range(values);
+    const sqnr = isWeight ? prospectsOf(engine, values, constant) : undefined;
+    return { ...facts, min: min[0]!, max: max[0]!, sqnr, reason: decision.reason };
+  } catch (error) {
+    if (!isWasmQuantError(error, "non-finite")) throw error;
+    return { ...facts, reason: `holds ${error.value} at flat index ${error.index}` };
+  } finally {
+    if (isResident(values)) values.dispose();
+  }
+}
+
+function prospectsOf(engine: Engine, values: FloatTensor | ResidentTensor, constant: FloatConstant): WeightProspects {
+  const channel = granularityFor(constant, wishes);
+  const sqnr = (options: object) => {
+    const q = engine.quantize(values, options);
+    try {
+      return engine.error(values, q).sqnr;
+    } finally {
+      if (isResident(q)) q.dispose();
+    }
+  };
+  return {
+    int8PerTensor: sqnr({ dtype: "int8" }),
+    int8PerChannel: sqnr({ dtype: "int8", ...channel }),
+    int4PerTensor: sqnr({ dtype: "int4" }),
+    int4PerChannel: sqnr({ dtype: "int4", ...channel }),
+  };
+}

@@ -1,0 +1,148 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { createEngine, type Engine } from "../../src/core/engine.ts";
+import { bytesSink, bytesSource } from "../../src/formats/source.ts";
+import { type QuantizeModelOptions, quantizeModel } from "../../src/model.ts";
+import { agreement, evaluators, haveImages } from "../helpers/images.ts";
+import {
+  compareOutputs,
+  type Difference,
+  feedsFor,
+  haveModels,
+  modelNames,
+  modelPath,
+  opsetOf,
+  runAll,
+} from "../helpers/model-feeds.ts";
+import { type Outputs, runtimes, withSession } from "../helpers/sessions.ts";
+
+// Trained models in every form that weights alone are quantized into, run by both of ONNX Runtime's builds.
+
+/** What is asked for, given the opset that the model has. */
+const forms = {
+  "cast int8": () => ({ dtype: "int8", format: "cast" }),
+  "cast uint8 affine": () => ({ dtype: "uint8", format: "cast", scheme: "affine" }),
+  "cast int8 per tensor": () => ({ dtype: "int8", format: "cast", perChannel: false }),
+  "cast int16": () => ({ dtype: "int16", format: "cast" }),
+  "qdq int8": (opset) => ({ dtype: "int8", format: "qdq", ...(opset < 13 && { opset: 13 }) }),
+  "qdq int4 in blocks of 32": () => ({ dtype: "int4", format: "qdq", blockSize: 32, opset: 21 }),
+} satisfies Record<string, (opset: number) => QuantizeModelOptions>;
+
+type Form = keyof typeof forms;
+type Runtime = keyof typeof runtimes;
+
+const formNames = Object.keys(forms) as Form[];
+const runtimeNames = Object.keys(runtimes) as Runtime[];
+
+/**
+ * The least dB that the worst output keeps, in the order of `forms`: two or three below what was measured. One scale for
+ * a whole tensor is far too coarse for the convolutions of silero_vad, int4 for the boxes of ultraface. squeezenet_fp16
+ * has nothing to gain from 16 bits, and so loses nothing.
+ */
+const floors: Readonly<Record<string, readonly number[]>> = {
+  cifar10_small: [32, 37, 35, 77, 32, 18],
+  dtln_1: [28, 31, 15, 76, 28, 11],
+  dtln_2: [30, 30, 22, 79, 30, 8],
+  mnist_cnn: [42, 46, 37, 91, 42, 24],
+  mnist_mlp_256x2: [31, 33, 29, 80, 31, 14],
+  silero_vad: [33, 29, 0, 80, 33, 8],
+  squeezenet_fp16: [28, 23, 29, 100, 28, 14],
+  squeezenet_fp32: [28, 23, 29, 79, 28, 14],
+  ultraface_rfb_320: [19, 19, 16, 64, 19, 4],
+};
+
+/** Those that were converted to another opset have the floors of what they were made from. */
+function floorsOf(model: string): readonly number[] | undefined {
+  return floors[model.replace(/_op\d+$/, "")];
+}
+
+const engine = once((): Promise<Engine> => createEngine());
+
+/** Each model in each form is made once, and what the float one gives in each runtime found once. */
+const quantized = once(async (model: string, form: Form): Promise<Uint8Array> => {
+  const original = readFileSync(modelPath(model));
+  const sink = bytesSink();
+  await quantizeModel(await engine(), bytesSource(original, `${model}.onnx`), sink, forms[form](opsetOf(original)));
+  return sink.bytes();
+});
+
+const floatOutputs = once(
+  async (model: string, runtime: Runtime): Promise<Outputs[]> => outputsOf(runtime, model, modelPath(model)),
+);
+
+async function outputsOf(runtime: Runtime, model: string, source: Uint8Array | string): Promise<Outputs[]> {
+  const feeds = await feedsFor(model);
+  return withSession(runtimes[runtime](source), (session) => runAll(session, feeds));
+}
+
+function worstOf(differences: Readonly<Record<string, Difference>>): number {
+  return Math.min(...Object.values(differences).map(({ sqnr }) => sqnr));
+}
+
+const withoutModels = "(skipped where there is no ../shared/data/models)";
+
+describe.skipIf(!haveModels)(`float models ${withoutModels}`, () => {
+  it.each(modelNames())("%s has a floor for each form", (model) => {
+    expect(floorsOf(model)).toHaveLength(formNames.length);
+  });
+
+  it.each(modelNames())("%s gives the same in both runtimes", async (model) => {
+    const [node, web] = await Promise.all(runtimeNames.map((runtime) => floatOutputs(model, runtime)));
+    expect(worstOf(compareOutputs(node!, web!))).toBeGreaterThan(100);
+  });
+});
+
+describe.skipIf(!haveModels).each(modelNames())("%s", (model) => {
+  describe.each(formNames)("%s", (form) => {
+    it.each(runtimeNames)("runs in onnxruntime-%s and gives about the same", async (runtime) => {
+      const outputs = await outputsOf(runtime, model, await quantized(model, form));
+      const differences = compareOutputs(await floatOutputs(model, runtime), outputs);
+      expect(worstOf(differences), JSON.stringify(differences)).toBeGreaterThan(
+        floorsOf(model)![formNames.indexOf(form)]!,
+      );
+    });
+  });
+});
+
+describe.skipIf(!haveModels || !haveImages)("answers about pictures (skipped where there is no ../shared/data)", () => {
+  // The wasm build takes its time: `fewer` of them.
+  it.each([
+    { model: "mnist_cnn", pictures: 2000, fewer: 300, least: 0.99 },
+    { model: "mnist_mlp_256x2", pictures: 2000, fewer: 300, least: 0.99 },
+    { model: "cifar10_small", pictures: 300, fewer: 50, least: 0.97 },
+    { model: "squeezenet_fp32", pictures: 80, fewer: 12, least: 0.97 },
+    { model: "squeezenet_fp16", pictures: 20, fewer: 4, least: 0.95 },
+  ] as const)("$model in cast int8 answers as in float", async ({ model, pictures, fewer, least }) => {
+    const evaluator = evaluators[model];
+    const answers = (runtime: Runtime, source: Uint8Array | string, limit: number) =>
+      withSession(runtimes[runtime](source), (session) => evaluator.predictions(session, limit));
+
+    const float = await answers("node", modelPath(model), pictures);
+    const { labels } = await evaluator.inputs(pictures);
+    if (pictures === evaluator.count) expect(agreement(float, labels)).toBeCloseTo(evaluator.accuracy, 2);
+
+    const source = await quantized(model, "cast int8");
+    expect(agreement(await answers("node", source, pictures), float)).toBeGreaterThanOrEqual(least);
+    expect(agreement(await answers("web", source, fewer), float.slice(0, fewer))).toBeGreaterThanOrEqual(least);
+  });
+});
+
+describe.skipIf(!haveModels)(`files ${withoutModels}`, () => {
+  it.each([
+    { model: "squeezenet_fp32", most: 0.27 },
+    { model: "mnist_cnn", most: 0.4 },
+  ])("$model becomes at most $most of itself in cast int8", async ({ model, most }) => {
+    const before = readFileSync(modelPath(model)).byteLength;
+    expect((await quantized(model, "cast int8")).byteLength / before).toBeLessThanOrEqual(most);
+  });
+});
+
+/** Remembers what a function gave for the same words. */
+function once<A extends readonly string[], T>(make: (...words: A) => Promise<T>): (...words: A) => Promise<T> {
+  const made = new Map<string, Promise<T>>();
+  return (...words) => {
+    const key = words.join("\n");
+    if (!made.has(key)) made.set(key, make(...words));
+    return made.get(key)!;
+  };
+}
