@@ -100,7 +100,7 @@ function floatTypeOf(step: Step): NumberType {
 export const dropoutToInput: Rewrite = (step) => {
   const { node } = step;
   if (step.isUsed(node.outputs[1]))
-    step.refuse(`its mask ${JSON.stringify(node.outputs[1])} is used, and was of no use`);
+    step.refuse(`its mask ${JSON.stringify(node.outputs[1])} is used, and nothing said what it holds`);
   const ratio = attributeOf(node, "ratio", "float");
   if (!dropAttributes(node, "ratio") || ratio === undefined || ratio === 0.5) return undefined;
   node.inputs = [...node.inputs.slice(0, 1), step.numbers("ratio", "float32", [ratio], [])];
