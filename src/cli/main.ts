@@ -183,15 +183,15 @@ function adviceOn(error: unknown): string {
   if (error instanceof FileError && error.message.endsWith("exists already"))
     return "; --force replaces it, -o names another";
   if (error instanceof FormatError && error.message.endsWith("exclude it")) return " (--exclude GLOB)";
-  const opset = error instanceof FormatError ? /\(opset: (\d+)\)/.exec(error.message)?.[1] : undefined;
-  return opset === undefined ? "" : ` (--opset ${opset})`;
+  return "";
 }
 
-/** Options as they are typed: the library says `blockSize`. */
+/** Options as they are typed: where the library says `blockSize` or `opset: 13`. */
 function asTyped(error: unknown, message: string): string {
-  if (!(error instanceof ArgumentError) || !message.startsWith(error.argument)) return message;
+  const typed = message.replace(/\(opset: (\d+)\)/g, "(--opset $1)").replace(/the format "(\w+)"/g, "--format $1");
+  if (!(error instanceof ArgumentError) || !typed.startsWith(`${error.argument}: `)) return typed;
   const option = error.argument.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-  return `--${option}${message.slice(error.argument.length)}`;
+  return `--${option}${typed.slice(error.argument.length)}`;
 }
 
 /** Says what went wrong in one line on stderr; the exit code. */

@@ -1,12 +1,11 @@
 import type { Engine } from "../core/engine.ts";
-import { isResident, type ResidentTensor } from "../core/resident.ts";
 import { elementsOf } from "../core/shape.ts";
 import type { FloatTensor, QuantizedTensor } from "../core/tensor.ts";
 import type { ByteSource } from "../formats/source.ts";
 import { bytesOfTensor, TensorFiles } from "../onnx/data.ts";
 import { readModel } from "../onnx/decode.ts";
 import type { Model, Tensor } from "../onnx/graph.ts";
-import { loadTensor } from "../onnx/job.ts";
+import { loadTensor } from "../onnx/load.ts";
 import { findRestored, type RestoredWeight, readRestored } from "../onnx/restored.ts";
 import { checkInputs, Scope } from "../onnx/scopes.ts";
 import { findConstants } from "../onnx/weights.ts";
@@ -106,31 +105,14 @@ interface Side {
 }
 
 async function compareOne(engine: Engine, name: string, a: Side, b: Side): Promise<WeightComparison> {
-  const left = await floatsOf(engine, name, a);
-  try {
-    const right = await valuesOf(engine, name, b);
-    try {
-      const { sqnr, maxAbs, cosine } = engine.error(left, right);
-      const types = { a: a.weight.tensor.type ?? "?", b: b.weight.tensor.type ?? "?" };
-      return { name, shape: a.weight.tensor.shape, ...types, sqnr, maxAbs, cosine };
-    } finally {
-      if (isResident(right)) right.dispose();
-    }
-  } finally {
-    if (isResident(left)) left.dispose();
-  }
+  const values = await valuesOf(name, a);
+  const left = "scale" in values ? engine.dequantize(values) : values;
+  const { sqnr, maxAbs, cosine } = engine.error(left, await valuesOf(name, b));
+  const types = { a: a.weight.tensor.type ?? "?", b: b.weight.tensor.type ?? "?" };
+  return { name, shape: a.weight.tensor.shape, ...types, sqnr, maxAbs, cosine };
 }
 
-async function valuesOf(
-  engine: Engine,
-  name: string,
-  { files, weight }: Side,
-): Promise<FloatTensor | ResidentTensor | QuantizedTensor> {
+async function valuesOf(name: string, { files, weight }: Side): Promise<FloatTensor | QuantizedTensor> {
   if (weight.kind === "codes") return readRestored(files, weight.restored);
-  return loadTensor(engine, files, weight.tensor, name);
-}
-
-async function floatsOf(engine: Engine, name: string, side: Side): Promise<FloatTensor | ResidentTensor> {
-  const values = await valuesOf(engine, name, side);
-  return "scale" in values ? engine.dequantize(values as QuantizedTensor, { dtype: "float32" }) : values;
+  return loadTensor(files, { name, tensor: weight.tensor });
 }

@@ -110,10 +110,10 @@ export class Engine {
     return tensor;
   }
 
-  /** @internal As `allocate`, with what lay there before. */
-  reserve<D extends FloatDType>(dtype: D, shape: readonly number[]): ResidentTensor<D> {
+  /** @internal As `allocate`, with what lay there before; `within` another resident that is long enough, and keeps its memory. */
+  reserve<D extends FloatDType>(dtype: D, shape: readonly number[], within?: ResidentTensor): ResidentTensor<D> {
     oneOf("dtype", dtype, floatNames as readonly D[]);
-    return new ResidentTensor(this.#machine.memory, dtype, checkShape(shape));
+    return new ResidentTensor(this.#machine.memory, dtype, checkShape(shape), within?.address);
   }
 
   /**

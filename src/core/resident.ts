@@ -14,15 +14,19 @@ const dispose: typeof Symbol.dispose = Symbol.dispose ?? (Symbol.for("wasm-quant
 abstract class Resident<D extends DType> {
   readonly #memory: LinearMemory;
   readonly #address: number;
+  readonly #borrowed: boolean;
   #disposed = false;
 
+  /** `home` is another resident's address, which is then lived at and not given back. */
   constructor(
     memory: LinearMemory,
     readonly dtype: D,
     readonly shape: readonly number[],
+    home?: number,
   ) {
     this.#memory = memory;
-    this.#address = memory.allocate(byteLengthOf(dtype, elementsOf(shape)));
+    this.#borrowed = home !== undefined;
+    this.#address = home ?? memory.allocate(byteLengthOf(dtype, elementsOf(shape)));
   }
 
   /**
@@ -54,7 +58,7 @@ abstract class Resident<D extends DType> {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    this.#memory.free(this.#address);
+    if (!this.#borrowed) this.#memory.free(this.#address);
   }
 
   [dispose](): void {

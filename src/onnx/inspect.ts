@@ -1,14 +1,16 @@
 import type { Engine } from "../core/engine.ts";
-import { isResident, type ResidentTensor } from "../core/resident.ts";
+import type { Granularity } from "../core/granularity.ts";
+import type { ResidentTensor } from "../core/resident.ts";
+import { elementsOf } from "../core/shape.ts";
 import type { FloatTensor } from "../core/tensor.ts";
 import { isWasmQuantError } from "../errors.ts";
 import type { ByteSource } from "../formats/source.ts";
-import { type TaskOptions, trackerOf } from "../task/progress.ts";
+import { type TaskOptions, type Tracker, trackerOf } from "../task/progress.ts";
 import { bytesOfTensor, TensorFiles } from "./data.ts";
 import { type Decision, decide } from "./decide.ts";
 import { readModel } from "./decode.ts";
 import { graphsOf, type Model, type ValueInfo } from "./graph.ts";
-import { loadTensor } from "./job.ts";
+import { Loader } from "./load.ts";
 import { opNameOf } from "./ops.ts";
 import { granularityFor, type Wishes } from "./recipe.ts";
 import { findRestored } from "./restored.ts";
@@ -97,12 +99,7 @@ export async function inspectOnnx(engine: Engine, source: ByteSource, options: T
     const decisions = (await decide(model, files, wishes)).filter((d) => isTold(d) && !parts.has(d.constant.tensor));
     const total = decisions.reduce((sum, { constant }) => sum + bytesOfTensor(constant.tensor), 0);
     const tracker = trackerOf(options, total);
-    const weights: WeightInspection[] = [];
-    for (const decision of decisions) {
-      await tracker.at(decision.constant.name);
-      weights.push(await inspectWeight(engine, files, decision));
-      tracker.advance(bytesOfTensor(decision.constant.tensor));
-    }
+    const weights = await inspectWeights(engine, files, decisions, tracker);
     await tracker.at("");
     return {
       ...factsOf(model, files),
@@ -142,41 +139,54 @@ function valueFrom({ name, elementType, shape }: ValueInfo): ValueInspection {
   return { name, dtype: elementType, shape };
 }
 
-async function inspectWeight(engine: Engine, files: TensorFiles, decision: Decision): Promise<WeightInspection> {
-  const { constant, isWeight } = decision;
+async function inspectWeights(
+  engine: Engine,
+  files: TensorFiles,
+  decisions: readonly Decision[],
+  tracker: Tracker,
+): Promise<WeightInspection[]> {
+  const loader = new Loader(
+    engine,
+    files,
+    decisions.map(({ constant: { name, tensor } }) => ({ name, tensor })),
+  );
+  try {
+    const weights: WeightInspection[] = [];
+    for (const decision of decisions) {
+      await tracker.at(decision.constant.name);
+      weights.push(inspectWeight(engine, await loader.next(), decision));
+      tracker.advance(bytesOfTensor(decision.constant.tensor));
+    }
+    return weights;
+  } finally {
+    await loader.dispose();
+  }
+}
+
+function inspectWeight(engine: Engine, values: FloatTensor | ResidentTensor, decision: Decision): WeightInspection {
+  const { constant, isWeight, reason } = decision;
   const { tensor, name, uses } = constant;
   const nodes = [...new Set(uses.filter(({ axes }) => axes).map(({ node }) => node.name))];
-  const facts = {
-    name,
-    ops: usersOf(constant),
-    nodes,
-    shape: tensor.shape,
-    dtype: tensor.type ?? "?",
-    bytes: bytesOfTensor(tensor),
-  };
-  if (tensor.shape.includes(0)) return { ...facts, reason: decision.reason };
-  const values = await loadTensor(engine, files, tensor, name);
+  const { shape, type = "?" } = tensor;
+  const facts = { name, ops: usersOf(constant), nodes, shape, dtype: type, bytes: bytesOfTensor(tensor), reason };
+  if (shape.includes(0)) return facts;
   try {
     const { min, max } = engine.range(values);
     const sqnr = isWeight ? prospectsOf(engine, values, constant) : undefined;
-    return { ...facts, min: min[0]!, max: max[0]!, sqnr, reason: decision.reason };
+    return { ...facts, min: min[0]!, max: max[0]!, sqnr };
   } catch (error) {
     if (!isWasmQuantError(error, "non-finite")) throw error;
     return { ...facts, reason: `holds ${error.value} at flat index ${error.index}` };
-  } finally {
-    if (isResident(values)) values.dispose();
   }
 }
 
 function prospectsOf(engine: Engine, values: FloatTensor | ResidentTensor, constant: FloatConstant): WeightProspects {
   const channel = granularityFor(constant, wishes);
-  const sqnr = (options: object) => {
-    const q = engine.quantize(values, options);
-    try {
-      return engine.error(values, q).sqnr;
-    } finally {
-      if (isResident(q)) q.dispose();
-    }
+  const out = new Int8Array(elementsOf(constant.tensor.shape));
+  const packed = new Uint8Array(Math.ceil(out.length / 2));
+  const sqnr = (options: { dtype: "int8" | "int4" } & Granularity) => {
+    const codes = options.dtype === "int8" ? out : packed;
+    return engine.error(values, engine.quantize(values, { ...options, out: codes })).sqnr;
   };
   return {
     int8PerTensor: sqnr({ dtype: "int8" }),

@@ -1,14 +1,14 @@
 import type { Engine } from "../core/engine.ts";
 import type { NonFinite } from "../core/options.ts";
-import { isResident, type ResidentTensor } from "../core/resident.ts";
+import type { ResidentTensor } from "../core/resident.ts";
+import { elementsOf } from "../core/shape.ts";
 import { bytesOf, type FloatTensor } from "../core/tensor.ts";
-import { codeTypes, type FloatDType } from "../dtypes.ts";
-import { FormatError, isWasmQuantError } from "../errors.ts";
-import { type FloatName, floatTensorOf } from "../formats/floats.ts";
+import { type ArrayOf, byteLengthOf, type CodeDType, codeTypes } from "../dtypes.ts";
 import { nameFile } from "../task/blame.ts";
-import type { TensorFiles } from "./data.ts";
+import type { Tracker } from "../task/progress.ts";
+import { bytesOfTensor, type TensorFiles } from "./data.ts";
 import type { Job } from "./forms/draft.ts";
-import type { Tensor } from "./graph.ts";
+import { Loader } from "./load.ts";
 import type { Addresses } from "./write.ts";
 
 /** What a weight lost. */
@@ -18,39 +18,89 @@ export interface Loss {
 }
 
 /**
- * Quantizes one weight and writes codes, scales and zero points to their places.
+ * Quantizes weights one after the other and writes codes, scales and zero points to their places: while one is worked on,
+ * the one before is being written and the next one read.
  *
- * @throws FormatError naming file and weight
+ * @throws FormatError naming file and weight, the signal's reason
  */
-export async function runJob(
+export async function runJobs(
   engine: Engine,
   files: TensorFiles,
-  { constant, recipe, codes, scale, zeroPoint }: Job,
-  nonFinite: NonFinite,
-  addresses: Addresses,
-): Promise<Loss> {
-  const { dtype, scheme, granularity, reduceRange } = recipe;
-  const values = await loadTensor(engine, files, constant.tensor, constant.name);
+  jobs: readonly Job[],
+  { nonFinite, addresses, tracker }: { nonFinite: NonFinite; addresses: Addresses; tracker: Tracker },
+): Promise<ReadonlyMap<Job, Loss>> {
+  const losses = new Map<Job, Loss>();
+  const loader = new Loader(
+    engine,
+    files,
+    jobs.map(({ constant: { name, tensor } }) => ({ name, tensor })),
+  );
+  const shelves = [new Shelf(), new Shelf()];
+  let writing: Promise<void> = Promise.resolve();
   try {
-    const q = nameFile(files.source.name, constant.name, () =>
-      engine.quantize(values, { dtype, scheme, reduceRange, nonFinite, ...granularity }),
-    );
-    try {
-      const { sqnr, maxAbs } = engine.error(values, q);
-      await addresses.write(codes, bytesOf(q.data));
-      await addresses.write(scale, bytesOf(q.scale));
-      if (zeroPoint) await addresses.write(zeroPoint, zeroPointBytes(recipe.dtype, q.zeroPoint));
-      return { sqnr, maxAbs };
-    } finally {
-      if (isResident(q)) q.dispose();
+    for (const [i, job] of jobs.entries()) {
+      await tracker.at(job.constant.name);
+      const values = await loader.next();
+      const { loss, parts } = quantize(engine, files.source.name, values, job, nonFinite, shelves[i % 2]!);
+      losses.set(job, loss);
+      await writing;
+      writing = writeParts(parts, addresses);
+      writing.catch(() => {}); // heard of when it is waited for
+      tracker.advance(bytesOfTensor(job.constant.tensor));
     }
+    await writing;
+    return losses;
   } finally {
-    if (isResident(values)) values.dispose();
+    await writing.catch(() => {});
+    await loader.dispose();
   }
 }
 
+/** Bytes that are lent for one weight at a time, as many as the longest needs: fresh ones would cost page faults. */
+class Shelf {
+  #buffer = new ArrayBuffer(0);
+
+  lend<D extends CodeDType>(dtype: D, elements: number): ArrayOf<D> {
+    const bytes = byteLengthOf(dtype, elements);
+    if (this.#buffer.byteLength < bytes) this.#buffer = new ArrayBuffer(bytes);
+    const { array } = codeTypes[dtype];
+    return new array(this.#buffer, 0, bytes / array.BYTES_PER_ELEMENT) as unknown as ArrayOf<D>;
+  }
+}
+
+interface Quantized {
+  readonly loss: Loss;
+  readonly parts: readonly (readonly [Job["codes"], Uint8Array])[];
+}
+
+function quantize(
+  engine: Engine,
+  file: string,
+  values: FloatTensor | ResidentTensor,
+  { constant, recipe, codes, scale, zeroPoint }: Job,
+  nonFinite: NonFinite,
+  shelf: Shelf,
+): Quantized {
+  const { dtype, scheme, granularity, reduceRange } = recipe;
+  const out = shelf.lend(dtype, elementsOf(constant.tensor.shape));
+  const q = nameFile(file, constant.name, () =>
+    engine.quantize(values, { dtype, scheme, reduceRange, nonFinite, ...granularity, out }),
+  );
+  const { sqnr, maxAbs } = engine.error(values, q);
+  const parts: [Job["codes"], Uint8Array][] = [
+    [codes, bytesOf(q.data)],
+    [scale, bytesOf(q.scale)],
+  ];
+  if (zeroPoint) parts.push([zeroPoint, zeroPointBytes(dtype, q.zeroPoint)]);
+  return { loss: { sqnr, maxAbs }, parts };
+}
+
+async function writeParts(parts: Quantized["parts"], addresses: Addresses): Promise<void> {
+  for (const [pending, bytes] of parts) await addresses.write(pending, bytes);
+}
+
 /** Zero points are of the codes' type, 4-bit ones two to a byte like them. */
-function zeroPointBytes(dtype: Job["recipe"]["dtype"], zeroPoint: Int32Array): Uint8Array {
+function zeroPointBytes(dtype: CodeDType, zeroPoint: Int32Array): Uint8Array {
   const { bits, array } = codeTypes[dtype];
   if (bits !== 4) return bytesOf(array.from(zeroPoint));
   const bytes = new Uint8Array(Math.ceil(zeroPoint.length / 2));
@@ -58,46 +108,4 @@ function zeroPointBytes(dtype: Job["recipe"]["dtype"], zeroPoint: Int32Array): U
     bytes[i >> 1]! |= (zero & 15) << (4 * (i % 2));
   });
   return bytes;
-}
-
-const floatNames: Readonly<Partial<Record<string, FloatName>>> = {
-  float16: "F16",
-  bfloat16: "BF16",
-  float32: "F32",
-  float64: "F64",
-};
-
-/**
- * A float tensor of a model where the kernels can reach it: in linear memory if the file can be read to there and it has
- * room. Residents are the caller's to dispose of.
- */
-export async function loadTensor(
-  engine: Engine,
-  files: TensorFiles,
-  tensor: Tensor,
-  name: string,
-): Promise<FloatTensor | ResidentTensor> {
-  const { type, shape } = tensor;
-  const place = files.placeOf(tensor);
-  if (place?.source.read && type !== "float64") {
-    const resident = reserve(engine, type as FloatDType, shape);
-    if (resident) {
-      resident.name = name;
-      const { start, end, source } = place;
-      const filled = await source.read!(start, bytesOf(resident.data));
-      if (filled === end - start) return resident;
-      resident.dispose();
-      throw new FormatError(source.name, `bytes ${start} to ${end} gave ${filled} bytes, not ${end - start}`, name);
-    }
-  }
-  return floatTensorOf(files.source.name, await files.read(tensor), { name, dtype: floatNames[type!]!, shape });
-}
-
-function reserve(engine: Engine, dtype: FloatDType, shape: readonly number[]): ResidentTensor | undefined {
-  try {
-    return engine.reserve(dtype, shape);
-  } catch (error) {
-    if (isWasmQuantError(error, "memory")) return undefined;
-    throw error;
-  }
 }

@@ -11,9 +11,9 @@ import { bytesOfTensor, TensorFiles } from "./data.ts";
 import { type Decision, decide } from "./decide.ts";
 import { readModel } from "./decode.ts";
 import { encodeModel } from "./encode.ts";
-import type { Draft } from "./forms/draft.ts";
+import type { Draft, Job } from "./forms/draft.ts";
 import type { Model } from "./graph.ts";
-import { type Loss, runJob } from "./job.ts";
+import { type Loss, runJobs } from "./job.ts";
 import { DataFile } from "./place.ts";
 import type { Wishes } from "./recipe.ts";
 import { requirementOf } from "./requirements.ts";
@@ -75,12 +75,8 @@ async function quantize(
   const tracker = trackerOf(options, total + lengthOf(chunks.filter(isSpan)) + copiedBytes(data));
   await writeChunks(chunks, sink, addresses, tracker);
   if (data) await copyData(data, tracker);
-  const losses = new Map<Draft, Loss>();
-  for (const draft of drafts) {
-    await tracker.at(draft.constant.name);
-    losses.set(draft, await runJob(engine, files, draft.job, options.nonFinite, addresses));
-    tracker.advance(bytesOfTensor(draft.constant.tensor));
-  }
+  const jobs = drafts.map(({ job }) => job);
+  const losses = await runJobs(engine, files, jobs, { nonFinite: options.nonFinite, addresses, tracker });
   await tracker.at("");
   return {
     tensors: decisions.filter(isTold).map((decision) => reportOf(decision, losses)),
@@ -160,7 +156,7 @@ function othersRemark(decisions: readonly Decision[]): string[] {
   return [`${others.length} other float tensors (biases and the like, ${bytes} bytes) stay as they are`];
 }
 
-function reportOf({ constant, draft, reason }: Decision, losses: ReadonlyMap<Draft, Loss>): TensorReport {
+function reportOf({ constant, draft, reason }: Decision, losses: ReadonlyMap<Job, Loss>): TensorReport {
   const { tensor, name } = constant;
   const facts = {
     name,
@@ -172,5 +168,5 @@ function reportOf({ constant, draft, reason }: Decision, losses: ReadonlyMap<Dra
   if (!draft) return { ...facts, to: facts.from, bytesAfter: facts.bytesBefore, reason };
   const { codes, scale, zeroPoint, recipe } = draft.job;
   const bytesAfter = codes.byteLength + scale.byteLength + (zeroPoint?.byteLength ?? 0);
-  return { ...facts, to: recipe.dtype, bytesAfter, ...losses.get(draft) };
+  return { ...facts, to: recipe.dtype, bytesAfter, ...losses.get(draft.job) };
 }
