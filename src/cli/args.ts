@@ -115,9 +115,10 @@ function quantizeCommand(program: Command): Command {
     .option("--include <glob>", "quantize these tensors only, or weights of these nodes (may be repeated)", collect)
     .option("--exclude <glob>", "leave these as they are (may be repeated)", collect)
     .addOption(
-      new Option("--format <name>", "models: how weights are restored, Cast and Mul or DequantizeLinear")
-        .choices(weightForms)
-        .default(undefined, "cast"),
+      new Option(
+        "--format <name>",
+        "models: restore weights by Cast and Mul (cast, the default) or DequantizeLinear",
+      ).choices(weightForms),
     )
     .option("--opset <n>", "models: raise to this opset first", positive)
     .option("--op-types <list>", "models: only weights of nodes of these types, as Conv,MatMul", list);

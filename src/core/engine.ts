@@ -28,7 +28,7 @@ import {
   type QuantizePlan,
   type RangeOptions,
 } from "./options.ts";
-import { writeCodes } from "./quantize.ts";
+import { codeWriterOf, writeCodes } from "./quantize.ts";
 import { findMagnitude, findRange } from "./range.ts";
 import { isResident, ResidentQuantizedTensor, ResidentTensor } from "./resident.ts";
 import { restoredSource } from "./restored.ts";
@@ -134,13 +134,28 @@ export class Engine {
     tensor: FloatTensor | ResidentTensor,
     options: QuantizeOptions<D> = {},
   ): QuantizedTensor<D> {
-    const operand = checkFloat(tensor);
-    const plan = planQuantize(operand.shape, options);
-    if (options.out) checkData("out", options.out, plan.dtype, operand.shape);
-    const parameters = plan.parameters ?? parametersOf(this.#findRangeFor(operand, plan), plan);
-    const q = this.#resultFor<D>(operand, plan, parameters, options.out);
+    const { operand, q, plan, parameters } = this.#prepare<D>(tensor, options);
     writeCodes(this.#machine, operand, q, plan.layout, parameters, levelsOf(plan));
     return q;
+  }
+
+  /**
+   * @internal `quantize`, and `error` of what comes out: the same figures, in one pass over the tensor where it lies in
+   * linear memory as float32.
+   */
+  quantizeMeasured<D extends CodeDType>(
+    tensor: FloatTensor | ResidentTensor,
+    options: QuantizeOptions<D>,
+  ): { readonly q: QuantizedTensor<D>; readonly error: QuantizationError } {
+    const { operand, q, plan, parameters } = this.#prepare<D>(tensor, options);
+    const writer = codeWriterOf(this.#machine, operand, q, plan.layout, parameters, levelsOf(plan));
+    // Both passes need the tile that other tensors go through, and minmax other parameters each.
+    const inOne = isResident(operand) && operand.dtype === "float32" && !parameters.span;
+    if (!inOne) writeCodes(this.#machine, operand, q, plan.layout, parameters, levelsOf(plan));
+    const restored = restoredSource(this.#machine, q, plan.layout, inOne ? writer : undefined);
+    const whole = layoutOf(operand.shape, {});
+    const [error] = measure(this.#machine, sourceOf(this.#machine, operand, "values"), restored, whole);
+    return { q, error: error! };
   }
 
   /**
@@ -244,6 +259,16 @@ export class Engine {
     const granularity = checkGranularity(a.shape, options);
     const errors = measure(this.#machine, sourceOf(this.#machine, a, "values"), right, layoutOf(a.shape, granularity));
     return granularity.axis === undefined ? errors[0]! : errors;
+  }
+
+  /** Parameters found or taken as given, and where the codes will be. */
+  #prepare<D extends CodeDType>(tensor: FloatTensor | ResidentTensor, options: QuantizeOptions<D>) {
+    const operand = checkFloat(tensor);
+    const plan = planQuantize(operand.shape, options);
+    if (options.out) checkData("out", options.out, plan.dtype, operand.shape);
+    const parameters = plan.parameters ?? parametersOf(this.#findRangeFor(operand, plan), plan);
+    const q = this.#resultFor<D>(operand, plan, parameters, options.out);
+    return { operand, q, plan, parameters };
   }
 
   #findRangeFor(operand: Checked, plan: QuantizePlan<CodeDType>): Range {

@@ -4,7 +4,7 @@ import { TILE } from "../kernels/memory.ts";
 import type { Layout } from "./granularity.ts";
 import type { Machine } from "./machine.ts";
 import { destinationOf, type Operand, sourceOf } from "./operands.ts";
-import { piecesOf, shapeOf } from "./pieces.ts";
+import { type Piece, piecesOf, shapeOf } from "./pieces.ts";
 import type { Levels, Parameters } from "./schemes.ts";
 import { stagerOf } from "./stage.ts";
 
@@ -43,6 +43,26 @@ export function writeCodes(
   parameters: Parameters,
   levels: Levels,
 ): void {
+  const { limit, write } = codeWriterOf(machine, tensor, codes, layout, parameters, levels);
+  for (const piece of piecesOf(layout, limit, TILE)) write(piece);
+}
+
+export interface CodeWriter {
+  /** The most elements a piece may have. */
+  readonly limit: number;
+  /** Writes the codes of a piece; where kernels can read them until the next. */
+  write(piece: Piece): number;
+}
+
+/** Writes codes piece by piece of `layout`. */
+export function codeWriterOf(
+  machine: Machine,
+  tensor: Operand,
+  codes: Operand & { readonly dtype: IntegerDType },
+  layout: Layout,
+  parameters: Parameters,
+  levels: Levels,
+): CodeWriter {
   const { kernels, memory } = machine;
   const source = sourceOf(machine, tensor, "values");
   const destination = destinationOf(machine, codes, "codes");
@@ -50,11 +70,15 @@ export function writeCodes(
   const first = stagerOf(machine, memory.tiles.first, span ?? scale, layout);
   const second = stagerOf(machine, memory.tiles.second, min ?? zeroPoint, layout);
   const kernel = kernelOf(kernels, codes.dtype, layout.columns > 0, parameters, levels);
-
-  for (const piece of piecesOf(layout, Math.min(source.limit, destination.limit), TILE)) {
-    const { start, length } = piece;
-    const src = source.address(start, length);
-    kernel(src, destination.address(start, length), first(piece), second(piece), shapeOf(piece));
-    destination.commit(start, length);
-  }
+  return {
+    limit: Math.min(source.limit, destination.limit),
+    write(piece) {
+      const { start, length } = piece;
+      const src = source.address(start, length);
+      const at = destination.address(start, length);
+      kernel(src, at, first(piece), second(piece), shapeOf(piece));
+      destination.commit(start, length);
+      return at;
+    },
+  };
 }

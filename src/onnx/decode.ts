@@ -26,6 +26,7 @@ import {
   nodeField,
   opsetField,
   shapeField,
+  sparseField,
   tensorField,
   tensorTypeField,
   typeField,
@@ -83,7 +84,7 @@ function graphFrom(message: Message, depth: number): Graph {
   const initializers = read.messages(graphField.initializer).map(tensorFrom);
   const inputs = read.messages(graphField.input).map(valueInfoFrom);
   const sparse = read.messages(graphField.sparseInitializer).map((tensor) => {
-    const [values] = reading(tensor).messages(1);
+    const [values] = reading(tensor).messages(sparseField.values);
     return values ? (reading(values).text(tensorField.name) ?? "") : "";
   });
   return {

@@ -4,7 +4,7 @@ import { type ByteSource, readExactly } from "../formats/source.ts";
 import { longFields, type MessageType } from "./proto.ts";
 
 /** A model's weights are long; what is longer than this stays in the file unless its structure needs it. */
-const LONG = 4096;
+const LONG = 1 << 14;
 
 /** As much is read at once while a structure is walked. */
 const WINDOW = 1 << 16;

@@ -83,16 +83,15 @@ function quantize(
 ): Quantized {
   const { dtype, scheme, granularity, reduceRange } = recipe;
   const out = shelf.lend(dtype, elementsOf(constant.tensor.shape));
-  const q = nameFile(file, constant.name, () =>
-    engine.quantize(values, { dtype, scheme, reduceRange, nonFinite, ...granularity, out }),
+  const { q, error } = nameFile(file, constant.name, () =>
+    engine.quantizeMeasured(values, { dtype, scheme, reduceRange, nonFinite, ...granularity, out }),
   );
-  const { sqnr, maxAbs } = engine.error(values, q);
   const parts: [Job["codes"], Uint8Array][] = [
     [codes, bytesOf(q.data)],
     [scale, bytesOf(q.scale)],
   ];
   if (zeroPoint) parts.push([zeroPoint, zeroPointBytes(dtype, q.zeroPoint)]);
-  return { loss: { sqnr, maxAbs }, parts };
+  return { loss: { sqnr: error.sqnr, maxAbs: error.maxAbs }, parts };
 }
 
 async function writeParts(parts: Quantized["parts"], addresses: Addresses): Promise<void> {

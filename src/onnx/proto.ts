@@ -42,6 +42,7 @@ export const tensorField = {
   externalData: 13,
   dataLocation: 14,
 } as const;
+export const sparseField = { values: 1, indices: 2 } as const;
 export const entryField = { key: 1, value: 2 } as const;
 export const valueInfoField = { name: 1, type: 2 } as const;
 export const typeField = { tensor: 1 } as const;
@@ -103,7 +104,7 @@ export function bitsOf(type: ElementType | undefined): number | undefined {
 
 /** What a long field is to whoever reads a file's structure: a message to look into, or bytes that are wanted. */
 export type LongField = MessageType | "keep";
-export type MessageType = "model" | "graph" | "node" | "attribute" | "tensor" | "function";
+export type MessageType = "model" | "graph" | "node" | "attribute" | "tensor" | "sparse" | "function";
 
 /** Long fields that are not listed (tensors' data, documentation, what is unknown) stay where they lie. */
 export const longFields: Readonly<Record<MessageType, Readonly<Record<number, LongField>>>> = {
@@ -115,6 +116,7 @@ export const longFields: Readonly<Record<MessageType, Readonly<Record<number, Lo
     [graphField.input]: "keep",
     [graphField.output]: "keep",
     [graphField.valueInfo]: "keep",
+    [graphField.sparseInitializer]: "sparse",
   },
   node: {
     [nodeField.input]: "keep",
@@ -134,5 +136,6 @@ export const longFields: Readonly<Record<MessageType, Readonly<Record<number, Lo
     [attributeField.graphs]: "graph",
   },
   tensor: { [tensorField.dims]: "keep", [tensorField.name]: "keep", [tensorField.externalData]: "keep" },
+  sparse: { [sparseField.values]: "tensor", [sparseField.indices]: "tensor" },
   function: { [functionField.name]: "keep", [functionField.node]: "node", [functionField.domain]: "keep" },
 };

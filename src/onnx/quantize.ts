@@ -63,8 +63,9 @@ async function quantize(
   const remarks = options.opset === undefined ? [] : await raise(model, files, options.opset);
   const decisions = await decide(model, files, options);
   const drafts = decisions.flatMap(({ draft }) => draft ?? []);
+  if (drafts.length > 0) importOps(model, drafts);
   checkForm(source.name, model, drafts);
-  remarks.push(...applyDrafts(model, drafts), ...othersRemark(decisions));
+  remarks.push(...applyDrafts(model, drafts), ...othersRemark(decisions), ...functionsRemark(model));
 
   const addresses = new Addresses();
   const data = await dataFileFor(model, files, sink, drafts, addresses);
@@ -91,6 +92,16 @@ async function raise(model: Model, files: TensorFiles, opset: number): Promise<s
   const { raiseOpset } = await import("./opset/raise.ts");
   const { from, to, rewritten } = await raiseOpset(model, files, opset, files.source.name);
   return from === to ? [] : [`opset ${from} raised to ${to}`, ...rewritten];
+}
+
+/** A common opset, for models that so far have nodes of other domains only. */
+const COMMON_OPSET = 13;
+
+/** What restores weights are ONNX's own ops. Before IR 3 they could not but be those of opset 1. */
+function importOps(model: Model, drafts: readonly Draft[]): void {
+  if (model.opsets.has("")) return;
+  const needed = drafts.map(({ job }) => requirementOf(job.form, job.recipe).opset);
+  model.opsets.set("", model.irVersion < 3 ? 1 : needed.reduce((a, b) => Math.max(a, b), COMMON_OPSET));
 }
 
 /** @throws FormatError when the model's opset has not what the form needs */
@@ -154,6 +165,11 @@ function othersRemark(decisions: readonly Decision[]): string[] {
   if (others.length === 0) return [];
   const bytes = others.reduce((sum, { constant }) => sum + bytesOfTensor(constant.tensor), 0);
   return [`${others.length} other float tensors (biases and the like, ${bytes} bytes) stay as they are`];
+}
+
+function functionsRemark({ functions }: Model): string[] {
+  if (functions.length === 0) return [];
+  return [`${functions.length} functions of the model's own stay as they are, constants in them too`];
 }
 
 function reportOf({ constant, draft, reason }: Decision, losses: ReadonlyMap<Job, Loss>): TensorReport {

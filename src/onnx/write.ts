@@ -1,7 +1,7 @@
 import { type ByteSink, type Companion, readExactly } from "../formats/source.ts";
 import type { Tracker } from "../task/progress.ts";
 import { copyTensor } from "../task/transfer.ts";
-import { type Chunk, chunkLength, Pending } from "./wire.ts";
+import { type Chunk, chunkLength, Pending, type Span } from "./wire.ts";
 
 /** Something that takes bytes at positions. */
 type Target = Pick<ByteSink | Companion, "write">;
@@ -95,15 +95,17 @@ export function chunkSource(name: string, chunks: readonly Chunk[]) {
         const from = Math.max(start - starts[i]!, 0);
         const to = Math.min(end - starts[i]!, chunkLength(chunk));
         if (to <= from || chunk instanceof Pending) continue;
-        const part =
-          chunk instanceof Uint8Array
-            ? chunk.subarray(from, to)
-            : await readExactly(chunk.image.source, chunk.start + from, chunk.start + to);
+        const whole = bytesAtHand(chunk);
+        const part = whole?.subarray(from, to) ?? (await readPart(chunk as Span, from, to));
         bytes.set(part, starts[i]! + from - start);
       }
       return bytes;
     },
   };
+}
+
+function readPart({ image, start }: Span, from: number, to: number): Promise<Uint8Array> {
+  return readExactly(image.source, start + from, start + to);
 }
 
 /** The last of sorted `starts` that is not above `position`. */

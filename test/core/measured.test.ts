@@ -1,0 +1,46 @@
+import { describe, expect, it } from "vitest";
+import { createEngine, type FloatTensor } from "../../src/index.ts";
+import { differenceOf } from "../helpers/onnx-values.ts";
+import { normals, randomOf } from "../helpers/random.ts";
+
+const engine = await createEngine();
+const shape = [70, 1100]; // more than a tile, and no multiple of one
+const data = normals(randomOf(7), 70 * 1100);
+
+const granularities = [{}, { axis: 0 }, { axis: 1 }, { axis: 0, blockSize: 32 }, { axis: 1, blockSize: 48 }] as const;
+
+/** In every place a tensor can be: an array, half precision, linear memory. */
+function places(): [string, FloatTensor][] {
+  const resident = engine.allocate("float32", shape);
+  resident.data.set(data);
+  const half = engine.dequantize(engine.quantize({ data, shape }, { dtype: "int16" }), { dtype: "float16" });
+  return [
+    ["array", { data, shape }],
+    ["float16", half],
+    ["resident", resident],
+  ];
+}
+
+describe.each(["int8", "uint8", "int16", "int4", "uint4"] as const)("%s", (dtype) => {
+  it.each(granularities)(
+    "quantizing and measuring at once gives the same as one after the other, %j",
+    (granularity) => {
+      for (const [place, tensor] of places()) {
+        const options = { dtype, ...granularity };
+        const { q, error } = engine.quantizeMeasured(tensor, options);
+        const alone = engine.quantize(tensor, options);
+        expect(differenceOf(q.data, alone.data), place).toBeUndefined();
+        expect(q.scale).toEqual(alone.scale);
+        expect(error, place).toEqual(engine.error(tensor, alone));
+      }
+    },
+  );
+});
+
+it("minmax, whose two passes need other parameters", () => {
+  const tensor = engine.allocate("float32", shape);
+  tensor.data.set(data);
+  const { q, error } = engine.quantizeMeasured(tensor, { dtype: "uint8", scheme: "minmax", axis: 0 });
+  expect(error).toEqual(engine.error(tensor, q));
+  expect(error.sqnr).toBeGreaterThan(30);
+});
