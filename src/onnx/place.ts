@@ -1,5 +1,9 @@
-import type { Companion } from "../formats/source.ts";
+import { ArgumentError } from "../errors.ts";
+import type { ByteSink, Companion } from "../formats/source.ts";
+import type { Tracker } from "../task/progress.ts";
+import { copyTensor } from "../task/transfer.ts";
 import type { Place, TensorFiles } from "./data.ts";
+import type { Draft } from "./forms/draft.ts";
 import { graphsOf, type Model, makeAttribute, type Tensor } from "./graph.ts";
 import type { Pending } from "./wire.ts";
 import type { Addresses } from "./write.ts";
@@ -13,15 +17,42 @@ const SHORT = 16;
 const WORTH_A_FILE = 1024;
 
 /** What is to be copied into the data file. */
-export interface Copy {
+interface Copy {
   readonly name: string;
   readonly from: Place;
   readonly position: number;
 }
 
-/** Lays tensors out in a model's data file: those that were outside the model before, and what took their place. */
-export class DataFile {
-  readonly copies: Copy[] = [];
+/**
+ * Gives a model whose tensors are outside a data file for its output, laid out but not yet written: for what was outside
+ * before, and for what takes its place. Undefined for a model that has all its tensors inside.
+ *
+ * @throws ArgumentError when the sink has no room for a second file
+ */
+export async function placeData(
+  model: Model,
+  files: TensorFiles,
+  sink: ByteSink,
+  drafts: readonly Draft[],
+  addresses: Addresses,
+): Promise<DataFile | undefined> {
+  if (files.locations.length === 0) return undefined;
+  if (!sink.companion) {
+    throw new ArgumentError(
+      "sink",
+      "the model keeps its weights in another file, and this sink has no companion for them",
+    );
+  }
+  const file = new DataFile(await sink.companion(".data"), files, addresses);
+  const outside = drafts.filter(({ constant }) => constant.tensor.data.kind === "external");
+  const ours = new Set(outside.flatMap(({ job: { codes, scale, zeroPoint } }) => [codes, scale, zeroPoint]));
+  file.take(model, (pending) => ours.has(pending));
+  return file;
+}
+
+/** Lays tensors out in a model's data file. */
+class DataFile {
+  readonly #copies: Copy[] = [];
   readonly #places = new Map<string, number>();
   #length = 0;
 
@@ -33,6 +64,17 @@ export class DataFile {
 
   get byteLength(): number {
     return this.#length;
+  }
+
+  get copiedBytes(): number {
+    return this.#copies.reduce((sum, { from }) => sum + from.end - from.start, 0);
+  }
+
+  /** Copies what was outside before. */
+  async copy(tracker: Tracker): Promise<void> {
+    for (const { name, from, position } of this.#copies) {
+      await copyTensor(from.source, { name, start: from.start, end: from.end }, this.companion, position, tracker);
+    }
   }
 
   /** Points every tensor that belongs there to its place in the data file. */
@@ -57,7 +99,7 @@ export class DataFile {
       const key = `${from.start}:${from.end}:${data.place.location}`;
       const there = this.#places.get(key);
       const position = there ?? this.#reserve(from.end - from.start);
-      if (there === undefined) this.copies.push({ name, from, position });
+      if (there === undefined) this.#copies.push({ name, from, position });
       this.#places.set(key, position);
       return this.#at(tensor, position, from.end - from.start);
     }

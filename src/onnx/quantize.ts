@@ -1,10 +1,9 @@
 import type { Engine } from "../core/engine.ts";
 import type { NonFinite } from "../core/options.ts";
-import { ArgumentError, FormatError } from "../errors.ts";
+import { FormatError } from "../errors.ts";
 import type { ByteSink, ByteSource } from "../formats/source.ts";
-import { type TaskOptions, type Tracker, trackerOf } from "../task/progress.ts";
+import { type TaskOptions, trackerOf } from "../task/progress.ts";
 import type { ModelReport, TensorReport } from "../task/report.ts";
-import { copyTensor } from "../task/transfer.ts";
 import { applyDrafts } from "./apply.ts";
 import { checkWritten } from "./check.ts";
 import { bytesOfTensor, TensorFiles } from "./data.ts";
@@ -14,14 +13,14 @@ import { encodeModel } from "./encode.ts";
 import type { Draft, Job } from "./forms/draft.ts";
 import type { Model } from "./graph.ts";
 import { type Loss, runJobs } from "./job.ts";
-import { DataFile } from "./place.ts";
+import { placeData } from "./place.ts";
 import type { Wishes } from "./recipe.ts";
 import { requirementOf } from "./requirements.ts";
 import { checkInputs, Scope } from "./scopes.ts";
 import type { WeightSelection } from "./select.ts";
 import { isTold } from "./told.ts";
 import { usersOf } from "./weights.ts";
-import { type Chunk, lengthOf, Pending } from "./wire.ts";
+import { isSpan, lengthOf } from "./wire.ts";
 import { Addresses, chunkSource, writeChunks } from "./write.ts";
 
 export interface QuantizeOnnxOptions extends WeightSelection, Wishes, TaskOptions {
@@ -68,21 +67,21 @@ async function quantize(
   remarks.push(...applyDrafts(model, drafts), ...othersRemark(decisions), ...functionsRemark(model));
 
   const addresses = new Addresses();
-  const data = await dataFileFor(model, files, sink, drafts, addresses);
+  const data = await placeData(model, files, sink, drafts, addresses);
   const chunks = encodeModel(model);
   await checkWritten(chunkSource(source.name, chunks), model, drafts);
 
   const total = drafts.reduce((sum, { constant }) => sum + bytesOfTensor(constant.tensor), 0);
-  const tracker = trackerOf(options, total + lengthOf(chunks.filter(isSpan)) + copiedBytes(data));
+  const tracker = trackerOf(options, total + lengthOf(chunks.filter(isSpan)) + (data?.copiedBytes ?? 0));
   await writeChunks(chunks, sink, addresses, tracker);
-  if (data) await copyData(data, tracker);
+  await data?.copy(tracker);
   const jobs = drafts.map(({ job }) => job);
   const losses = await runJobs(engine, files, jobs, { nonFinite: options.nonFinite, addresses, tracker });
   await tracker.at("");
   return {
     tensors: decisions.filter(isTold).map((decision) => reportOf(decision, losses)),
     bytesBefore: files.byteLength,
-    bytesAfter: lengthOf(chunks) + (data?.file.byteLength ?? 0),
+    bytesAfter: lengthOf(chunks) + (data?.byteLength ?? 0),
     remarks,
   };
 }
@@ -114,50 +113,6 @@ function checkForm(file: string, model: Model, drafts: readonly Draft[]): void {
       job.form === "qdq" ? `raise it (opset: ${least}) or take the format "cast"` : `raise it (opset: ${least})`;
     throw new FormatError(file, `has opset ${opset}, and ${what} came with ${least}; ${advice}`);
   }
-}
-
-interface PlannedData {
-  readonly file: DataFile;
-  readonly write: (position: number, bytes: Uint8Array) => Promise<void>;
-}
-
-async function dataFileFor(
-  model: Model,
-  files: TensorFiles,
-  sink: ByteSink,
-  drafts: readonly Draft[],
-  addresses: Addresses,
-): Promise<PlannedData | undefined> {
-  if (files.locations.length === 0) return undefined;
-  if (!sink.companion) {
-    throw new ArgumentError(
-      "sink",
-      "the model keeps its weights in another file, and this sink has no companion for them",
-    );
-  }
-  const companion = await sink.companion(".data");
-  const file = new DataFile(companion, files, addresses);
-  const ours = new Set<Pending>();
-  for (const { constant, job } of drafts) {
-    if (constant.tensor.data.kind !== "external") continue;
-    for (const pending of [job.codes, job.scale, job.zeroPoint]) if (pending) ours.add(pending);
-  }
-  file.take(model, (pending) => ours.has(pending));
-  return { file, write: companion.write };
-}
-
-async function copyData({ file, write }: PlannedData, tracker: Tracker): Promise<void> {
-  for (const { name, from, position } of file.copies) {
-    await copyTensor(from.source, { name, start: from.start, end: from.end }, { write }, position, tracker);
-  }
-}
-
-function copiedBytes(data: PlannedData | undefined): number {
-  return data?.file.copies.reduce((sum, { from }) => sum + from.end - from.start, 0) ?? 0;
-}
-
-function isSpan(chunk: Chunk): boolean {
-  return !(chunk instanceof Uint8Array || chunk instanceof Pending);
 }
 
 function othersRemark(decisions: readonly Decision[]): string[] {

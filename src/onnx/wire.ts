@@ -136,12 +136,16 @@ export class Pending {
 /** What a message is made of when it is written: new bytes, stretches of a file, and bytes yet to be made. */
 export type Chunk = Uint8Array | Span | Pending;
 
+export function isSpan(chunk: Chunk): chunk is Span {
+  return !(chunk instanceof Uint8Array || chunk instanceof Pending);
+}
+
 export function lengthOf(chunks: readonly Chunk[]): number {
   return chunks.reduce((sum, chunk) => sum + chunkLength(chunk), 0);
 }
 
 export function chunkLength(chunk: Chunk): number {
-  return chunk instanceof Uint8Array || chunk instanceof Pending ? chunk.byteLength : chunk.end - chunk.start;
+  return isSpan(chunk) ? chunk.end - chunk.start : chunk.byteLength;
 }
 
 /** A length-delimited field around chunks. */
@@ -193,13 +197,7 @@ export function rewrite(message: Message, changes: ReadonlyMap<number, readonly 
 /** Stretches that follow each other are written as one. */
 function appendSpan(chunks: Chunk[], span: Span): void {
   const last = chunks.at(-1);
-  if (
-    last &&
-    !(last instanceof Uint8Array) &&
-    !(last instanceof Pending) &&
-    last.image === span.image &&
-    last.end === span.start
-  )
+  if (last && isSpan(last) && last.image === span.image && last.end === span.start)
     chunks[chunks.length - 1] = { ...last, end: span.end };
   else chunks.push(span);
 }

@@ -1,7 +1,7 @@
 import { type ByteSink, type Companion, readExactly } from "../formats/source.ts";
 import type { Tracker } from "../task/progress.ts";
 import { copyTensor } from "../task/transfer.ts";
-import { type Chunk, chunkLength, Pending, type Span } from "./wire.ts";
+import { type Chunk, chunkLength, isSpan, Pending, type Span } from "./wire.ts";
 
 /** Something that takes bytes at positions. */
 type Target = Pick<ByteSink | Companion, "write">;
@@ -47,10 +47,11 @@ export async function writeChunks(
     if (bytes) {
       pieces.push(bytes);
       gathered += length;
+      if (isSpan(chunk)) tracker.advance(length);
     } else {
       await flush();
       if (chunk instanceof Pending) addresses.set(chunk, sink, position);
-      else if (!(chunk instanceof Uint8Array)) {
+      else if (isSpan(chunk)) {
         await copyTensor(chunk.image.source, { name: "", start: chunk.start, end: chunk.end }, sink, position, tracker);
       }
     }
@@ -61,9 +62,8 @@ export async function writeChunks(
 }
 
 function bytesAtHand(chunk: Chunk): Uint8Array | undefined {
-  if (chunk instanceof Uint8Array) return chunk;
-  if (chunk instanceof Pending || !chunk.image.has(chunk.start, chunk.end)) return undefined;
-  return chunk.image.bytes(chunk.start, chunk.end);
+  if (!isSpan(chunk)) return chunk instanceof Uint8Array ? chunk : undefined;
+  return chunk.image.has(chunk.start, chunk.end) ? chunk.image.bytes(chunk.start, chunk.end) : undefined;
 }
 
 function concat(pieces: readonly Uint8Array[], length: number): Uint8Array {
