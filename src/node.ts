@@ -4,8 +4,8 @@
  * @packageDocumentation
  */
 import { randomBytes } from "node:crypto";
-import { rmSync, type Stats } from "node:fs";
-import { type FileHandle, open, realpath, rename, rm, stat } from "node:fs/promises";
+import { renameSync, rmSync, type Stats } from "node:fs";
+import { type FileHandle, link, open, realpath, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, sep } from "node:path";
 import { FileError, MemoryError } from "./errors.ts";
 import type { ByteSink, ByteSource } from "./formats/source.ts";
@@ -36,6 +36,7 @@ export async function openFile(path: string): Promise<FileSource> {
     return {
       name: path,
       byteLength: info.size,
+      identity: identityOf(info),
       slice: (start, end) =>
         explain(path, async () => {
           const bytes = allocate(end - start);
@@ -55,6 +56,7 @@ async function openSibling(path: string, relative: string): Promise<FileSource> 
     throw new FileError(relative, "leads out of the model's folder");
   }
   const target = join(dirname(path), relative);
+  if (steps.every((step) => step === "" || step === ".")) throw new FileError(relative, "names no file");
   const [real, ...homes] = await explain(target, () =>
     Promise.all([realpath(target), realpath(dirname(path)), realpath(path).then(dirname)]),
   );
@@ -73,70 +75,112 @@ async function openSibling(path: string, relative: string): Promise<FileSource> 
 export async function createFile(path: string, { overwrite = false }: FileSinkOptions = {}): Promise<ByteSink> {
   const main = await beginFile(path, overwrite);
   const companions: Unfinished[] = [];
-  const discard = async () => {
-    for (const file of [...companions, main]) await file.discard();
-  };
   return {
     write: main.write,
+    replaces: main.replaces,
     async companion(suffix) {
       const file = await beginFile(path + suffix, overwrite);
       companions.push(file);
-      return { name: basename(path + suffix), write: file.write };
+      return { name: basename(path + suffix), write: file.write, replaces: file.replaces };
     },
     async close() {
       // Whatever can fail is tried before the first of them appears.
       for (const file of [...companions, main]) await file.complete();
+      for (const file of companions) await file.setAside();
       for (const file of [...companions, main]) await file.appear();
+      for (const file of companions) await file.settle();
     },
-    abort: discard,
+    async abort() {
+      for (const file of [...companions, main]) await file.discard();
+    },
   };
 }
 
 interface Unfinished {
+  readonly replaces: string | undefined;
   write(position: number, bytes: Uint8Array): Promise<void>;
   /** All is written. */
   complete(): Promise<void>;
+  /** Keeps what is there by the file's name until `settle`, so that `discard` can bring it back. */
+  setAside(): Promise<void>;
   /** Gives the file its name. */
   appear(): Promise<void>;
-  /** Removes it, unless it has its name. */
+  /** All is well: what was set aside goes. */
+  settle(): Promise<void>;
+  /** As if nothing had been; harmless once nothing is set aside and the file has its name. */
   discard(): Promise<void>;
 }
 
 async function beginFile(path: string, overwrite: boolean): Promise<Unfinished> {
   const replaced = await checkFree(path, overwrite);
-  // Not of the output's own name, which may be as long as names may be.
-  const temporary = join(dirname(path), `.wasm-quant-${randomBytes(6).toString("hex")}.tmp`);
+  const temporary = temporaryBeside(path);
   const file = await explain(path, () => open(temporary, "wx", replaced?.mode));
   unfinished.add(temporary);
-  let ended = false;
+  let state: "written to" | "undoable" | "in place" | "gone" = "written to";
+  let aside: string | undefined;
+  let keeps = false;
   return {
+    replaces: replaced && identityOf(replaced),
     write: (position, bytes) => explain(path, () => writeAt(file, position, bytes)),
     async complete() {
       await explain(path, () => file.close());
       await checkFree(path, overwrite);
     },
+    async setAside() {
+      keeps = true;
+      if (!(await stat(path).catch(() => undefined))) return;
+      const name = temporaryBeside(path);
+      await explain(path, () => link(path, name).catch(() => rename(path, name)));
+      aside = name;
+      asides.set(name, path);
+    },
     async appear() {
-      await explain(path, async () => {
-        await rename(temporary, path);
-        unfinished.delete(temporary);
-        ended = true;
-      });
+      await explain(path, () => rename(temporary, path));
+      unfinished.delete(temporary);
+      state = keeps ? "undoable" : "in place";
+    },
+    async settle() {
+      state = "in place";
+      if (aside === undefined) return;
+      asides.delete(aside);
+      await rm(aside, { force: true });
     },
     async discard() {
-      if (ended) return;
-      ended = true;
-      await file.close().catch(() => {}); // closed already when the rename was what failed
-      await rm(temporary, { force: true });
+      if (state === "in place" || state === "gone") return;
+      const appeared = state === "undoable";
+      state = "gone";
+      if (!appeared) await file.close().catch(() => {}); // closed already when a rename was what failed
+      await rm(appeared && aside === undefined ? path : temporary, { force: true });
       unfinished.delete(temporary);
+      if (aside === undefined) return;
+      await rename(aside, path).catch(() => {});
+      await rm(aside, { force: true }); // two names of one file: renaming one to the other leaves both
+      asides.delete(aside);
     },
   };
+}
+
+/** Not of the output's own name, which may be as long as names may be. */
+function temporaryBeside(path: string): string {
+  return join(dirname(path), `.wasm-quant-${randomBytes(6).toString("hex")}.tmp`);
+}
+
+function identityOf({ dev, ino }: Stats): string {
+  return `${dev}:${ino}`;
 }
 
 /** Temporary files that are being written. */
 const unfinished = new Set<string>();
 
+/** Files that are being replaced, by the names they have meanwhile. */
+const asides = new Map<string, string>();
+
 /** Removes what has been written by halves, at once: for a process that must end now. */
 export function removeUnfinished(): void {
+  for (const [name, path] of asides) {
+    renameSync(name, path);
+    rmSync(name, { force: true });
+  }
   for (const path of unfinished) rmSync(path, { force: true });
 }
 

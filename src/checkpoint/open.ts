@@ -20,7 +20,8 @@ export interface Checkpoint {
  */
 export async function openCheckpoint(source: ByteSource): Promise<Checkpoint> {
   const format = await detectFormat(source);
-  if (format === "onnx") throw new FormatError(source.name, "is an ONNX model, not a file of tensors");
+  if (format === "onnx")
+    throw new FormatError(source.name, "is an ONNX model by name or content; a file of tensors is wanted");
   if (format === "safetensors") return { format, ...(await readSafetensorsHeader(source)) };
   const { descr, shape, start } = await readNpyHeader(source);
   const name = source.name.replace(/^.*[/\\]/, "").replace(/\.npy$/i, "");

@@ -109,7 +109,7 @@ export function renderComparison(a: string, b: string, comparison: ModelComparis
     ...onlyInB.map((name) => `only in ${printable(b)}: ${printableName(name)}\n`),
   ];
   const sizes = `${printable(a)} ${formatBytes(bytesA)}, ${printable(b)} ${formatBytes(bytesB)} (${(bytesB / bytesA).toFixed(3)})\n`;
-  const on = `${sets} ${random ? "sets of random inputs" : "sets of inputs"}`;
+  const on = `${sets} ${sets === 1 ? "set" : "sets"} of ${random ? "random " : ""}inputs`;
   const ran = outputs
     ? `\n${outputTable(outputs)}on ${on}\n`
     : "\nnot run: npm install onnxruntime-node to compare what they give\n";

@@ -8,7 +8,11 @@ export type FormatName = "safetensors" | "npy";
 /** The formats of files: of tensors, and of models. */
 export type FileFormat = FormatName | "onnx";
 
-const titles: Readonly<Record<FileFormat, string>> = { safetensors: "safetensors", npy: "NumPy .npy", onnx: "ONNX" };
+const titles: Readonly<Record<FileFormat, string>> = {
+  safetensors: "a safetensors file",
+  npy: "a NumPy .npy file",
+  onnx: "an ONNX model",
+};
 
 const promises: Readonly<Record<string, FileFormat>> = { safetensors: "safetensors", npy: "npy", onnx: "onnx" };
 
@@ -40,7 +44,7 @@ export async function detectFormat(source: ByteSource): Promise<FileFormat> {
 
   const stranger = strangers.find(([start]) => startsWith(head, start))?.[1];
   if (stranger !== undefined) throw new FormatError(source.name, `is ${stranger}`);
-  if (found !== undefined) throw new FormatError(source.name, `is a ${titles[found]} file, not what its name says`);
+  if (found !== undefined) throw new FormatError(source.name, `is ${titles[found]}, not what its name says`);
   if (promised !== undefined) return promised; // damaged: the reader says how
   throw new FormatError(source.name, "neither an ONNX model nor a safetensors nor a .npy file");
 }

@@ -10,6 +10,8 @@ export interface ByteSource {
   readonly name: string;
   /** Length in bytes. */
   readonly byteLength: number;
+  /** Tells the file from others whatever it is called, where that can be told. */
+  readonly identity?: string | undefined;
   /** The bytes `start` to `end` (exclusive), both within the source. The caller may keep them, and must not change them. */
   slice(start: number, end: number): Promise<Uint8Array>;
   /**
@@ -26,6 +28,8 @@ export interface ByteSource {
 }
 
 export interface ByteSink {
+  /** The `identity` of the file that this one will replace. */
+  readonly replaces?: string | undefined;
   /** Puts `bytes` at `position`; what lies between two writes is zero. */
   write(position: number, bytes: Uint8Array): Promise<void>;
   /** Everything was written: what was written becomes visible, whole. */
@@ -41,6 +45,8 @@ export interface ByteSink {
 
 export interface Companion {
   readonly name: string;
+  /** The `identity` of the file that this one will replace. */
+  readonly replaces?: string | undefined;
   write(position: number, bytes: Uint8Array): Promise<void>;
 }
 

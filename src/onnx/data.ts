@@ -60,6 +60,11 @@ export class TensorFiles {
     return [...this.#siblings.keys()];
   }
 
+  /** The other files. */
+  get siblings(): readonly ByteSource[] {
+    return [...this.#siblings.values()];
+  }
+
   /** Bytes of all files together. */
   get byteLength(): number {
     return Array.from(this.#siblings.values()).reduce((sum, file) => sum + file.byteLength, this.source.byteLength);

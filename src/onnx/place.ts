@@ -1,11 +1,10 @@
-import { ArgumentError } from "../errors.ts";
+import { ArgumentError, FileError } from "../errors.ts";
 import type { ByteSink, Companion } from "../formats/source.ts";
 import type { Tracker } from "../task/progress.ts";
 import { copyTensor } from "../task/transfer.ts";
-import type { Place, TensorFiles } from "./data.ts";
+import { type Place, type TensorFiles, tensorsOf } from "./data.ts";
 import type { Draft } from "./forms/draft.ts";
 import { graphsOf, type Model, makeAttribute, type Tensor } from "./graph.ts";
-import type { Pending } from "./wire.ts";
 import type { Addresses } from "./write.ts";
 
 /** ONNX asks for pages, so that runtimes can map what is long. */
@@ -36,17 +35,30 @@ export async function placeData(
   drafts: readonly Draft[],
   addresses: Addresses,
 ): Promise<DataFile | undefined> {
-  if (files.locations.length === 0) return undefined;
+  const outside = drafts.filter(({ constant }) => constant.tensor.data.kind === "external");
+  const ours = new Set(outside.flatMap(({ job: { codes, scale, zeroPoint } }) => [codes, scale, zeroPoint]));
+  const belongs = ({ data }: Tensor) =>
+    data.kind === "external" ||
+    (data.kind === "pending" && data.pending.byteLength >= WORTH_A_FILE && ours.has(data.pending));
+  if (!Array.from(tensorsOf(model)).some(belongs)) return undefined;
   if (!sink.companion) {
     throw new ArgumentError(
       "sink",
       "the model keeps its weights in another file, and this sink has no companion for them",
     );
   }
-  const file = new DataFile(await sink.companion(".data"), files, addresses);
-  const outside = drafts.filter(({ constant }) => constant.tensor.data.kind === "external");
-  const ours = new Set(outside.flatMap(({ job: { codes, scale, zeroPoint } }) => [codes, scale, zeroPoint]));
-  file.take(model, (pending) => ours.has(pending));
+  const companion = await sink.companion(".data");
+  if (companion.replaces !== undefined && sink.replaces !== files.source.identity) {
+    // In place of the input itself its data may go, too.
+    const own = files.siblings.find(({ identity }) => identity === companion.replaces);
+    if (own)
+      throw new FileError(
+        own.name,
+        "holds the input's weights, and the output's would replace it; name another output",
+      );
+  }
+  const file = new DataFile(companion, files, addresses);
+  file.take(model, belongs);
   return file;
 }
 
@@ -78,20 +90,20 @@ class DataFile {
   }
 
   /** Points every tensor that belongs there to its place in the data file. */
-  take(model: Model, isOurs: (pending: Pending) => boolean): void {
+  take(model: Model, belongs: (tensor: Tensor) => boolean): void {
     for (const graph of graphsOf(model.graph)) {
-      graph.initializers = graph.initializers.map((tensor) => this.#placed(tensor, isOurs));
+      graph.initializers = graph.initializers.map((tensor) => (belongs(tensor) ? this.#placed(tensor) : tensor));
       for (const node of graph.nodes) {
         node.attributes = node.attributes.map((attribute) => {
           const { name, value } = attribute;
-          if (value.kind !== "tensor" || value.value.data.kind !== "external") return attribute;
-          return makeAttribute(name, { kind: "tensor", value: this.#placed(value.value, isOurs) });
+          if (value.kind !== "tensor" || !belongs(value.value)) return attribute;
+          return makeAttribute(name, { kind: "tensor", value: this.#placed(value.value) });
         });
       }
     }
   }
 
-  #placed(tensor: Tensor, isOurs: (pending: Pending) => boolean): Tensor {
+  #placed(tensor: Tensor): Tensor {
     const { data, name } = tensor;
     if (data.kind === "external") {
       const from = this.files.placeOf(tensor)!;
@@ -103,7 +115,7 @@ class DataFile {
       this.#places.set(key, position);
       return this.#at(tensor, position, from.end - from.start);
     }
-    if (data.kind !== "pending" || data.pending.byteLength < WORTH_A_FILE || !isOurs(data.pending)) return tensor;
+    if (data.kind !== "pending") return tensor;
     const position = this.#reserve(data.pending.byteLength);
     this.addresses.set(data.pending, this.companion, position);
     return this.#at(tensor, position, data.pending.byteLength);

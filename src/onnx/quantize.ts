@@ -1,5 +1,6 @@
 import type { Engine } from "../core/engine.ts";
 import type { NonFinite } from "../core/options.ts";
+import { codeTypes } from "../dtypes.ts";
 import { FormatError } from "../errors.ts";
 import type { ByteSink, ByteSource } from "../formats/source.ts";
 import { type TaskOptions, trackerOf } from "../task/progress.ts";
@@ -109,8 +110,8 @@ function checkForm(file: string, model: Model, drafts: readonly Draft[]): void {
   for (const { job } of drafts) {
     const { opset: least, what } = requirementOf(job.form, job.recipe);
     if (opset >= least) continue;
-    const advice =
-      job.form === "qdq" ? `raise it (opset: ${least}) or take the format "cast"` : `raise it (opset: ${least})`;
+    const hasChoice = job.form === "qdq" && codeTypes[job.recipe.dtype].bits > 4;
+    const advice = `raise it (opset: ${least})${hasChoice ? ' or take the format "cast"' : ""}`;
     throw new FormatError(file, `has opset ${opset}, and ${what} came with ${least}; ${advice}`);
   }
 }

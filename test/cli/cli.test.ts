@@ -157,7 +157,7 @@ describe("wrong usage: exit code 2 and the usage line", () => {
     [["--symmetric", "--asymmetric", "model.safetensors"], "cannot be used with", "quantize [options] <input>"],
     [["--per-tensor", "--per-channel", "model.safetensors"], "cannot be used with", "quantize [options] <input>"],
     [["--per-tensor", "--block-size", "32", "model.safetensors"], "cannot be used with", "quantize [options] <input>"],
-    [["-o", "model.npy", "model.safetensors"], "What is written is a .safetensors file", "quantize [options] <input>"],
+    [["-o", "model.npy", "model.safetensors"], "What is written is a .onnx or .safetensors file", "quantize [options] <input>"],
   ])("%j", async (args, message, usage) => {
     const { code, stdout, stderr } = await run(...args);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
@@ -183,7 +183,7 @@ describe("bad input: exit code 1, one line, nothing written", () => {
       },
       'tensor "block.3.weight": holds NaN at flat index 77',
     ],
-    "model.onnx": [async () => Uint8Array.of(8, 3, 18, 7), "ONNX models cannot be read yet"],
+    "model.onnx": [async () => Uint8Array.of(8, 3, 18, 7), "is no ONNX model, or a damaged one"],
   };
 
   it.each(Object.keys(cases))("%s", async (name) => {

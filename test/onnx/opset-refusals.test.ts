@@ -19,7 +19,12 @@ async function refusal(spec: ModelSpec, target: number): Promise<string> {
 
 describe("refusals", () => {
   const cases: readonly (readonly [string, ModelSpec, number, string])[] = [
-    ["lowering", specOf(17, [relu("r")]), 13, "is of opset 17, and opsets are only raised; use --opset 17 or higher"],
+    [
+      "lowering",
+      specOf(17, [relu("r")]),
+      13,
+      "is of opset 17, and opsets are only raised; take that or a higher one (opset: 17)",
+    ],
     [
       "an operator that was never released",
       specOf(6, [node("ImageScaler", "x", "y", {}, { name: "scale" })]),
@@ -53,7 +58,7 @@ describe("refusals", () => {
         inputs: { x: "float32", s: "float32" },
       }),
       13,
-      'BatchNormalization "bn" cannot be raised to opset 9: its spatial is 0, which is gone; use --opset 8 or lower',
+      'BatchNormalization "bn" cannot be raised to opset 9: its spatial is 0, which is gone; raise no further (opset: 8)',
     ],
     [
       "the outputs of training",
@@ -61,13 +66,13 @@ describe("refusals", () => {
         inputs: { x: "float32", s: "float32" },
       }),
       17,
-      'BatchNormalization "bn" cannot be raised to opset 14: it has the outputs of training; use --opset 13 or lower',
+      'BatchNormalization "bn" cannot be raised to opset 14: it has the outputs of training; raise no further (opset: 13)',
     ],
     [
       "a mask that is used",
       specOf(7, [node("Dropout", "x", "y mask", {}, { name: "drop" })], { outputs: { y: "float32", mask: "float32" } }),
       13,
-      'Dropout "drop" cannot be raised to opset 10: its mask "mask" is used, and is of another type from there on; use --opset 9 or lower',
+      'Dropout "drop" cannot be raised to opset 10: its mask "mask" is used, and is of another type from there on; raise no further (opset: 9)',
     ],
     [
       "a bound of a type that is not known",
@@ -82,7 +87,7 @@ describe("refusals", () => {
         },
       ),
       13,
-      'Clip "clip" cannot be raised to opset 11: its data "m" is of a type the file does not tell; use --opset 10 or lower',
+      'Clip "clip" cannot be raised to opset 11: its data "m" is of a type the file does not tell; raise no further (opset: 10)',
     ],
     [
       "a batch of sequences",
@@ -102,13 +107,13 @@ describe("refusals", () => {
         },
       ),
       13,
-      'Resize "up" cannot be raised to opset 13: tf_half_pixel_for_nn is gone, and nothing else is the same unless nearest_mode is floor; use --opset 12 or lower',
+      'Resize "up" cannot be raised to opset 13: tf_half_pixel_for_nn is gone, and nothing else is the same unless nearest_mode is floor; raise no further (opset: 12)',
     ],
     [
       "the error function of integers",
       specOf(9, [node("Erf", "x", "y", {}, { name: "erf" })], { inputs: { x: "int32[2]" } }),
       13,
-      'Erf "erf" cannot be raised to opset 13: its data is int32, which it does not take from there on; use --opset 12 or lower',
+      'Erf "erf" cannot be raised to opset 13: its data is int32, which it does not take from there on; raise no further (opset: 12)',
     ],
     [
       "a norm that is no whole number",

@@ -46,7 +46,10 @@ export async function raiseOpset(model: Model, files: TensorFiles, target: numbe
 
 function checkModel(model: Model, from: number, target: number, file: string): void {
   if (target < from) {
-    throw new FormatError(file, `is of opset ${from}, and opsets are only raised; use --opset ${from} or higher`);
+    throw new FormatError(
+      file,
+      `is of opset ${from}, and opsets are only raised; take that or a higher one (opset: ${from})`,
+    );
   }
   if (model.irVersion < 3) {
     throw new FormatError(

@@ -100,7 +100,7 @@ export class Step {
   /** Says why the node cannot be taken to this opset. */
   refuse(why: string): never {
     const { file, from, opset } = this.around;
-    const cure = opset - 1 > from ? `use --opset ${opset - 1} or lower` : `leave the model at opset ${from}`;
+    const cure = opset - 1 > from ? `raise no further (opset: ${opset - 1})` : `leave the model at opset ${from}`;
     throw nodeError(file, this.#opType, this.label, `cannot be raised to opset ${opset}: ${why}`, cure);
   }
 
