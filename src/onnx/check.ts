@@ -1,3 +1,4 @@
+import { FormatError } from "../errors.ts";
 import type { ByteSource } from "../formats/source.ts";
 import { readModel } from "./decode.ts";
 import type { Draft } from "./forms/draft.ts";
@@ -10,9 +11,19 @@ import { checkInputs, Scope } from "./scopes.ts";
  * Reads back what is about to be written and holds it against what was meant: names are unique, every input is made
  * before it is used, what was added gives type and shape of what it replaces, and opset and IR version have it all.
  *
- * @throws Error when it is not so, which is a fault of this code and not of the model
+ * @throws FormatError when it is not so, which is a fault of this code rather than of the model
  */
 export async function checkWritten(written: ByteSource, meant: Model, drafts: readonly Draft[]): Promise<void> {
+  try {
+    await compareWritten(written, meant, drafts);
+  } catch (cause) {
+    if (!(cause instanceof Fault)) throw cause;
+    const message = `what would be written is not what was meant: ${cause.message}; please report this`;
+    throw new FormatError(written.name, message, undefined, { cause });
+  }
+}
+
+async function compareWritten(written: ByteSource, meant: Model, drafts: readonly Draft[]): Promise<void> {
   const model = await readModel(written);
   const root = new Scope(written.name, model.graph);
   checkInputs(root);
@@ -31,8 +42,10 @@ export async function checkWritten(written: ByteSource, meant: Model, drafts: re
   }
 }
 
+class Fault extends Error {}
+
 function expect(truth: boolean, what: string): asserts truth {
-  if (!truth) throw new Error(`the model about to be written is not what was meant: ${what}`);
+  if (!truth) throw new Fault(what);
 }
 
 /** What was added stands before what uses it. */
@@ -83,6 +96,8 @@ function infer(node: Node, known: ReadonlyMap<string, Known>): Known {
   const [a, b] = node.inputs.map((name) => known.get(name));
   expect(a !== undefined, `"${node.name}" takes what is not known`);
   switch (node.opType) {
+    case "Transpose":
+      return { type: a.type, shape: undefined };
     case "Cast":
       return { type: elementTypeOf(attributeOf(node, "to", "int")!)!, shape: a.shape };
     case "Gather": {

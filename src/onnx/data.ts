@@ -3,7 +3,8 @@ import { elementsOf } from "../core/shape.ts";
 import { bytesOf } from "../core/tensor.ts";
 import { FormatError } from "../errors.ts";
 import { type ByteSource, readExactly } from "../formats/source.ts";
-import { type ExternalPlace, graphsOf, type Model, type Tensor } from "./graph.ts";
+import { type ExternalPlace, graphsOf, type Model, type Tensor, type TensorData } from "./graph.ts";
+import { checkOutside } from "./outside.ts";
 import { bitsOf, type ElementType, tensorField } from "./proto.ts";
 
 /** Where elements lie one after the other, little-endian. */
@@ -25,6 +26,7 @@ export class TensorFiles {
    * @throws FormatError naming model and tensor
    */
   static async open(source: ByteSource, model: Model): Promise<TensorFiles> {
+    checkOutside(model);
     const files = new TensorFiles(source);
     try {
       for (const tensor of tensorsOf(model))
@@ -102,10 +104,10 @@ export class TensorFiles {
     if (place) return readExactly(place.source, place.start, place.end, name);
     if (data.kind === "bytes") return data.bytes;
     if (data.kind !== "typed") throw new FormatError(this.source.name, "its data cannot be read", name);
-    return this.#readTyped(tensor, data.fields);
+    return this.#readTyped(tensor, data);
   }
 
-  async #readTyped(tensor: Tensor, fields: Extract<Tensor["data"], { kind: "typed" }>["fields"]): Promise<Uint8Array> {
+  async #readTyped(tensor: Tensor, { message: { image }, fields }: TypedData): Promise<Uint8Array> {
     const { name, type, shape } = tensor;
     const elements = elementsOf(shape);
     const bits = bitsOf(type) ?? 8;
@@ -114,7 +116,9 @@ export class TensorFiles {
     const wide = values instanceof BigInt64Array || values instanceof BigUint64Array;
     let filled = 0;
     for (const { number, wire, data, end } of fields) {
-      const reader = new BinaryReader(await readExactly(this.source, data, end, name));
+      const reader = new BinaryReader(
+        image.has(data, end) ? image.bytes(data, end) : await readExactly(this.source, data, end, name),
+      );
       const read = readerOf(number, reader);
       try {
         while (reader.pos < reader.len && filled <= values.length) {
@@ -140,6 +144,8 @@ export class TensorFiles {
     for (const file of this.#siblings.values()) await (file as ByteSource & { close?(): Promise<void> }).close?.();
   }
 }
+
+type TypedData = Extract<TensorData, { kind: "typed" }>;
 
 /** A typed array of either kind, to be filled. */
 type Numbers = ArrayBufferView & { readonly length: number; [index: number]: number | bigint };

@@ -32,9 +32,13 @@ export async function decide(model: Model, files: TensorFiles, options: WeightSe
   return selectWeights(model, constants, options).map((candidate): Decision => {
     if (candidate.reason !== undefined) return candidate;
     const { constant } = candidate;
-    const made = draft(constant, recipeFor(constant, options), around);
-    if (made.byteLength >= costOf(constant)) return { ...candidate, reason: "would not get smaller" };
-    return { ...candidate, draft: made };
+    // Blocks along an axis that is short, as a depthwise kernel's, have a scale for next to every value; channels have fewer.
+    const tries = options.blockSize === undefined ? [options] : [options, { ...options, blockSize: undefined }];
+    for (const wishes of tries) {
+      const made = draft(constant, recipeFor(constant, wishes), around);
+      if (made.byteLength < costOf(constant)) return { ...candidate, draft: made };
+    }
+    return { ...candidate, reason: "would not get smaller" };
   });
 }
 

@@ -67,8 +67,8 @@ function isNodeChanged({ origin, opType, inputs, outputs, attributes }: Node): b
   return !sameList(attributes, was.attributes) || attributes.some(isAttributeChanged);
 }
 
-function isAttributeChanged({ graphs }: Attribute): boolean {
-  return graphs.some(isGraphChanged);
+function isAttributeChanged({ graphs, value }: Attribute): boolean {
+  return graphs.some(isGraphChanged) || (value.kind === "tensor" && value.value.data.kind === "placed");
 }
 
 export function encodeNode(node: Node): Chunk[] {
@@ -101,12 +101,15 @@ export function encodeNode(node: Node): Chunk[] {
 }
 
 function encodeAttribute(attribute: Attribute): Chunk[] {
-  const { message, graphs } = attribute;
+  const { message, graphs, value } = attribute;
   if (!message) return encodeValue(attribute);
   if (!isAttributeChanged(attribute)) return [message];
+  if (value.kind === "tensor") {
+    return rewrite(message, new Map([[attributeField.t, delimited(attributeField.t, encodeTensor(value.value))]]));
+  }
   const { g, graphs: many } = attributeField;
   // An attribute holds either one graph or a list of them.
-  const number = attribute.value.kind === "graph" && graphs.length === 1 && hasField(message, g) ? g : many;
+  const number = value.kind === "graph" && graphs.length === 1 && hasField(message, g) ? g : many;
   return rewrite(message, new Map([[number, fields(number, graphs, encodeGraphField)]]));
 }
 

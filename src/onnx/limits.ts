@@ -1,5 +1,5 @@
-import { attributeOf, type Model } from "./graph.ts";
-import { Scope } from "./scopes.ts";
+import { attributeOf, type Model, type Node } from "./graph.ts";
+import { type Definition, Scope } from "./scopes.ts";
 import { isViewOp } from "./views.ts";
 
 /** For each input that indexes a table, how many rows the table has: the smallest where there are several. */
@@ -10,8 +10,7 @@ export function indexLimits(model: Model, file: string): ReadonlyMap<string, num
     for (const node of scope.graph.nodes) {
       if (node.opType !== "Gather" && node.opType !== "GatherBlockQuantized") continue;
       const [table = "", indices = ""] = node.inputs;
-      const data = scope.find(table);
-      const shape = data?.kind === "constant" ? data.constant.tensor.shape : restoredShape(table, scope);
+      const shape = restoredShape(table, scope);
       const axis = attributeOf(node, "axis", "int") ?? attributeOf(node, "gather_axis", "int") ?? 0;
       const rows = shape?.at(axis);
       const input = inputBehind(indices, scope);
@@ -21,20 +20,30 @@ export function indexLimits(model: Model, file: string): ReadonlyMap<string, num
   return limits;
 }
 
+/** More steps than a model takes; a circle has no end. */
+const MOST_STEPS = 64;
+
+/** The first definition behind a name, along the first inputs of nodes of some types, that is none of those. */
+function behind(name: string, scope: Scope, passes: (node: Node) => boolean): [string, Definition | undefined] {
+  let [at, definition] = [name, scope.find(name)];
+  for (let i = 0; definition?.kind === "node" && passes(definition.node) && i < MOST_STEPS; i++) {
+    const { node, scope: home } = definition;
+    at = node.inputs[0] ?? "";
+    definition = home.find(at);
+  }
+  return [at, definition];
+}
+
+const restoring = new Set(["DequantizeLinear", "Mul", "Sub", "Cast"]);
+
 /** The shape of a table that DequantizeLinear or Mul restores from constants. */
 function restoredShape(name: string, scope: Scope): readonly number[] | undefined {
-  const definition = scope.find(name);
-  if (definition?.kind === "constant") return definition.constant.tensor.shape;
-  if (definition?.kind !== "node" || !["DequantizeLinear", "Mul", "Sub", "Cast"].includes(definition.node.opType)) {
-    return undefined;
-  }
-  return restoredShape(definition.node.inputs[0] ?? "", definition.scope);
+  const [, definition] = behind(name, scope, ({ opType }) => restoring.has(opType));
+  return definition?.kind === "constant" ? definition.constant.tensor.shape : undefined;
 }
 
 /** The graph's input that a name shows, through Cast, Reshape and their like. */
 function inputBehind(name: string, scope: Scope): string | undefined {
-  const definition = scope.find(name);
-  if (definition?.kind === "input") return name;
-  if (definition?.kind !== "node" || !isViewOp(definition.node)) return undefined;
-  return inputBehind(definition.node.inputs[0] ?? "", definition.scope);
+  const [input, definition] = behind(name, scope, isViewOp);
+  return definition?.kind === "input" ? input : undefined;
 }

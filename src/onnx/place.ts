@@ -4,7 +4,7 @@ import type { Tracker } from "../task/progress.ts";
 import { copyTensor } from "../task/transfer.ts";
 import { type Place, type TensorFiles, tensorsOf } from "./data.ts";
 import type { Draft } from "./forms/draft.ts";
-import { graphsOf, type Model, makeAttribute, type Tensor } from "./graph.ts";
+import { graphsOf, type Model, type Tensor } from "./graph.ts";
 import type { Addresses } from "./write.ts";
 
 /** ONNX asks for pages, so that runtimes can map what is long. */
@@ -95,9 +95,9 @@ class DataFile {
       graph.initializers = graph.initializers.map((tensor) => (belongs(tensor) ? this.#placed(tensor) : tensor));
       for (const node of graph.nodes) {
         node.attributes = node.attributes.map((attribute) => {
-          const { name, value } = attribute;
+          const { value } = attribute;
           if (value.kind !== "tensor" || !belongs(value.value)) return attribute;
-          return makeAttribute(name, { kind: "tensor", value: this.#placed(value.value) });
+          return { ...attribute, value: { kind: "tensor", value: this.#placed(value.value) } };
         });
       }
     }

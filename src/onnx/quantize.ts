@@ -65,7 +65,12 @@ async function quantize(
   const drafts = decisions.flatMap(({ draft }) => draft ?? []);
   if (drafts.length > 0) importOps(model, drafts);
   checkForm(source.name, model, drafts);
-  remarks.push(...applyDrafts(model, drafts), ...othersRemark(decisions), ...functionsRemark(model));
+  remarks.push(
+    ...applyDrafts(model, drafts),
+    ...blocksRemark(drafts, options),
+    ...othersRemark(decisions),
+    ...functionsRemark(model),
+  );
 
   const addresses = new Addresses();
   const data = await placeData(model, files, sink, drafts, addresses);
@@ -114,6 +119,18 @@ function checkForm(file: string, model: Model, drafts: readonly Draft[]): void {
     const advice = `raise it (opset: ${least})${hasChoice ? ' or take the format "cast"' : ""}`;
     throw new FormatError(file, `has opset ${opset}, and ${what} came with ${least}; ${advice}`);
   }
+}
+
+/** Weights to which blocks were of no use. */
+function blocksRemark(drafts: readonly Draft[], { blockSize }: Wishes): string[] {
+  if (blockSize === undefined) return [];
+  const others = drafts.filter(({ job }) => job.recipe.granularity.blockSize === undefined);
+  if (others.length === 0) return [];
+  const names = others.map(({ constant }) => constant.name).slice(0, 3);
+  const rest = others.length > 3 ? ", ..." : "";
+  return [
+    `${others.length} weights have a scale per channel, as blocks would not make them smaller: ${names.join(", ")}${rest}`,
+  ];
 }
 
 function othersRemark(decisions: readonly Decision[]): string[] {

@@ -82,7 +82,7 @@ export function checkInputs(root: Scope): void {
     for (const node of scope.graph.nodes) {
       for (const input of node.inputs) {
         if (input !== "" && !scope.find(input)) {
-          const who = `${node.opType} node ${JSON.stringify(node.name || (node.outputs[0] ?? ""))}`;
+          const who = `${JSON.stringify(node.opType).slice(1, -1)} node ${JSON.stringify(node.name || (node.outputs[0] ?? ""))}`;
           throw new FormatError(root.file, `${who} takes ${JSON.stringify(input)}, which nothing makes`);
         }
       }

@@ -14,17 +14,23 @@ export interface View {
 /** Integers of small constants, by tensor: shapes, axes. */
 export type Integers = ReadonlyMap<unknown, readonly number[]>;
 
+/** Real models have three or four views of a weight; a circle has no end. */
+const MOST_VIEWS = 64;
+
 /** Follows a name back to the constant it shows, if it does. */
 export function viewOf(name: string, scope: Scope, integers: Integers): View | undefined {
-  const definition = scope.find(name);
-  if (definition?.kind === "constant") {
-    const { constant } = definition;
-    return { constant, shape: constant.tensor.shape, toRoot: (axes) => axes };
+  const steps: { readonly node: Node; readonly home: Scope }[] = [];
+  let definition = scope.find(name);
+  while (definition?.kind === "node" && isViewOp(definition.node) && steps.length < MOST_VIEWS) {
+    const { node, scope: home } = definition;
+    steps.push({ node, home });
+    definition = home.find(node.inputs[0] ?? "");
   }
-  if (definition?.kind !== "node" || !isViewOp(definition.node)) return undefined;
-  const { node, scope: home } = definition;
-  const inner = viewOf(node.inputs[0] ?? "", home, integers);
-  return inner && apply(node, inner, home, integers);
+  if (definition?.kind !== "constant") return undefined;
+  const { constant } = definition;
+  let view: View | undefined = { constant, shape: constant.tensor.shape, toRoot: (axes) => axes };
+  for (const { node, home } of steps.reverse()) view = view && apply(node, view, home, integers);
+  return view;
 }
 
 /** Whether a node does no more than show its first input otherwise. */
@@ -39,12 +45,12 @@ function apply(node: Node, inner: View, scope: Scope, integers: Integers): View 
   const rank = inner.shape.length;
   if (node.opType === "Transpose") {
     const perm = attributeOf(node, "perm", "ints") ?? inner.shape.map((_, i) => rank - 1 - i);
-    if (perm.length !== rank) return undefined;
+    if ([...perm].sort((a, b) => a - b).join() !== inner.shape.map((_, i) => i).join()) return undefined;
     const toRoot = ([first, last]: AxisRange) => {
       const axis = perm[first];
       return first === last && axis !== undefined ? inner.toRoot([axis, axis]) : undefined;
     };
-    return { ...inner, shape: perm.map((axis) => inner.shape[axis] ?? 0), toRoot };
+    return { ...inner, shape: perm.map((axis) => inner.shape[axis]!), toRoot };
   }
   const shape = reshaped(node, inner.shape, () => {
     const definition = scope.find(node.inputs[1] ?? "");

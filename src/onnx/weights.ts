@@ -1,9 +1,9 @@
 import type { TensorFiles } from "./data.ts";
 import { tensorsOf } from "./data.ts";
-import type { Model, Node } from "./graph.ts";
+import type { Model, Node, Tensor } from "./graph.ts";
 import { opNameOf, type WeightAxes, weightAxesOf } from "./ops.ts";
 import type { Constant, Scope } from "./scopes.ts";
-import { type Integers, isViewOp, viewOf } from "./views.ts";
+import { type Integers, isViewOp, type View, viewOf } from "./views.ts";
 
 /** A node that uses a constant, directly or through a view of it. */
 export interface Use {
@@ -19,6 +19,10 @@ export interface Use {
 /** A float constant and who uses it. */
 export interface FloatConstant extends Constant {
   readonly uses: readonly Use[];
+  /** Nodes that take it as it is and show it otherwise: Transpose, Reshape. */
+  readonly viewers: readonly Node[];
+  /** Whether it is wanted by its name, as a float: by such nodes, or as a graph's output. */
+  readonly isShown: boolean;
 }
 
 /** Shapes and axes are this long at the most. */
@@ -39,24 +43,54 @@ export async function readIntegers(model: Model, files: TensorFiles): Promise<In
 
 /** The float constants of a model, in the order of the file, each with its uses in all graphs. */
 export function findConstants(root: Scope, integers: Integers): FloatConstant[] {
-  const uses = new Map<unknown, Use[]>();
+  const uses = new Map<Tensor, Use[]>();
+  const viewers = new Map<Tensor, Node[]>();
+  const outputs = new Set<Tensor>();
+  const constantAt = (scope: Scope, name: string) => {
+    const definition = scope.find(name);
+    return definition?.kind === "constant" ? definition.constant.tensor : undefined;
+  };
   for (const scope of root.all()) {
     for (const node of scope.graph.nodes) {
-      const isView = isViewOp(node);
       node.inputs.forEach((name, input) => {
-        const view = name === "" || (isView && input === 0) ? undefined : viewOf(name, scope, integers);
+        if (name === "") return;
+        if (isViewOp(node) && input === 0) {
+          const tensor = constantAt(scope, name);
+          if (tensor) append(viewers, tensor, node);
+          return;
+        }
+        const view = viewOf(name, scope, integers);
         if (!view) return;
-        const axes = weightAxesOf(node, input, view.shape.length);
-        const channel = axes?.channel && view.toRoot(axes.channel);
-        const block = axes?.block === undefined ? undefined : view.toRoot([axes.block, axes.block]);
-        const own = axes && { channel, block: block && block[0] === block[1] ? block[0] : undefined };
         const direct = name === view.constant.name;
-        const { tensor } = view.constant;
-        uses.set(tensor, [...(uses.get(tensor) ?? []), { node, scope, input, axes: own, direct }]);
+        append(uses, view.constant.tensor, { node, scope, input, axes: ownAxes(node, input, view), direct });
       });
     }
+    for (const { name } of scope.graph.outputs) {
+      const tensor = constantAt(scope, name);
+      if (tensor) outputs.add(tensor);
+    }
   }
-  return constantsOf(root).map((constant) => ({ ...constant, uses: uses.get(constant.tensor) ?? [] }));
+  return constantsOf(root).map((constant) => {
+    const { tensor } = constant;
+    const viewing = viewers.get(tensor) ?? [];
+    const isShown = viewing.length > 0 || outputs.has(tensor);
+    return { ...constant, uses: uses.get(tensor) ?? [], viewers: viewing, isShown };
+  });
+}
+
+function append<K, V>(lists: Map<K, V[]>, key: K, value: V): void {
+  const list = lists.get(key);
+  if (list) list.push(value);
+  else lists.set(key, [value]);
+}
+
+/** How a weight is laid out for a node, in the axes of the constant that a view shows. */
+function ownAxes(node: Node, input: number, { shape, toRoot }: View): WeightAxes | undefined {
+  const axes = weightAxesOf(node, input, shape.length);
+  if (!axes) return undefined;
+  const channel = axes.channel && toRoot(axes.channel);
+  const block = axes.block === undefined ? undefined : toRoot([axes.block, axes.block]);
+  return { channel, block: block && block[0] === block[1] ? block[0] : undefined };
 }
 
 function constantsOf(root: Scope): Constant[] {

@@ -20,13 +20,18 @@ export function matcherOf(
   const matchers = globs.map(compile);
   globs.forEach((glob, i) => {
     if (names.some((name) => matchers[i]!(name))) return;
-    const some = names.slice(0, 3).join(", ");
+    const some = names.slice(0, 3).map(show).join(", ");
     throw new ArgumentError(
       option,
       `"${glob}" matches no ${things}; there are ${some}${names.length > 3 ? ", ..." : ""}`,
     );
   });
   return (name) => matchers.some((matches) => matches(name));
+}
+
+/** A name in a message of one line: names of models may hold anything. */
+function show(name: string): string {
+  return /\p{C}/u.test(name) ? JSON.stringify(name) : name;
 }
 
 /**

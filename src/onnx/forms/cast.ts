@@ -31,7 +31,7 @@ export function draftCast(constant: FloatConstant, recipe: Recipe, around: Surro
 
   const direct = constant.uses.filter((use) => gathersFirst(use, granularity, shape.length));
   for (const { node } of direct) draft.replaced.set(node, gatherFirst(node, constant, granularity, parts, draft));
-  if (direct.length < constant.uses.length || isWanted(constant)) {
+  if (direct.length < constant.uses.length || constant.isShown) {
     const chain = draft.chain(constant.name);
     const spread = (name: string, suffix: string) => (index ? spreadBlocks(chain, name, suffix, index) : name);
     restore(chain, constant, {
@@ -42,11 +42,6 @@ export function draftCast(constant: FloatConstant, recipe: Recipe, around: Surro
     draft.nodes.push(...chain.nodes);
   }
   return draft;
-}
-
-/** Whether somebody besides nodes wants the value: the graph gives it out. */
-export function isWanted({ graph, name }: FloatConstant): boolean {
-  return graph.outputs.some((output) => output.name === name);
 }
 
 interface Parts {
@@ -92,10 +87,10 @@ function gatherFirst(
   const chain = draft.chain(output);
   const parameterShape = parameterShapeOf(shape, granularity);
   const row = axis - (shape.length - parameterShape.length);
-  // A parameter that does not vary along the gathered axis needs no gathering.
-  const varies = (parameterShape[row] ?? 1) > 1;
+  // Parameters that have the gathered axis are gathered with the codes, however short it is: ranks must go together.
+  const follows = row >= 0;
   const pick = (name: string, suffix: string) => {
-    const picked = varies
+    const picked = follows
       ? chain.add("Gather", [name, rows], [intAttribute("axis", row)], { last: false, suffix })
       : name;
     return parts.index ? spreadBlocks(chain, picked, suffix, parts.index) : picked;
@@ -116,11 +111,16 @@ function gatherFirst(
 
 /** Whether a node can look up codes in place of floats: a parameter's shape must follow from the table's. */
 function gathersFirst({ node, direct, input }: Use, { axis, blockSize }: Granularity, rank: number): boolean {
-  if (node.opType !== "Gather" || node.domain !== "" || !direct || input !== 0) return false;
+  if (!isLookup({ node, direct, input })) return false;
   if (axis === undefined) return true;
   if (typeof axis !== "number") return false;
   const row = gatherAxisOf(node, rank);
   return blockSize === undefined ? axis >= row : axis > row;
+}
+
+/** Whether a node takes rows of a table as it lies. */
+export function isLookup({ node, direct, input }: Pick<Use, "node" | "direct" | "input">): boolean {
+  return node.opType === "Gather" && node.domain === "" && direct && input === 0 && Boolean(node.outputs[0]);
 }
 
 export function gatherAxisOf(node: Node, rank: number): number {

@@ -1,9 +1,9 @@
 import { type Granularity, scaleShapeOf } from "../../core/granularity.ts";
 import { codeTypes } from "../../dtypes.ts";
-import { intAttribute, type Node } from "../graph.ts";
+import { intAttribute, makeAttribute, type Node } from "../graph.ts";
 import type { Recipe } from "../recipe.ts";
 import type { FloatConstant, Use } from "../weights.ts";
-import { gatherAxisOf, isWanted } from "./cast.ts";
+import { gatherAxisOf, isLookup } from "./cast.ts";
 import { type Chain, Draft, Job, type Surroundings } from "./draft.ts";
 
 /**
@@ -28,7 +28,8 @@ export function draftQdq(constant: FloatConstant, recipe: Recipe, around: Surrou
   };
   const direct = constant.uses.filter((use) => gathersFirst(use, recipe, shape.length));
   for (const { node } of direct) draft.replaced.set(node, gatherFirst(node, constant, granularity, parts, draft));
-  if (direct.length < constant.uses.length || isWanted(constant)) {
+  for (const node of constant.viewers) if (lacksPerm(node)) draft.replaced.set(node, [withPerm(node, shape.length)]);
+  if (direct.length < constant.uses.length || constant.isShown) {
     const chain = draft.chain(constant.name);
     restore(chain, constant, parts, granularity);
     draft.nodes.push(...chain.nodes);
@@ -58,8 +59,18 @@ function restore(
   if (narrow) chain.add("Cast", [value], [intAttribute("to", tensor.typeCode)], { last: true, suffix: "narrow" });
 }
 
+/** ONNX Runtime 1.30 ends the process over a Transpose without perm behind a DequantizeLinear with an axis. */
+function lacksPerm({ opType, attributes }: Node): boolean {
+  return opType === "Transpose" && attributes.every(({ name }) => name !== "perm");
+}
+
+function withPerm(node: Node, rank: number): Node {
+  const perm = Array.from({ length: rank }, (_, i) => rank - 1 - i);
+  return { ...node, attributes: [...node.attributes, makeAttribute("perm", { kind: "ints", value: perm })] };
+}
+
 function gathersFirst({ node, direct, input }: Use, { granularity, dtype }: Recipe, rank: number): boolean {
-  if (node.opType !== "Gather" || node.domain !== "" || !direct || input !== 0) return false;
+  if (!isLookup({ node, direct, input })) return false;
   const { axis, blockSize } = granularity;
   if (codeTypes[dtype].bits === 4) return false;
   return (
