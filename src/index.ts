@@ -16,7 +16,7 @@ export type { CompareModelsOptions, ModelComparison, NamedOutput } from "./compa
 export type { ExactComparison, FloatComparison, Incomparable, OutputComparison } from "./compare/outputs.ts";
 export type { ModelRuntime, ModelSession, ValueSpec } from "./compare/runtime.ts";
 export type { Feed, Feeds, ValueDType } from "./compare/values.ts";
-export type { WeightComparison, WeightsComparison } from "./compare/weights.ts";
+export type { OtherShape, WeightComparison, WeightsComparison } from "./compare/weights.ts";
 export {
   type BiasOptions,
   createEngine,

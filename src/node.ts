@@ -114,7 +114,12 @@ interface Unfinished {
 async function beginFile(path: string, overwrite: boolean): Promise<Unfinished> {
   const replaced = await checkFree(path, overwrite);
   const temporary = temporaryBeside(path);
-  const file = await explain(path, () => open(temporary, "wx", replaced?.mode));
+  const file = await explain(path, () =>
+    open(temporary, "wx", replaced?.mode).catch((cause: NodeJS.ErrnoException) => {
+      if (cause.code === "ENOENT") throw new FileError(path, "its folder does not exist", { cause });
+      throw cause;
+    }),
+  );
   unfinished.add(temporary);
   let state: "written to" | "undoable" | "in place" | "gone" = "written to";
   let aside: string | undefined;

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { readdir, stat } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { CommanderError } from "commander";
 import type { ModelRuntime } from "../compare/runtime.ts";
 import { createEngine, type Engine } from "../core/engine.ts";
@@ -112,6 +112,9 @@ async function convert(
   conversion: Conversion,
 ): Promise<void> {
   const engine = await createEngine();
+  if (!options.force && resolve(output) === resolve(source.name)) {
+    throw new FileError(output, "is the input itself; -o names another file, --force puts the result in its place");
+  }
   const sink = await createFile(output, { overwrite: options.force });
   const report = await withProgress(options, (task) => conversion(engine, sink, task));
   const outcome = { input: source.name, output, done, seconds: performance.now() / 1000 };
@@ -213,5 +216,10 @@ function explain(error: unknown): number {
     `wasm-quant: ${unexpected}${printableName(asTyped(error, message) + adviceOn(error), LONGEST_LINE)}\n`,
   );
   if (process.argv.includes("--debug")) process.stderr.write(`${(error as Error).stack}\n`);
-  return EXIT_FAILED;
+  return isUsage(error) ? EXIT_USAGE : EXIT_FAILED;
+}
+
+/** Options that no file would go with; patterns may match nothing in this one alone. */
+function isUsage(error: unknown): boolean {
+  return error instanceof ArgumentError && !["include", "exclude", "opTypes"].includes(error.argument);
 }

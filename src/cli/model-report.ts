@@ -89,7 +89,7 @@ function formatValue({ name, dtype, shape }: ValueInspection): string {
 
 /** Two models side by side, for people. */
 export function renderComparison(a: string, b: string, comparison: ModelComparison): string {
-  const { weights, onlyInA, onlyInB, outputs, sets, random, bytesA, bytesB } = comparison;
+  const { weights, otherShapes, onlyInA, onlyInB, outputs, sets, random, bytesA, bytesB } = comparison;
   const columns: Column[] = [
     { title: "weight" },
     { title: "shape" },
@@ -105,6 +105,9 @@ export function renderComparison(a: string, b: string, comparison: ModelComparis
     formatNumber(weight.maxAbs),
   ]);
   const lone = [
+    ...otherShapes.map(
+      ({ name, a, b }) => `laid out otherwise: ${printableName(name)}, ${formatShape(a)} | ${formatShape(b)}\n`,
+    ),
     ...onlyInA.map((name) => `only in ${printable(a)}: ${printableName(name)}\n`),
     ...onlyInB.map((name) => `only in ${printable(b)}: ${printableName(name)}\n`),
   ];

@@ -27,7 +27,7 @@ export function renderReport(
   { tensors, bytesBefore, bytesAfter, remarks }: ModelReport,
   { output, done, seconds }: Outcome,
 ): string {
-  const ofModel = tensors.some(({ ops }) => ops !== undefined);
+  const ofModel = remarks !== undefined;
   const columns: Column[] = [
     ...(ofModel ? [{ title: "op" }, { title: "weight" }] : [{ title: "tensor" }]),
     { title: "shape" },
@@ -50,10 +50,10 @@ export function renderReport(
   const changed = tensors.filter(({ reason }) => reason === undefined).length;
   const ratio = bytesBefore === 0 ? 1 : bytesAfter / bytesBefore;
   const totals =
-    `${printable(output)}: ${changed} of ${tensors.length} ${ofModel ? "weights" : "tensors"} ${done}, ` +
+    `${printable(output)}: ${changed} of ${tensors.length} tensors ${done}, ` +
     `${formatBytes(bytesBefore)} -> ${formatBytes(bytesAfter)} (${ratio.toFixed(3)} of the input), ${seconds.toFixed(2)} s\n`;
   const lines = remarks?.map((remark) => `${printable(remark)}\n`).join("") ?? "";
-  return `${tableOf(columns, rows)}\n${totals}${lines}${remarkOn(done, changed, bytesBefore, bytesAfter)}`;
+  return `${tableOf(columns, rows)}\n${totals}${lines}${ofModel ? "" : remarkOn(done, changed, bytesBefore, bytesAfter)}`;
 }
 
 /** What a reader of the totals would wonder about. */

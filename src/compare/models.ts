@@ -7,7 +7,8 @@ import { indexLimits } from "../onnx/limits.ts";
 import { type TaskOptions, type Tracker, trackerOf } from "../task/progress.ts";
 import { type FeedSet, feedsFromNpz, randomFeeds } from "./feeds.ts";
 import { createOutputMeter, type OutputComparison } from "./outputs.ts";
-import type { ModelRuntime, ModelSession } from "./runtime.ts";
+import type { ModelRuntime, ModelSession, ValueSpec } from "./runtime.ts";
+import { type Feeds, feedOf, isFloat, isValueDType, numbersOf } from "./values.ts";
 import { bytesToCompare, compareWeights, type OpenModel, openModel, type WeightsComparison } from "./weights.ts";
 
 export interface CompareModelsOptions extends TaskOptions {
@@ -63,6 +64,9 @@ export async function compareOnnx(
     try {
       const tracker = trackerOf(options, bytesToCompare(left, right));
       const weights = await compareWeights(engine, left, right, tracker);
+      if (!options.runtime && weights.weights.length + weights.otherShapes.length === 0) {
+        throw new FormatError(b.name, `has no weight in common with ${a.name}: they are not the same model`);
+      }
       const outcome = options.runtime
         ? await runBoth(engine, options.runtime, a, b, left, options, tracker)
         : { sets: 0, random: false };
@@ -103,6 +107,18 @@ async function runBoth(
   }
 }
 
+/** The same values for a model that takes floats of another width. */
+function asTaken(feeds: Feeds, specs: readonly ValueSpec[]): Feeds {
+  return Object.fromEntries(
+    specs.flatMap(({ name, dtype }) => {
+      const feed = feeds[name];
+      if (!feed) return [];
+      const other = isValueDType(dtype) && dtype !== feed.dtype && isFloat(dtype) && isFloat(feed.dtype);
+      return [[name, other ? feedOf(dtype, feed.shape, Float64Array.from(numbersOf(feed))) : feed]];
+    }),
+  );
+}
+
 async function feedsFrom(inputs: readonly ByteSource[], { inputs: specs }: ModelSession): Promise<FeedSet[]> {
   const sets: FeedSet[] = [];
   for (const source of inputs) sets.push(...feedsFromNpz(await readNpz(source), specs, source.name));
@@ -134,7 +150,7 @@ async function meterOutputs(
   for (const [i, set] of feeds.entries()) {
     await tracker.at(`inputs ${i + 1} of ${feeds.length}`);
     const inputs = await set.read();
-    const [one, other] = [await first.run(inputs), await second.run(inputs)];
+    const [one, other] = [await first.run(inputs), await second.run(asTaken(inputs, second.inputs))];
     for (const [name, meter] of meters) {
       if (!one[name] || !other[name]) continue;
       meter.add(one[name], other[name]);

@@ -28,9 +28,17 @@ export interface WeightComparison {
 
 export interface WeightsComparison {
   readonly weights: readonly WeightComparison[];
-  /** Weights that the other model has not, or not in that shape. */
+  /** Weights that both have, but laid out otherwise. */
+  readonly otherShapes: readonly OtherShape[];
+  /** Weights that the other model has not. */
   readonly onlyInA: readonly string[];
   readonly onlyInB: readonly string[];
+}
+
+export interface OtherShape {
+  readonly name: string;
+  readonly a: readonly number[];
+  readonly b: readonly number[];
 }
 
 /** A model with its tensors at hand. */
@@ -57,7 +65,7 @@ export async function openModel(source: ByteSource): Promise<OpenModel> {
   const root = new Scope(source.name, model.graph);
   checkInputs(root);
   const weights = new Map<string, Weight>();
-  const restored = await findRestored(root, files);
+  const restored = findRestored(root);
   const parts = new Set(restored.flatMap(({ scale, zeroPoint }) => [scale, zeroPoint]));
   for (const weight of restored) weights.set(weight.name, { kind: "codes", tensor: weight.codes, restored: weight });
   for (const { name, tensor } of findConstants(root, new Map())) {
@@ -83,16 +91,20 @@ export async function compareWeights(
   tracker: Tracker,
 ): Promise<WeightsComparison> {
   const weights: WeightComparison[] = [];
+  const otherShapes: OtherShape[] = [];
   for (const [name, left] of a.weights) {
     const right = b.weights.get(name);
-    if (!right || !sameShape(left, right)) continue;
+    if (!right) continue;
+    if (!sameShape(left, right)) {
+      otherShapes.push({ name, a: left.tensor.shape, b: right.tensor.shape });
+      continue;
+    }
     await tracker.at(name);
     weights.push(await compareOne(engine, name, { files: a.files, weight: left }, { files: b.files, weight: right }));
     tracker.advance(bytesOfTensor(left.tensor));
   }
-  const compared = new Set(weights.map(({ name }) => name));
-  const rest = (model: OpenModel) => [...model.weights.keys()].filter((name) => !compared.has(name));
-  return { weights, onlyInA: rest(a), onlyInB: rest(b) };
+  const rest = (one: OpenModel, other: OpenModel) => [...one.weights.keys()].filter((name) => !other.weights.has(name));
+  return { weights, otherShapes, onlyInA: rest(a, b), onlyInB: rest(b, a) };
 }
 
 function sameShape(a: Weight, b: Weight): boolean {

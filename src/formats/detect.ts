@@ -24,6 +24,8 @@ const strangers: readonly (readonly [start: string, what: string])[] = [
   ["\x89HDF", "an HDF5 file (.h5); save its weights as safetensors"],
   ["GGUF", "a GGUF file; take the float checkpoint it was made from"],
   ["TFL3", "a TensorFlow Lite model; take the ONNX model it was made from"],
+  ["<", "a web page or other markup; what was downloaded is not the file"],
+  ["\x1f\x8b", "a gzip archive; unpack it first"],
   ["version https://git-lfs", "a Git LFS pointer, not the file itself; run git lfs pull"],
   ["ORTM", "a model in ONNX Runtime's own format; take the ONNX model it was made from"],
 ];

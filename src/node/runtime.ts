@@ -91,6 +91,9 @@ async function explain<T>(file: string, action: () => Promise<T>): Promise<T> {
   }
 }
 
+/** The first line of what ONNX Runtime says, without the place in its own source, where it gives one. */
 function firstLine(cause: unknown): string {
-  return (cause instanceof Error ? cause.message : String(cause)).split("\n", 1)[0]!;
+  const line = (cause instanceof Error ? cause.message : String(cause)).split("\n", 1)[0]!;
+  const place = /^(.*?)\/\S*onnxruntime\S*\.(?:cc|h):\d+ .*\) (?=\S)(.*)$/.exec(line);
+  return place ? `${place[1]}${place[2]}` : line;
 }

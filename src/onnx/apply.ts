@@ -4,32 +4,23 @@ import { type Graph, graphsOf, type Model, makeTensor, type Node, type Tensor } 
 import type { Names } from "./names.ts";
 import { requirementOf } from "./requirements.ts";
 
-/** Puts drafts in place of their constants; what changed besides, in words. */
-export function applyDrafts(model: Model, drafts: readonly Draft[]): string[] {
-  if (drafts.length === 0) return [];
-  const remarks: string[] = [];
+/** Puts drafts in place of their constants. */
+export function applyDrafts(model: Model, drafts: readonly Draft[]): void {
+  if (drafts.length === 0) return;
   const replaced = new Map<Node, readonly Node[]>(drafts.flatMap((draft) => [...draft.replaced]));
-  let inputs = 0;
   for (const graph of graphsOf(model.graph)) {
     const own = drafts.filter(({ constant }) => constant.graph === graph);
     const added = own.flatMap(({ nodes }) => nodes);
-    inputs += changeConstants(graph, own);
+    changeConstants(graph, own);
     if (added.length > 0 || graph.nodes.some((node) => replaced.has(node))) {
       graph.nodes = [...added, ...graph.nodes.flatMap((node) => replaced.get(node) ?? [node])];
     }
   }
-  if (inputs > 0) {
-    remarks.push(`${inputs} weights were listed among the graph's inputs, as defaults; they are no longer`);
-  }
-  const ir = drafts.reduce((most, { job }) => Math.max(most, requirementOf(job.form, job.recipe).ir), model.irVersion);
-  if (ir > model.irVersion) remarks.push(`IR version ${model.irVersion} raised to ${ir}`);
-  model.irVersion = ir;
-  return remarks;
+  raiseIr(model, drafts);
 }
 
-/** The number of inputs that went. */
-function changeConstants(graph: Graph, drafts: readonly Draft[]): number {
-  if (drafts.length === 0) return 0;
+function changeConstants(graph: Graph, drafts: readonly Draft[]): void {
+  if (drafts.length === 0) return;
   const byTensor = new Map(drafts.map((draft) => [draft.constant.tensor, draft]));
   const nodes = new Set(drafts.map(({ constant }) => constant.node));
   const fromNodes = drafts.filter(({ constant }) => constant.node).flatMap(({ tensors }) => tensors);
@@ -39,12 +30,25 @@ function changeConstants(graph: Graph, drafts: readonly Draft[]): number {
     ...new Set(drafts.flatMap(({ indices }) => indices)),
   ];
   if (fromNodes.length > 0) graph.nodes = graph.nodes.filter((node) => !nodes.has(node));
-  const names = new Set(drafts.map(({ constant }) => constant.name));
-  const before = graph.inputs.length;
+  dropInputs(graph, new Set(drafts.map(({ constant }) => constant.name)));
+}
+
+/** Up to IR 3 initializers had to be inputs; from 4 on that means that callers may set them. */
+const FREE_INITIALIZERS = 4;
+
+function raiseIr(model: Model, drafts: readonly Draft[]): void {
+  const ir = drafts.reduce((most, { job }) => Math.max(most, requirementOf(job.form, job.recipe).ir), model.irVersion);
+  if (model.irVersion < FREE_INITIALIZERS && ir >= FREE_INITIALIZERS) {
+    // Those that stay, too: what may be set is no constant to a runtime, and is not fused with what uses it.
+    for (const graph of graphsOf(model.graph)) dropInputs(graph, new Set(graph.initializers.map(({ name }) => name)));
+  }
+  model.irVersion = ir;
+}
+
+function dropInputs(graph: Graph, names: ReadonlySet<string>): void {
   if (graph.inputs.some(({ name }) => names.has(name))) {
     graph.inputs = graph.inputs.filter(({ name }) => !names.has(name));
   }
-  return before - graph.inputs.length;
 }
 
 /** Tensors that tell the block of each place along an axis; weights of one graph that are cut alike share one. */

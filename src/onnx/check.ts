@@ -6,6 +6,7 @@ import { attributeOf, type Graph, graphsOf, type Model, type Node } from "./grap
 import { elementTypeOf } from "./proto.ts";
 import { requirementOf } from "./requirements.ts";
 import { checkInputs, Scope } from "./scopes.ts";
+import { usedBy } from "./sort.ts";
 
 /**
  * Reads back what is about to be written and holds it against what was meant: names are unique, every input is made
@@ -57,15 +58,6 @@ function checkOrder(graph: Graph, added: ReadonlySet<string>): void {
       expect(!own.has(input) || made.has(input), `${node.opType} "${node.name}" uses "${input}" too soon`);
     }
     for (const output of node.outputs) made.add(output);
-  }
-}
-
-/** The inputs of a node, those of the graphs within it among them. */
-function* usedBy(node: Node): Generator<string> {
-  yield* node.inputs;
-  for (const { graphs } of node.attributes) {
-    for (const outer of graphs)
-      for (const graph of graphsOf(outer)) for (const { inputs } of graph.nodes) yield* inputs;
   }
 }
 

@@ -7,6 +7,7 @@ import { draftQdq } from "./forms/qdq.ts";
 import type { Model } from "./graph.ts";
 import { Names } from "./names.ts";
 import { recipeFor, type Wishes } from "./recipe.ts";
+import { findRestored } from "./restored.ts";
 import { Scope } from "./scopes.ts";
 import { type Candidate, selectWeights, type WeightSelection } from "./select.ts";
 import { type FloatConstant, findConstants, readIntegers } from "./weights.ts";
@@ -29,7 +30,8 @@ export async function decide(model: Model, files: TensorFiles, options: WeightSe
   const indices = new BlockIndices(names);
   const around: Surroundings = { names, blockIndex: (graph, length, size) => indices.for(graph, length, size) };
   const draft = options.form === "cast" ? draftCast : draftQdq;
-  return selectWeights(model, constants, options).map((candidate): Decision => {
+  const quantized = findRestored(root);
+  return selectWeights(model, constants, quantized, options).map((candidate): Decision => {
     if (candidate.reason !== undefined) return candidate;
     const { constant } = candidate;
     // Blocks along an axis that is short, as a depthwise kernel's, have a scale for next to every value; channels have fewer.

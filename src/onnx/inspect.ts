@@ -15,6 +15,7 @@ import { opNameOf } from "./ops.ts";
 import { granularityFor, type Wishes } from "./recipe.ts";
 import { findRestored } from "./restored.ts";
 import { checkInputs, Scope } from "./scopes.ts";
+import { checkCircles } from "./sort.ts";
 import { isTold } from "./told.ts";
 import { type FloatConstant, usersOf } from "./weights.ts";
 
@@ -94,9 +95,9 @@ export async function inspectOnnx(engine: Engine, source: ByteSource, options: T
   try {
     const root = new Scope(source.name, model.graph);
     checkInputs(root);
-    const quantized = await findRestored(root, files);
-    const parts = new Set(quantized.flatMap(({ scale, zeroPoint }) => [scale, zeroPoint]));
-    const decisions = (await decide(model, files, wishes)).filter((d) => isTold(d) && !parts.has(d.constant.tensor));
+    checkCircles(source.name, model);
+    const quantized = findRestored(root);
+    const decisions = (await decide(model, files, wishes)).filter(isTold);
     const total = decisions.reduce((sum, { constant }) => sum + bytesOfTensor(constant.tensor), 0);
     const tracker = trackerOf(options, total);
     const weights = await inspectWeights(engine, files, decisions, tracker);

@@ -16,9 +16,11 @@ import type { Model } from "./graph.ts";
 import { type Loss, runJobs } from "./job.ts";
 import { placeData } from "./place.ts";
 import type { Wishes } from "./recipe.ts";
+import { remarksOn } from "./remarks.ts";
 import { requirementOf } from "./requirements.ts";
 import { checkInputs, Scope } from "./scopes.ts";
 import type { WeightSelection } from "./select.ts";
+import { checkCircles, sortNodes } from "./sort.ts";
 import { isTold } from "./told.ts";
 import { usersOf } from "./weights.ts";
 import { isSpan, lengthOf } from "./wire.ts";
@@ -60,17 +62,14 @@ async function quantize(
 ): Promise<ModelReport> {
   const { source } = files;
   checkInputs(new Scope(source.name, model.graph));
-  const remarks = options.opset === undefined ? [] : await raise(model, files, options.opset);
+  checkCircles(source.name, model);
+  const rewritten = options.opset === undefined ? [] : await raise(model, files, options.opset);
   const decisions = await decide(model, files, options);
   const drafts = decisions.flatMap(({ draft }) => draft ?? []);
   if (drafts.length > 0) importOps(model, drafts);
   checkForm(source.name, model, drafts);
-  remarks.push(
-    ...applyDrafts(model, drafts),
-    ...blocksRemark(drafts, options),
-    ...othersRemark(decisions),
-    ...functionsRemark(model),
-  );
+  if (drafts.length > 0) sortNodes(source.name, model);
+  applyDrafts(model, drafts);
 
   const addresses = new Addresses();
   const data = await placeData(model, files, sink, drafts, addresses);
@@ -84,19 +83,25 @@ async function quantize(
   const jobs = drafts.map(({ job }) => job);
   const losses = await runJobs(engine, files, jobs, { nonFinite: options.nonFinite, addresses, tracker });
   await tracker.at("");
+  const bytesAfter = lengthOf(chunks) + (data?.byteLength ?? 0);
   return {
     tensors: decisions.filter(isTold).map((decision) => reportOf(decision, losses)),
     bytesBefore: files.byteLength,
-    bytesAfter: lengthOf(chunks) + (data?.byteLength ?? 0),
-    remarks,
+    bytesAfter,
+    remarks: [...rewritten, ...remarksOn(model, files, decisions, chunks, options, bytesAfter)],
   };
 }
+
+/** The newest opset that a runtime was seen to take. */
+const RUNTIMES_TAKE = 26;
 
 async function raise(model: Model, files: TensorFiles, opset: number): Promise<string[]> {
   // Loaded when it is wanted: it knows every op there is.
   const { raiseOpset } = await import("./opset/raise.ts");
   const { from, to, rewritten } = await raiseOpset(model, files, opset, files.source.name);
-  return from === to ? [] : [`opset ${from} raised to ${to}`, ...rewritten];
+  if (from === to) return [];
+  const beyond = to > RUNTIMES_TAKE ? [`ONNX Runtime up to 1.30 takes opsets up to ${RUNTIMES_TAKE}`] : [];
+  return [`opset ${from} raised to ${to}`, ...beyond, ...rewritten];
 }
 
 /** A common opset, for models that so far have nodes of other domains only. */
@@ -119,30 +124,6 @@ function checkForm(file: string, model: Model, drafts: readonly Draft[]): void {
     const advice = `raise it (opset: ${least})${hasChoice ? ' or take the format "cast"' : ""}`;
     throw new FormatError(file, `has opset ${opset}, and ${what} came with ${least}; ${advice}`);
   }
-}
-
-/** Weights to which blocks were of no use. */
-function blocksRemark(drafts: readonly Draft[], { blockSize }: Wishes): string[] {
-  if (blockSize === undefined) return [];
-  const others = drafts.filter(({ job }) => job.recipe.granularity.blockSize === undefined);
-  if (others.length === 0) return [];
-  const names = others.map(({ constant }) => constant.name).slice(0, 3);
-  const rest = others.length > 3 ? ", ..." : "";
-  return [
-    `${others.length} weights have a scale per channel, as blocks would not make them smaller: ${names.join(", ")}${rest}`,
-  ];
-}
-
-function othersRemark(decisions: readonly Decision[]): string[] {
-  const others = decisions.filter((decision) => !isTold(decision));
-  if (others.length === 0) return [];
-  const bytes = others.reduce((sum, { constant }) => sum + bytesOfTensor(constant.tensor), 0);
-  return [`${others.length} other float tensors (biases and the like, ${bytes} bytes) stay as they are`];
-}
-
-function functionsRemark({ functions }: Model): string[] {
-  if (functions.length === 0) return [];
-  return [`${functions.length} functions of the model's own stay as they are, constants in them too`];
 }
 
 function reportOf({ constant, draft, reason }: Decision, losses: ReadonlyMap<Job, Loss>): TensorReport {

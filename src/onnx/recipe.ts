@@ -41,10 +41,9 @@ export function granularityFor(
   { uses, tensor: { shape } }: FloatConstant,
   { perChannel, blockSize, form }: Wishes,
 ): Granularity {
-  if (blockSize !== undefined) {
-    const axis = uses.find(({ axes }) => axes?.block !== undefined)?.axes?.block ?? shape.length - 1;
-    return { axis, blockSize };
-  }
+  const block = uses.find(({ axes }) => axes?.block !== undefined)?.axes?.block;
+  // Where the axis that is summed over is none of the weight's own, channels have to do.
+  if (blockSize !== undefined && block !== undefined) return { axis: block, blockSize };
   if (!perChannel || shape.length < 2) return {};
   if (form === "qdq") return { axis: singleChannel(uses, shape) };
   const channel = uses.find(({ axes }) => axes?.channel)?.axes?.channel;

@@ -19,7 +19,7 @@ export interface RestoredWeight {
 }
 
 /** Finds the constants of a model that are codes with scales beside them. */
-export async function findRestored(root: Scope, _files: TensorFiles): Promise<RestoredWeight[]> {
+export function findRestored(root: Scope): RestoredWeight[] {
   const found = new Map<Tensor, RestoredWeight>();
   for (const scope of root.all()) {
     const constant = (name: string | undefined) => {

@@ -3,6 +3,7 @@ import { matcherOf } from "../task/globs.ts";
 import type { Model } from "./graph.ts";
 import { graphsOf } from "./graph.ts";
 import { opNameOf, weightOps } from "./ops.ts";
+import type { RestoredWeight } from "./restored.ts";
 import { type FloatConstant, usersOf } from "./weights.ts";
 
 /** Which weights to quantize. */
@@ -20,6 +21,8 @@ export interface Candidate {
   readonly reason?: string | undefined;
   /** Whether some node uses it as a weight. */
   readonly isWeight: boolean;
+  /** Whether it belongs to a weight that is quantized already: scales, offsets. */
+  readonly isPart: boolean;
 }
 
 /**
@@ -30,26 +33,35 @@ export interface Candidate {
 export function selectWeights(
   model: Model,
   constants: readonly FloatConstant[],
+  quantized: readonly RestoredWeight[],
   selection: WeightSelection,
 ): Candidate[] {
-  const names = constants.filter(isWeight).flatMap(namesOf);
+  const parts = new Set(quantized.flatMap(({ scale, zeroPoint }) => [scale, zeroPoint]));
+  const isPart = ({ tensor, uses }: FloatConstant) =>
+    parts.has(tensor) || (uses.length > 0 && uses.every(({ node }) => takesCodes.test(opNameOf(node))));
+  const names = constants.filter((constant) => isWeight(constant) && !isPart(constant)).flatMap(namesOf);
   const included = matcherOf("include", selection.include, names, "weight or node");
   const excluded = matcherOf("exclude", selection.exclude, names, "weight or node");
   const types = selection.opTypes && new Set(selection.opTypes);
   if (types) checkTypes(model, types);
   return constants.map((constant): Candidate => {
-    const candidate = { constant, isWeight: isWeight(constant) };
+    const candidate = { constant, isWeight: isWeight(constant), isPart: isPart(constant) };
+    if (candidate.isPart) return { ...candidate, reason: "belongs to a weight that is quantized already" };
     if (!candidate.isWeight) return { ...candidate, reason: whyNoWeight(constant) };
     if (constant.tensor.type === "float64") return { ...candidate, reason: "float64" };
     if (constant.tensor.shape.includes(0)) return { ...candidate, reason: "empty" };
     if (included && !namesOf(constant).some(included)) return { ...candidate, reason: "not included" };
     if (excluded && namesOf(constant).some(excluded)) return { ...candidate, reason: "excluded" };
     if (types && !constant.uses.some(({ node, axes }) => axes && types.has(opNameOf(node)))) {
-      return { ...candidate, reason: `used by ${usersOf(constant).join(", ")}` };
+      return { ...candidate, reason: "not of those op types" };
     }
     return candidate;
   });
 }
+
+/** Ops that take codes, and floats that say what they stand for. */
+const takesCodes =
+  /^(com\.microsoft\.)?(Quantize|Dequantize|DynamicQuantize|QLinear|Q[A-Z]|MatMulNBits|MatMulBnb4|MatMulInteger|GatherBlockQuantized)/;
 
 function isWeight({ uses }: FloatConstant): boolean {
   return uses.some(({ axes }) => axes !== undefined);
@@ -63,7 +75,7 @@ function namesOf({ name, uses }: FloatConstant): string[] {
 
 function whyNoWeight(constant: FloatConstant): string {
   if (constant.uses.length === 0) return "used by no node";
-  return `no weight: used by ${usersOf(constant).join(", ")}`;
+  return `used by ${usersOf(constant).join(", ")}, not as a weight`;
 }
 
 function checkTypes(model: Model, types: ReadonlySet<string>): void {

@@ -1,0 +1,99 @@
+import { bytesOfTensor, type TensorFiles } from "./data.ts";
+import type { Decision } from "./decide.ts";
+import { graphsOf, type Model } from "./graph.ts";
+import type { Wishes } from "./recipe.ts";
+import { isTold } from "./told.ts";
+import { type Chunk, isSpan } from "./wire.ts";
+
+/** What a reader of a report would wonder about, a line each: what changed besides weights, and what did not. */
+export function remarksOn(
+  model: Model,
+  files: TensorFiles,
+  decisions: readonly Decision[],
+  written: readonly Chunk[],
+  wishes: Wishes,
+  bytesAfter: number,
+): string[] {
+  return [
+    ...changesOf(model),
+    ...blocks(decisions, wishes),
+    ...quantizedAlready(decisions),
+    ...others(decisions),
+    ...remainder(files, decisions),
+    ...functions(model),
+    ...unchanged(written),
+    ...growth(files, bytesAfter),
+  ];
+}
+
+function changesOf(model: Model): string[] {
+  const { was } = model.origin;
+  const remarks: string[] = [];
+  if (!was.opsets.has("") && model.opsets.has("")) remarks.push(`opset ${model.opsets.get("")} of ONNX imported`);
+  if (model.irVersion !== was.irVersion) remarks.push(`IR version ${was.irVersion} raised to ${model.irVersion}`);
+  const gone = Array.from(graphsOf(model.graph)).reduce(
+    (sum, { inputs, origin }) => sum + origin.was.inputs.length - inputs.length,
+    0,
+  );
+  if (gone > 0)
+    remarks.push(`${count(gone, "initializer")} listed among the graph's inputs, as old models do: no longer`);
+  return remarks;
+}
+
+/** Weights to which blocks were of no use. */
+function blocks(decisions: readonly Decision[], { blockSize }: Wishes): string[] {
+  if (blockSize === undefined) return [];
+  const others = decisions.filter(({ draft }) => draft && draft.job.recipe.granularity.blockSize === undefined);
+  if (others.length === 0) return [];
+  const names = others.map(({ constant }) => constant.name).slice(0, 3);
+  const rest = others.length > 3 ? ", ..." : "";
+  return [
+    `a scale per channel, as blocks do not suit them: ${names.join(", ")}${rest} (${count(others.length, "weight")})`,
+  ];
+}
+
+function quantizedAlready(decisions: readonly Decision[]): string[] {
+  const parts = decisions.filter(({ isPart }) => isPart);
+  return parts.length === 0
+    ? []
+    : [`weights that are quantized already stay as they are, with ${count(parts.length, "tensor")} of scales`];
+}
+
+function others(decisions: readonly Decision[]): string[] {
+  const others = decisions.filter((decision) => !isTold(decision) && !decision.isPart);
+  if (others.length === 0) return [];
+  const bytes = others.reduce((sum, { constant }) => sum + bytesOfTensor(constant.tensor), 0);
+  return [`${count(others.length, "other float tensor")} (biases and the like, ${bytes} bytes): as before`];
+}
+
+/** The share of a file from which it is worth a word. */
+const NOTABLE = 0.1;
+
+/** What no quantization of floats makes smaller. */
+function remainder(files: TensorFiles, decisions: readonly Decision[]): string[] {
+  const floats = decisions.reduce((sum, { constant }) => sum + bytesOfTensor(constant.tensor), 0);
+  const rest = files.byteLength - floats;
+  if (rest < NOTABLE * files.byteLength) return [];
+  return [`${rest} bytes of the input are no float tensors: nodes, text, integers`];
+}
+
+function functions({ functions }: Model): string[] {
+  return functions.length === 0 ? [] : [`${count(functions.length, "function")} of the model's own: as before`];
+}
+
+function unchanged(written: readonly Chunk[]): string[] {
+  const [only] = written;
+  return written.length === 1 && only && isSpan(only) ? ["nothing to do: the model is written as it was read"] : [];
+}
+
+/** Codes save more than they cost, or are not written; a newer opset may say in tensors what was said in attributes. */
+function growth(files: TensorFiles, bytesAfter: number): string[] {
+  const more = bytesAfter - files.byteLength;
+  return more > 0
+    ? [`larger than the input by ${more} bytes: what the newer opset needs outweighs what codes save`]
+    : [];
+}
+
+function count(n: number, what: string): string {
+  return `${n} ${what}${n === 1 ? "" : "s"}`;
+}
