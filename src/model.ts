@@ -105,6 +105,9 @@ function checkOnnxOptions(options: QuantizeModelOptions, { dtype, scheme }: { dt
       `${dtype} needs the format "qdq" and opset 21: what "cast" uses has no 4-bit types`,
     );
   }
+  if (options.perChannel === false && options.blockSize !== undefined) {
+    throw new ArgumentError("blockSize", "given with perChannel: false; blocks have a scale each");
+  }
   const opset = checkWhole("opset", options.opset, 1);
   return { form, scheme, opset, opTypes: checkNames("opTypes", options.opTypes) };
 }

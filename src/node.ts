@@ -88,7 +88,7 @@ export async function createFile(path: string, { overwrite = false }: FileSinkOp
       for (const file of [...companions, main]) await file.complete();
       for (const file of companions) await file.setAside();
       for (const file of [...companions, main]) await file.appear();
-      for (const file of companions) await file.settle();
+      await Promise.all(companions.map((file) => file.settle())); // at once: nothing may bring the old data back now
     },
     async abort() {
       for (const file of [...companions, main]) await file.discard();

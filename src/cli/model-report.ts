@@ -96,6 +96,7 @@ export function renderComparison(a: string, b: string, comparison: ModelComparis
     { title: "dtype" },
     { title: "SQNR", right: true },
     { title: "largest error", right: true },
+    { title: "" },
   ];
   const rows = weights.map((weight) => [
     printableName(weight.name),
@@ -103,6 +104,7 @@ export function renderComparison(a: string, b: string, comparison: ModelComparis
     weight.a === weight.b ? weight.a : `${weight.a} | ${weight.b}`,
     formatDecibels(weight.sqnr),
     formatNumber(weight.maxAbs),
+    weight.transposed ? "transposed" : "",
   ]);
   const lone = [
     ...otherShapes.map(

@@ -1,5 +1,5 @@
 import type { Engine } from "../core/engine.ts";
-import { widenHalves } from "./halves.ts";
+import { widenHalves } from "../formats/halves.ts";
 import { type Feed, isFloat, numbersOf } from "./values.ts";
 
 /** How alike two models' values for one output are, over all that was added. */

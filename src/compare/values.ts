@@ -1,4 +1,4 @@
-import { narrowHalves, widenHalves } from "./halves.ts";
+import { narrowHalves, widenHalves } from "../formats/halves.ts";
 
 /** What goes into a model and comes out of it: element types, and the typed arrays that hold them. */
 export interface ValueArrays {

@@ -1,6 +1,7 @@
 import type { Engine } from "../core/engine.ts";
 import { elementsOf } from "../core/shape.ts";
 import type { FloatTensor, QuantizedTensor } from "../core/tensor.ts";
+import { widenHalves } from "../formats/halves.ts";
 import type { ByteSource } from "../formats/source.ts";
 import { bytesOfTensor, TensorFiles } from "../onnx/data.ts";
 import { readModel } from "../onnx/decode.ts";
@@ -24,6 +25,8 @@ export interface WeightComparison {
   readonly maxAbs: number;
   /** Cosine similarity. */
   readonly cosine: number;
+  /** Whether the second model has it transposed. */
+  readonly transposed?: true | undefined;
 }
 
 export interface WeightsComparison {
@@ -61,15 +64,22 @@ type Weight =
  */
 export async function openModel(source: ByteSource): Promise<OpenModel> {
   const model = await readModel(source);
-  const files = await TensorFiles.open(source, model);
   const root = new Scope(source.name, model.graph);
   checkInputs(root);
+  const files = await TensorFiles.open(source, model);
   const weights = new Map<string, Weight>();
   const restored = findRestored(root);
   const parts = new Set(restored.flatMap(({ scale, zeroPoint }) => [scale, zeroPoint]));
   for (const weight of restored) weights.set(weight.name, { kind: "codes", tensor: weight.codes, restored: weight });
   for (const { name, tensor } of findConstants(root, new Map())) {
-    if (tensor.shape.length < 2 || elementsOf(tensor.shape) === 0 || parts.has(tensor) || weights.has(name)) continue;
+    if (
+      tensor.type === "float64" ||
+      tensor.shape.length < 2 ||
+      elementsOf(tensor.shape) === 0 ||
+      parts.has(tensor) ||
+      weights.has(name)
+    )
+      continue;
     weights.set(name, { kind: "float", tensor });
   }
   return { model, files, weights };
@@ -119,9 +129,36 @@ interface Side {
 async function compareOne(engine: Engine, name: string, a: Side, b: Side): Promise<WeightComparison> {
   const values = await valuesOf(name, a);
   const left = "scale" in values ? engine.dequantize(values) : values;
-  const { sqnr, maxAbs, cosine } = engine.error(left, await valuesOf(name, b));
+  const right = await valuesOf(name, b);
   const types = { a: a.weight.tensor.type ?? "?", b: b.weight.tensor.type ?? "?" };
-  return { name, shape: a.weight.tensor.shape, ...types, sqnr, maxAbs, cosine };
+  const facts = { name, shape: a.weight.tensor.shape, ...types };
+  const { sqnr, maxAbs, cosine } = engine.error(left, right);
+  // ONNX Runtime's tool transposes weights of Gemm under their own name, which the shape of a square one does not show.
+  const turned = cosine < UNLIKE && isSquare(facts.shape) ? engine.error(transposed(left), right) : undefined;
+  if (!turned || turned.cosine <= cosine) return { ...facts, sqnr, maxAbs, cosine };
+  return { ...facts, sqnr: turned.sqnr, maxAbs: turned.maxAbs, cosine: turned.cosine, transposed: true };
+}
+
+/** Below this, what should be the same weight is not. */
+const UNLIKE = 0.5;
+
+function isSquare(shape: readonly number[]): boolean {
+  return shape.length === 2 && shape[0] === shape[1];
+}
+
+function transposed(tensor: FloatTensor): FloatTensor {
+  const data = floatsOf(tensor);
+  const [n = 0] = tensor.shape;
+  const values = new Float32Array(data.length);
+  for (let i = 0; i < n; i++) for (let j = 0; j < n; j++) values[j * n + i] = data[i * n + j]!;
+  return { shape: tensor.shape, data: values };
+}
+
+function floatsOf(tensor: FloatTensor): Float32Array {
+  if (tensor.dtype === "float16") return widenHalves(tensor.data as Uint16Array);
+  if (tensor.dtype === "bfloat16")
+    return new Float32Array(Uint32Array.from(tensor.data as Uint16Array, (x) => x << 16).buffer);
+  return tensor.data as Float32Array;
 }
 
 async function valuesOf(name: string, { files, weight }: Side): Promise<FloatTensor | QuantizedTensor> {

@@ -7,10 +7,8 @@ import { piecesOf } from "./pieces.ts";
 import type { CodeWriter } from "./quantize.ts";
 import type { QuantizedTensor } from "./tensor.ts";
 
-/** Where a piece's codes can be read: they lie there already, or are written when they are asked for. */
-type CodeSource = CodeWriter;
-
-function codesOf(machine: Machine, q: QuantizedTensor): CodeSource {
+/** Codes that lie there already need no writing. */
+function codesOf(machine: Machine, q: QuantizedTensor): CodeWriter {
   const { limit, address } = sourceOf(machine, q, "codes");
   return { limit, write: ({ start, length }) => address(start, length) };
 }
@@ -23,7 +21,7 @@ export function restoredSource(
   machine: Machine,
   q: QuantizedTensor,
   layout: Layout,
-  codes: CodeSource = codesOf(machine, q),
+  codes: CodeWriter = codesOf(machine, q),
 ): Source {
   const { memory } = machine;
   const restore = restorerOf(machine, q, layout);

@@ -14,7 +14,11 @@ const titles: Readonly<Record<FileFormat, string>> = {
   onnx: "an ONNX model",
 };
 
-const promises: Readonly<Record<string, FileFormat>> = { safetensors: "safetensors", npy: "npy", onnx: "onnx" };
+const promises = new Map<string, FileFormat>([
+  ["safetensors", "safetensors"],
+  ["npy", "npy"],
+  ["onnx", "onnx"],
+]);
 
 /** Files people have at hand that cannot be read, by how they start; and what to do about it. */
 const strangers: readonly (readonly [start: string, what: string])[] = [
@@ -41,7 +45,7 @@ export async function detectFormat(source: ByteSource): Promise<FileFormat> {
   const extension = /\.(\w+)$/.exec(source.name)?.[1]?.toLowerCase();
   const head = await source.slice(0, Math.min(LONGEST_START, source.byteLength));
   const found = formatOf(head);
-  const promised = extension === undefined ? undefined : promises[extension];
+  const promised = promises.get(extension ?? "");
   if (found !== undefined && (promised === undefined || promised === found)) return found;
 
   const stranger = strangers.find(([start]) => startsWith(head, start))?.[1];

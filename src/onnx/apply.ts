@@ -8,8 +8,14 @@ import { requirementOf } from "./requirements.ts";
 export function applyDrafts(model: Model, drafts: readonly Draft[]): void {
   if (drafts.length === 0) return;
   const replaced = new Map<Node, readonly Node[]>(drafts.flatMap((draft) => [...draft.replaced]));
+  const byGraph = new Map<Graph, Draft[]>();
+  for (const draft of drafts) {
+    const { graph } = draft.constant;
+    byGraph.set(graph, byGraph.get(graph) ?? []);
+    byGraph.get(graph)!.push(draft);
+  }
   for (const graph of graphsOf(model.graph)) {
-    const own = drafts.filter(({ constant }) => constant.graph === graph);
+    const own = byGraph.get(graph) ?? [];
     const added = own.flatMap(({ nodes }) => nodes);
     changeConstants(graph, own);
     if (added.length > 0 || graph.nodes.some((node) => replaced.has(node))) {

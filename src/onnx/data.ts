@@ -115,17 +115,18 @@ export class TensorFiles {
     const values: Numbers = newArray(type!, bits < 8 ? Math.ceil((elements * bits) / 8) : elements);
     const wide = values instanceof BigInt64Array || values instanceof BigUint64Array;
     let filled = 0;
-    for (const { number, wire, data, end } of fields) {
-      const reader = new BinaryReader(
-        image.has(data, end) ? image.bytes(data, end) : await readExactly(this.source, data, end, name),
-      );
+    for (const { number, wire, start, data, end } of fields) {
+      const packed = wire === WireType.LengthDelimited;
+      const from = packed ? data : start;
+      const bytes = image.has(from, end) ? image.bytes(from, end) : await readExactly(this.source, from, end, name);
+      const reader = new BinaryReader(bytes);
       const read = readerOf(number, reader);
       try {
         while (reader.pos < reader.len && filled <= values.length) {
+          if (!packed) reader.tag();
           const value = read();
           if (filled < values.length) values[filled] = wide ? BigInt(value) : Number(value);
           filled++;
-          if (wire !== WireType.LengthDelimited) break;
         }
       } catch (cause) {
         throw new FormatError(this.source.name, "its numbers are damaged", name, { cause });

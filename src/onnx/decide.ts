@@ -4,10 +4,9 @@ import { encodeNode, encodeTensor } from "./encode.ts";
 import { draftCast } from "./forms/cast.ts";
 import type { Draft, Surroundings } from "./forms/draft.ts";
 import { draftQdq } from "./forms/qdq.ts";
-import type { Model } from "./graph.ts";
+import type { Model, Tensor } from "./graph.ts";
 import { Names } from "./names.ts";
 import { recipeFor, type Wishes } from "./recipe.ts";
-import { findRestored } from "./restored.ts";
 import { Scope } from "./scopes.ts";
 import { type Candidate, selectWeights, type WeightSelection } from "./select.ts";
 import { type FloatConstant, findConstants, readIntegers } from "./weights.ts";
@@ -30,15 +29,20 @@ export async function decide(model: Model, files: TensorFiles, options: WeightSe
   const indices = new BlockIndices(names);
   const around: Surroundings = { names, blockIndex: (graph, length, size) => indices.for(graph, length, size) };
   const draft = options.form === "cast" ? draftCast : draftQdq;
-  const quantized = findRestored(root);
-  return selectWeights(model, constants, quantized, options).map((candidate): Decision => {
+  const paid = new Set<Tensor>();
+  return selectWeights(model, constants, root, options).map((candidate): Decision => {
     if (candidate.reason !== undefined) return candidate;
     const { constant } = candidate;
     // Blocks along an axis that is short, as a depthwise kernel's, have a scale for next to every value; channels have fewer.
     const tries = options.blockSize === undefined ? [options] : [options, { ...options, blockSize: undefined }];
     for (const wishes of tries) {
       const made = draft(constant, recipeFor(constant, wishes), around);
-      if (made.byteLength < costOf(constant)) return { ...candidate, draft: made };
+      // The first that needs an index pays for it.
+      const indices = made.indices.filter((index) => !paid.has(index));
+      const shared = indices.reduce((sum, index) => sum + lengthOf(encodeTensor(index)), 0);
+      if (made.byteLength + shared >= costOf(constant)) continue;
+      for (const index of indices) paid.add(index);
+      return { ...candidate, draft: made };
     }
     return { ...candidate, reason: "would not get smaller" };
   });

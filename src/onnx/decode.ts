@@ -59,7 +59,9 @@ export async function readModel(source: ByteSource): Promise<Model> {
     throw new FormatError(source.name, "is no ONNX model: its graph is empty");
   }
   const functions = read.messages(modelField.functions).map(functionFrom);
-  return { irVersion, opsets: new Map(opsets), graph, functions, origin: { message, was: { irVersion, opsets } } };
+  const isTrainable = read.all(modelField.trainingInfo).length > 0;
+  const origin = { message, was: { irVersion, opsets } };
+  return { irVersion, opsets: new Map(opsets), graph, functions, isTrainable, origin };
 }
 
 /** Both spellings of ONNX's own domain. */
@@ -139,9 +141,9 @@ function valueFrom(message: Message, hasGraph: boolean): AttributeValue {
   if (t) return { kind: "tensor", value: tensorFrom(t) };
   const type = read.integer(attributeField.type);
   const floats = read.all(attributeField.floats);
-  if (floats.length > 0 || type === 6) return { kind: "floats", value: floatsAt(image, floats) };
+  if (floats.length > 0 || type === 6) return lazily("floats", () => floatsAt(image, floats));
   const ints = read.all(attributeField.ints);
-  if (ints.length > 0 || type === 7) return { kind: "ints", value: integersAt(image, ints) };
+  if (ints.length > 0 || type === 7) return lazily("ints", () => integersAt(image, ints));
   const s = read.all(attributeField.s).at(-1);
   if (s) return image.has(s.data, s.end) ? { kind: "string", value: textAt(image, s) } : { kind: "other" };
   const f = read.all(attributeField.f);
@@ -150,6 +152,18 @@ function valueFrom(message: Message, hasGraph: boolean): AttributeValue {
   if (i !== undefined || type === 2) return { kind: "int", value: i ?? 0 };
   if (type === 3) return { kind: "string", value: "" };
   return { kind: "other" };
+}
+
+/** Lists may be long, as a forest's are, and mostly nobody asks for them. */
+function lazily(kind: "ints" | "floats", read: () => readonly number[]): AttributeValue {
+  let values: readonly number[] | undefined;
+  return {
+    kind,
+    get value() {
+      values ??= read();
+      return values;
+    },
+  };
 }
 
 function valueInfoFrom(message: Message): ValueInfo {
@@ -239,7 +253,7 @@ function checkLength(file: string, { name, type, shape, data }: Tensor, elements
   }
   if (data.kind === "typed") {
     // A byte each at the least.
-    const most = data.fields.reduce((sum, field) => sum + field.end - field.data, 0);
+    const most = data.fields.reduce((sum, field) => sum + field.end - field.start, 0);
     if (elements > 0 && most < Math.ceil((elements * Math.min(bits, 8)) / 8)) {
       throw new FormatError(file, `${claim}; its data has ${most} bytes`, name);
     }

@@ -19,6 +19,8 @@ export interface Model {
   readonly graph: Graph;
   /** As the file lists them; no pass changes them. */
   readonly functions: readonly FunctionName[];
+  /** Whether it says how it is trained, which no pass changes either. */
+  readonly isTrainable: boolean;
   readonly origin: Origin<{ readonly irVersion: number; readonly opsets: ReadonlyMap<string, number> }>;
 }
 

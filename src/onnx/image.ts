@@ -4,7 +4,7 @@ import { type ByteSource, readExactly } from "../formats/source.ts";
 import { longFields, type MessageType } from "./proto.ts";
 
 /** A model's weights are long; what is longer than this stays in the file unless its structure needs it. */
-const LONG = 1 << 14;
+const LONG = 1 << 12;
 
 /** As much is read at once while a structure is walked. */
 const WINDOW = 1 << 16;
@@ -121,7 +121,9 @@ class Collector {
   #windowStart = 0;
   #reader = new BinaryReader(this.#window);
   #parts: Part[] = [];
+  /** What is kept of windows that are gone; of the one at hand, everything from `#keptFrom` to the position. */
   #pieces: Uint8Array[] = [];
+  #keptFrom = 0;
   #partStart = 0;
 
   constructor(readonly source: ByteSource) {}
@@ -132,6 +134,7 @@ class Collector {
   }
 
   async look(bytes = WINDOW): Promise<void> {
+    this.#setAside();
     const end = Math.min(this.position + Math.max(bytes, WINDOW), this.source.byteLength);
     this.#window = await readExactly(this.source, this.position, end);
     this.#windowStart = this.position;
@@ -164,9 +167,7 @@ class Collector {
   async keep(end: number): Promise<void> {
     while (this.position < end) {
       if (!this.sees(1)) await this.look(end - this.position);
-      const seen = Math.min(end, this.#windowStart + this.#window.length);
-      this.#pieces.push(this.#window.subarray(this.position - this.#windowStart, seen - this.#windowStart));
-      this.position = seen;
+      this.position = Math.min(end, this.#windowStart + this.#window.length);
     }
   }
 
@@ -176,6 +177,7 @@ class Collector {
     this.#endPart();
     this.position = end;
     this.#partStart = end;
+    this.#keptFrom = end;
   }
 
   finish(): readonly Part[] {
@@ -183,7 +185,16 @@ class Collector {
     return this.#parts;
   }
 
+  #setAside(): void {
+    const { position } = this;
+    if (position > this.#keptFrom) {
+      this.#pieces.push(this.#window.subarray(this.#keptFrom - this.#windowStart, position - this.#windowStart));
+    }
+    this.#keptFrom = position;
+  }
+
   #endPart(): void {
+    this.#setAside();
     const length = this.#pieces.reduce((sum, piece) => sum + piece.length, 0);
     const bytes = new Uint8Array(length);
     let at = 0;

@@ -13,6 +13,7 @@ import { graphsOf, type Model, type ValueInfo } from "./graph.ts";
 import { Loader } from "./load.ts";
 import { opNameOf } from "./ops.ts";
 import { granularityFor, type Wishes } from "./recipe.ts";
+import { requirementOf } from "./requirements.ts";
 import { findRestored } from "./restored.ts";
 import { checkInputs, Scope } from "./scopes.ts";
 import { checkCircles } from "./sort.ts";
@@ -97,7 +98,12 @@ export async function inspectOnnx(engine: Engine, source: ByteSource, options: T
     checkInputs(root);
     checkCircles(source.name, model);
     const quantized = findRestored(root);
-    const decisions = (await decide(model, files, wishes)).filter(isTold);
+    const opset = model.opsets.get("") ?? Number.POSITIVE_INFINITY;
+    const { opset: least } = requirementOf(wishes.form, { dtype: wishes.dtype, granularity: {} });
+    const tooOld = opset < least ? `opset ${opset} is too old, ${least} is needed` : undefined;
+    const decisions = (await decide(model, files, wishes))
+      .filter(isTold)
+      .map((decision) => ({ ...decision, reason: decision.reason ?? tooOld }));
     const total = decisions.reduce((sum, { constant }) => sum + bytesOfTensor(constant.tensor), 0);
     const tracker = trackerOf(options, total);
     const weights = await inspectWeights(engine, files, decisions, tracker);
@@ -119,9 +125,9 @@ export async function inspectOnnx(engine: Engine, source: ByteSource, options: T
 }
 
 function factsOf(model: Model, files: TensorFiles) {
-  const nodes: Record<string, number> = {};
+  const nodes = new Map<string, number>();
   for (const graph of graphsOf(model.graph)) {
-    for (const node of graph.nodes) nodes[opNameOf(node)] = (nodes[opNameOf(node)] ?? 0) + 1;
+    for (const node of graph.nodes) nodes.set(opNameOf(node), (nodes.get(opNameOf(node)) ?? 0) + 1);
   }
   const constants = new Set(model.graph.initializers.map(({ name }) => name));
   return {
@@ -131,7 +137,7 @@ function factsOf(model: Model, files: TensorFiles) {
     opsets: Object.fromEntries(model.opsets),
     inputs: model.graph.inputs.filter(({ name }) => !constants.has(name)).map(valueFrom),
     outputs: model.graph.outputs.map(valueFrom),
-    nodes,
+    nodes: Object.fromEntries(nodes),
     dataFiles: files.locations,
   };
 }
@@ -149,13 +155,13 @@ async function inspectWeights(
   const loader = new Loader(
     engine,
     files,
-    decisions.map(({ constant: { name, tensor } }) => ({ name, tensor })),
+    decisions.filter(isMeasured).map(({ constant: { name, tensor } }) => ({ name, tensor })),
   );
   try {
     const weights: WeightInspection[] = [];
     for (const decision of decisions) {
       await tracker.at(decision.constant.name);
-      weights.push(inspectWeight(engine, await loader.next(), decision));
+      weights.push(inspectWeight(engine, isMeasured(decision) ? await loader.next() : undefined, decision));
       tracker.advance(bytesOfTensor(decision.constant.tensor));
     }
     return weights;
@@ -164,13 +170,22 @@ async function inspectWeights(
   }
 }
 
-function inspectWeight(engine: Engine, values: FloatTensor | ResidentTensor, decision: Decision): WeightInspection {
+/** Of float64 the engine knows too little, of nothing there is nothing to know. */
+function isMeasured({ constant: { tensor } }: Decision): boolean {
+  return tensor.type !== "float64" && !tensor.shape.includes(0);
+}
+
+function inspectWeight(
+  engine: Engine,
+  values: FloatTensor | ResidentTensor | undefined,
+  decision: Decision,
+): WeightInspection {
   const { constant, isWeight, reason } = decision;
   const { tensor, name, uses } = constant;
   const nodes = [...new Set(uses.filter(({ axes }) => axes).map(({ node }) => node.name))];
   const { shape, type = "?" } = tensor;
   const facts = { name, ops: usersOf(constant), nodes, shape, dtype: type, bytes: bytesOfTensor(tensor), reason };
-  if (shape.includes(0)) return facts;
+  if (!values) return facts;
   try {
     const { min, max } = engine.range(values);
     const sqnr = isWeight ? prospectsOf(engine, values, constant) : undefined;

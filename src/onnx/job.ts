@@ -7,6 +7,7 @@ import { type ArrayOf, byteLengthOf, type CodeDType, codeTypes } from "../dtypes
 import { nameFile } from "../task/blame.ts";
 import type { Tracker } from "../task/progress.ts";
 import { bytesOfTensor, type TensorFiles } from "./data.ts";
+import { finiteScales } from "./finite.ts";
 import type { Job } from "./forms/draft.ts";
 import { Loader } from "./load.ts";
 import type { Addresses } from "./write.ts";
@@ -77,20 +78,24 @@ function quantize(
   engine: Engine,
   file: string,
   values: FloatTensor | ResidentTensor,
-  { constant, recipe, codes, scale, zeroPoint }: Job,
+  { constant, recipe, ...pending }: Job,
   nonFinite: NonFinite,
   shelf: Shelf,
 ): Quantized {
   const { dtype, scheme, granularity, reduceRange } = recipe;
   const out = shelf.lend(dtype, elementsOf(constant.tensor.shape));
-  const { q, error } = nameFile(file, constant.name, () =>
-    engine.quantizeMeasured(values, { dtype, scheme, reduceRange, nonFinite, ...granularity, out }),
-  );
+  const { q, error } = nameFile(file, constant.name, () => {
+    const found = engine.quantizeMeasured(values, { dtype, scheme, reduceRange, nonFinite, ...granularity, out });
+    const finite = finiteScales(constant.tensor.type!, recipe, found.q.scale, found.q.zeroPoint);
+    if (!finite) return found;
+    const { zeroPoint } = found.q;
+    return engine.quantizeMeasured(values, { dtype, scheme, ...granularity, scale: finite, zeroPoint, out });
+  });
   const parts: [Job["codes"], Uint8Array][] = [
-    [codes, bytesOf(q.data)],
-    [scale, bytesOf(q.scale)],
+    [pending.codes, bytesOf(q.data)],
+    [pending.scale, bytesOf(q.scale)],
   ];
-  if (zeroPoint) parts.push([zeroPoint, zeroPointBytes(dtype, q.zeroPoint)]);
+  if (pending.zeroPoint) parts.push([pending.zeroPoint, zeroPointBytes(dtype, q.zeroPoint)]);
   return { loss: { sqnr: error.sqnr, maxAbs: error.maxAbs }, parts };
 }
 

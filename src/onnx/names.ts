@@ -3,6 +3,8 @@ import { graphsOf, type Model } from "./graph.ts";
 /** Names that are not taken, in any graph of a model. */
 export class Names {
   readonly #taken = new Set<string>();
+  /** The last number given to each base: many graphs may use one name. */
+  readonly #numbers = new Map<string, number>();
 
   constructor(model: Model) {
     for (const graph of graphsOf(model.graph)) {
@@ -16,7 +18,9 @@ export class Names {
   /** `base`, with a number behind it where that is taken; taken from now on. */
   fresh(base: string): string {
     let name = base;
-    for (let i = 1; this.#taken.has(name); i++) name = `${base}_${i}`;
+    let i = this.#numbers.get(base) ?? 0;
+    while (this.#taken.has(name)) name = `${base}_${++i}`;
+    this.#numbers.set(base, i);
     this.#taken.add(name);
     return name;
   }

@@ -48,18 +48,18 @@ export async function placeData(
     );
   }
   const companion = await sink.companion(".data");
-  if (companion.replaces !== undefined && sink.replaces !== files.source.identity) {
-    // In place of the input itself its data may go, too.
-    const own = files.siblings.find(({ identity }) => identity === companion.replaces);
-    if (own)
-      throw new FileError(
-        own.name,
-        "holds the input's weights, and the output's would replace it; name another output",
-      );
-  }
+  // In place of the input itself its data may go, too.
+  if (sink.replaces !== files.source.identity) checkKept(files, companion.replaces);
   const file = new DataFile(companion, files, addresses);
   file.take(model, belongs);
   return file;
+}
+
+/** @throws FileError when the file to be replaced holds the input's tensors */
+export function checkKept(files: TensorFiles, replaced: string | undefined): void {
+  const own = replaced === undefined ? undefined : files.siblings.find(({ identity }) => identity === replaced);
+  if (own)
+    throw new FileError(own.name, "holds the input's weights, and the output would replace it; name another output");
 }
 
 /** Lays tensors out in a model's data file. */

@@ -14,7 +14,7 @@ import { encodeModel } from "./encode.ts";
 import type { Draft, Job } from "./forms/draft.ts";
 import type { Model } from "./graph.ts";
 import { type Loss, runJobs } from "./job.ts";
-import { placeData } from "./place.ts";
+import { checkKept, placeData } from "./place.ts";
 import type { Wishes } from "./recipe.ts";
 import { remarksOn } from "./remarks.ts";
 import { requirementOf } from "./requirements.ts";
@@ -63,6 +63,7 @@ async function quantize(
   const { source } = files;
   checkInputs(new Scope(source.name, model.graph));
   checkCircles(source.name, model);
+  checkKept(files, sink.replaces);
   const rewritten = options.opset === undefined ? [] : await raise(model, files, options.opset);
   const decisions = await decide(model, files, options);
   const drafts = decisions.flatMap(({ draft }) => draft ?? []);

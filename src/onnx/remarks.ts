@@ -21,6 +21,7 @@ export function remarksOn(
     ...others(decisions),
     ...remainder(files, decisions),
     ...functions(model),
+    ...training(model, decisions),
     ...unchanged(written),
     ...growth(files, bytesAfter),
   ];
@@ -79,6 +80,13 @@ function remainder(files: TensorFiles, decisions: readonly Decision[]): string[]
 
 function functions({ functions }: Model): string[] {
   return functions.length === 0 ? [] : [`${count(functions.length, "function")} of the model's own: as before`];
+}
+
+function training({ isTrainable }: Model, decisions: readonly Decision[]): string[] {
+  const any = decisions.some(({ draft }) => draft);
+  return isTrainable && any
+    ? ["how the model is trained is written as it was, and names weights that are codes now"]
+    : [];
 }
 
 function unchanged(written: readonly Chunk[]): string[] {

@@ -35,8 +35,8 @@ export class Scope {
     for (const name of graph.sparseNames) this.#define(name, { kind: "sparse" }, "initializers");
     // An input that goes by an initializer's name has that for its default.
     for (const value of graph.inputs) {
-      if (this.#definitions.get(value.name)?.kind !== "constant")
-        this.#define(value.name, { kind: "input", value }, "inputs");
+      const there = this.#definitions.get(value.name)?.kind;
+      if (there !== "constant" && there !== "sparse") this.#define(value.name, { kind: "input", value }, "inputs");
     }
     for (const node of graph.nodes) {
       const constant = constantFrom(graph, node);
@@ -56,6 +56,13 @@ export class Scope {
   /** What a name stands for here. */
   find(name: string): Definition | undefined {
     return this.#definitions.get(name) ?? this.outer?.find(name);
+  }
+
+  /** Names that stand for something here and for something else in a graph around: ONNX forbids it, runtimes do not mind. */
+  *shadowing(): Generator<string> {
+    for (const scope of this.all()) {
+      for (const name of scope.#definitions.keys()) if (scope.outer?.find(name)) yield name;
+    }
   }
 
   /** This scope and those within. */

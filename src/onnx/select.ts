@@ -3,7 +3,8 @@ import { matcherOf } from "../task/globs.ts";
 import type { Model } from "./graph.ts";
 import { graphsOf } from "./graph.ts";
 import { opNameOf, weightOps } from "./ops.ts";
-import type { RestoredWeight } from "./restored.ts";
+import { findRestored } from "./restored.ts";
+import type { Scope } from "./scopes.ts";
 import { type FloatConstant, usersOf } from "./weights.ts";
 
 /** Which weights to quantize. */
@@ -33,10 +34,13 @@ export interface Candidate {
 export function selectWeights(
   model: Model,
   constants: readonly FloatConstant[],
-  quantized: readonly RestoredWeight[],
+  root: Scope,
   selection: WeightSelection,
 ): Candidate[] {
-  const parts = new Set(quantized.flatMap(({ scale, zeroPoint }) => [scale, zeroPoint]));
+  const shadowing = new Set(root.shadowing());
+  const isAmbiguous = ({ name, uses }: FloatConstant) =>
+    [name, ...uses.flatMap(({ node }) => node.outputs)].some((each) => shadowing.has(each));
+  const parts = new Set(findRestored(root).flatMap(({ scale, zeroPoint }) => [scale, zeroPoint]));
   const isPart = ({ tensor, uses }: FloatConstant) =>
     parts.has(tensor) || (uses.length > 0 && uses.every(({ node }) => takesCodes.test(opNameOf(node))));
   const names = constants.filter((constant) => isWeight(constant) && !isPart(constant)).flatMap(namesOf);
@@ -48,6 +52,8 @@ export function selectWeights(
     const candidate = { constant, isWeight: isWeight(constant), isPart: isPart(constant) };
     if (candidate.isPart) return { ...candidate, reason: "belongs to a weight that is quantized already" };
     if (!candidate.isWeight) return { ...candidate, reason: whyNoWeight(constant) };
+    if (isAmbiguous(constant))
+      return { ...candidate, reason: "a name of its own or of its users stands for two things" };
     if (constant.tensor.type === "float64") return { ...candidate, reason: "float64" };
     if (constant.tensor.shape.includes(0)) return { ...candidate, reason: "empty" };
     if (included && !namesOf(constant).some(included)) return { ...candidate, reason: "not included" };
@@ -74,7 +80,11 @@ function namesOf({ name, uses }: FloatConstant): string[] {
 }
 
 function whyNoWeight(constant: FloatConstant): string {
-  if (constant.uses.length === 0) return "used by no node";
+  const { uses, viewers, isShown } = constant;
+  if (uses.length === 0 && viewers.length > 0) {
+    return `used behind ${[...new Set(viewers.map(opNameOf))].join(", ")}, which cannot be followed`;
+  }
+  if (uses.length === 0) return isShown ? "an output" : "used by no node";
   return `used by ${usersOf(constant).join(", ")}, not as a weight`;
 }
 

@@ -49,15 +49,15 @@ function inOrder(file: string, graph: Graph): Node[] | undefined {
   return order;
 }
 
-/** What a node takes, the graphs within it among that. */
-export function* usedBy(node: Node): Generator<string> {
-  yield* node.inputs;
-  for (const { graphs } of node.attributes) {
-    for (const outer of graphs) {
-      for (const graph of graphsOf(outer)) {
-        for (const { inputs } of graph.nodes) yield* inputs;
-        for (const { name } of graph.outputs) yield name;
-      }
-    }
-  }
+/** What a node takes, and what the graphs within it take from outside. */
+export function* usedBy({ inputs, attributes }: Node): Generator<string> {
+  yield* inputs;
+  for (const { graphs } of attributes) for (const graph of graphs) yield* takenFromOutside(graph);
+}
+
+function* takenFromOutside(graph: Graph): Generator<string> {
+  const own = new Set([...graph.initializers, ...graph.inputs].map(({ name }) => name));
+  for (const { outputs } of graph.nodes) for (const output of outputs) own.add(output);
+  for (const node of graph.nodes) for (const name of usedBy(node)) if (!own.has(name)) yield name;
+  for (const { name } of graph.outputs) if (!own.has(name)) yield name;
 }

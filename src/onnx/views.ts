@@ -1,6 +1,7 @@
 import { elementsOf } from "../core/shape.ts";
 import { attributeOf, type Node } from "./graph.ts";
 import type { AxisRange } from "./ops.ts";
+import { codeOf } from "./proto.ts";
 import type { Constant, Scope } from "./scopes.ts";
 
 /** A constant, or what Reshape, Transpose and their like make of one: the same numbers, laid out otherwise. */
@@ -34,9 +35,13 @@ export function viewOf(name: string, scope: Scope, integers: Integers): View | u
 }
 
 /** Whether a node does no more than show its first input otherwise. */
-export function isViewOp({ opType, domain }: Node): boolean {
-  return domain === "" && viewOps.has(opType);
+export function isViewOp(node: Node): boolean {
+  if (node.domain !== "" || !viewOps.has(node.opType)) return false;
+  return node.opType !== "Cast" || floatCodes.has(attributeOf(node, "to", "int") ?? 0);
 }
+
+/** To whole numbers is another matter: what is a little off there may be another number. */
+const floatCodes = new Set((["float16", "bfloat16", "float32", "float64"] as const).map(codeOf));
 
 const viewOps = new Set(["Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"]);
 
@@ -54,7 +59,10 @@ function apply(node: Node, inner: View, scope: Scope, integers: Integers): View 
   }
   const shape = reshaped(node, inner.shape, () => {
     const definition = scope.find(node.inputs[1] ?? "");
-    return definition?.kind === "constant" ? integers.get(definition.constant.tensor) : undefined;
+    if (definition?.kind === "constant") return integers.get(definition.constant.tensor);
+    if (definition?.kind !== "node" || definition.node.opType !== "Constant") return undefined;
+    const one = attributeOf(definition.node, "value_int", "int");
+    return one === undefined ? attributeOf(definition.node, "value_ints", "ints") : [one];
   });
   if (!shape || elementsOf(shape) !== elementsOf(inner.shape)) return undefined;
   return { ...inner, shape, toRoot: (axes) => acrossReshape(axes, shape, inner) };

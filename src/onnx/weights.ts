@@ -95,19 +95,15 @@ function ownAxes(node: Node, input: number, { shape, toRoot }: View): WeightAxes
 
 function constantsOf(root: Scope): Constant[] {
   const constants: Constant[] = [];
-  for (const { graph, find } of boundScopes(root)) {
+  for (const scope of root.all()) {
+    const { graph } = scope;
     const names = [...graph.initializers.map(({ name }) => name), ...graph.nodes.flatMap(({ outputs }) => outputs)];
     for (const name of names) {
-      const definition = find(name);
+      const definition = name === "" ? undefined : scope.find(name);
       if (definition?.kind === "constant" && isFloat(definition.constant)) constants.push(definition.constant);
     }
   }
   return constants;
-}
-
-function* boundScopes(root: Scope) {
-  for (const scope of root.all())
-    yield { graph: scope.graph, find: (name: string) => (name === "" ? undefined : scope.find(name)) };
 }
 
 function isFloat({ tensor: { type } }: Constant): boolean {

@@ -8,7 +8,10 @@ export interface Message {
   readonly end: number;
 }
 
-/** A field as it lies in a file: from its tag (`start`) over its payload (`data`) to its end. */
+/**
+ * A field as it lies in a file: from its tag (`start`) over its payload (`data`) to its end. Numbers of one field that
+ * follow each other, as repeated ones do that are not packed, are one of these, with `data` at the last of them.
+ */
 export interface Field {
   readonly number: number;
   readonly wire: WireType;
@@ -17,35 +20,50 @@ export interface Field {
   readonly end: number;
 }
 
+/** A message of more fields is no model's: a graph of millions of nodes, each of a byte or two. */
+const MOST_FIELDS = 4_000_000;
+
 /**
  * The fields of a message, in the file's order.
  *
  * @throws FormatError where the bytes are no fields, or reach beyond the message
  */
 export function fieldsOf({ image, start, end }: Message): Field[] {
-  const fields: Field[] = [];
+  const fields: { -readonly [K in keyof Field]: Field[K] }[] = [];
   for (let position = start; position < end; ) {
     const { reader, offset } = image.at(position);
-    let field: Field;
+    let number: number;
+    let wire: WireType;
+    let data: number;
+    let stop: number;
     try {
-      const [number, wire] = reader.tag();
+      [number, wire] = reader.tag();
       if (wire === WireType.LengthDelimited) {
         const length = reader.uint32();
-        const data = offset + reader.pos;
-        field = { number, wire, start: position, data, end: data + length };
+        data = offset + reader.pos;
+        stop = data + length;
       } else {
         if (wire === WireType.StartGroup || wire === WireType.EndGroup)
           throw new Error("a group has no place in a model");
-        const data = offset + reader.pos;
+        data = offset + reader.pos;
         reader.skip(wire, number);
-        field = { number, wire, start: position, data, end: offset + reader.pos };
+        stop = offset + reader.pos;
       }
     } catch (cause) {
       throw damaged(image.source, position, (cause as Error).message, cause);
     }
-    if (field.end > end) throw damaged(image.source, position, "a field reaches beyond the message it is in");
-    fields.push(field);
-    position = field.end;
+    if (stop > end) throw damaged(image.source, position, "a field reaches beyond the message it is in");
+    const last = fields.at(-1);
+    if (last?.number === number && last.wire === wire && wire !== WireType.LengthDelimited) {
+      last.data = data;
+      last.end = stop;
+    } else {
+      fields.push({ number, wire, start: position, data, end: stop });
+      if (fields.length > MOST_FIELDS) {
+        throw damaged(image.source, start, `a message has more than ${MOST_FIELDS} fields`);
+      }
+    }
+    position = stop;
   }
   return fields;
 }
@@ -58,7 +76,7 @@ export function messageAt(image: Image, field: Field): Message {
   return { image, start: field.data, end: field.end };
 }
 
-/** A whole number of up to 64 bits; beyond 2^53 a number cannot tell it exactly, which is an error. */
+/** A whole number of up to 64 bits, the last where there are several; beyond 2^53 it is rounded. */
 export function integerAt(image: Image, field: Field): number {
   if (field.wire !== WireType.Varint) {
     throw damaged(image.source, field.start, `field ${field.number} is not the number it should be`);
@@ -67,31 +85,31 @@ export function integerAt(image: Image, field: Field): number {
   return Number(reader.int64());
 }
 
-/** A repeated number, packed or one by one. */
+/** A repeated whole number, packed or one by one. */
 export function integersAt(image: Image, fields: readonly Field[]): number[] {
-  return fields.flatMap((field) => {
-    if (field.wire === WireType.Varint) return [integerAt(image, field)];
-    const message = messageAt(image, field);
-    const reader = new BinaryReader(image.bytes(message.start, message.end));
-    const values: number[] = [];
-    try {
-      while (reader.pos < reader.len) values.push(Number(reader.int64()));
-    } catch (cause) {
-      throw damaged(image.source, field.start, (cause as Error).message, cause);
-    }
-    return values;
-  });
+  return numbersAt(image, fields, (reader) => Number(reader.int64()));
 }
 
 /** A repeated float, packed or one by one. */
 export function floatsAt(image: Image, fields: readonly Field[]): number[] {
-  return fields.flatMap((field) => {
-    if ((field.end - field.data) % 4 !== 0) {
-      throw damaged(image.source, field.start, `field ${field.number} is not made of floats`);
+  return numbersAt(image, fields, (reader) => reader.float());
+}
+
+function numbersAt(image: Image, fields: readonly Field[], read: (reader: BinaryReader) => number): number[] {
+  const values: number[] = [];
+  for (const field of fields) {
+    const packed = field.wire === WireType.LengthDelimited;
+    const reader = new BinaryReader(image.bytes(packed ? field.data : field.start, field.end));
+    try {
+      while (reader.pos < reader.len) {
+        if (!packed) reader.tag();
+        values.push(read(reader));
+      }
+    } catch (cause) {
+      throw damaged(image.source, field.start, (cause as Error).message, cause);
     }
-    const reader = new BinaryReader(image.bytes(field.data, field.end));
-    return Array.from({ length: reader.len / 4 }, () => reader.float());
-  });
+  }
+  return values;
 }
 
 export function textAt(image: Image, field: Field): string {

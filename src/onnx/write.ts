@@ -25,6 +25,9 @@ export class Addresses {
 /** Small pieces are put together up to this many bytes. */
 const GATHERED = 1 << 20;
 
+/** Shorter stretches of the input are read to be written with what stands around them. */
+const SHORT = 1 << 16;
+
 /** Writes all chunks whose bytes are there; those yet to be made are told their places. */
 export async function writeChunks(
   chunks: readonly Chunk[],
@@ -43,7 +46,8 @@ export async function writeChunks(
   };
   for (const chunk of chunks) {
     const length = chunkLength(chunk);
-    const bytes = bytesAtHand(chunk);
+    const bytes =
+      bytesAtHand(chunk) ?? (isSpan(chunk) && length <= SHORT ? await readPart(chunk, 0, length) : undefined);
     if (bytes) {
       pieces.push(bytes);
       gathered += length;
