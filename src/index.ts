@@ -53,7 +53,14 @@ export {
   type SafetensorsTensor,
   writeSafetensors,
 } from "./formats/safetensors.ts";
-export { type ByteSink, type ByteSource, bytesSink, bytesSource, type Companion } from "./formats/source.ts";
+export {
+  type ByteSink,
+  type ByteSource,
+  type BytesSink,
+  bytesSink,
+  bytesSource,
+  type Companion,
+} from "./formats/source.ts";
 export { compileKernels, type ModuleSource } from "./kernels/load.ts";
 export type { BiasDType } from "./layers/bias.ts";
 export { type ConvLayout, type ConvOptions, quantizeConv } from "./layers/conv.ts";

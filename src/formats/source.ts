@@ -1,5 +1,5 @@
 import { bytesOf } from "../core/tensor.ts";
-import { FormatError, isWasmQuantError } from "../errors.ts";
+import { FileError, FormatError, isWasmQuantError } from "../errors.ts";
 
 /**
  * Where bytes come from and where they go. Nothing here knows of files: `wasm-quant/node` opens them, a browser wraps
@@ -71,35 +71,71 @@ export async function readExactly(
   throw new FormatError(source.name, message, tensor);
 }
 
-/** A source over bytes that are in memory already. */
-export function bytesSource(bytes: Uint8Array, name = "bytes"): ByteSource {
+/**
+ * A source over bytes that are in memory already.
+ *
+ * @param siblings the files beside it, by their paths: where a model's external data is
+ */
+export function bytesSource(
+  bytes: Uint8Array,
+  name = "bytes",
+  siblings: Readonly<Record<string, Uint8Array>> = {},
+): ByteSource {
   return {
     name,
     byteLength: bytes.byteLength,
     slice: async (start, end) => bytes.subarray(start, end),
+    async sibling(path) {
+      if (Object.hasOwn(siblings, path)) return bytesSource(siblings[path]!, path);
+      throw new FileError(path, "is not among the files given");
+    },
   };
 }
 
-/** A sink that keeps what is written in memory; `bytes()` gives it once the sink is closed. */
-export function bytesSink(): ByteSink & { bytes(): Uint8Array } {
-  let buffer = new Uint8Array(0);
-  let length = 0;
+export interface BytesSink extends ByteSink {
+  /** What was written, once the sink is closed; with the suffix of a companion what was written to that. */
+  bytes(suffix?: string): Uint8Array;
+}
+
+/**
+ * A sink that keeps what is written in memory.
+ *
+ * @param name what a companion's name begins with: that under which the bytes will be kept
+ */
+export function bytesSink(name = "model.onnx"): BytesSink {
+  const files = new Map([["", new GrowingBytes()]]);
   return {
-    async write(position, bytes) {
-      const end = position + bytes.byteLength;
-      if (end > buffer.byteLength) {
-        const grown = new Uint8Array(Math.max(end, buffer.byteLength * 2));
-        grown.set(buffer.subarray(0, length));
-        buffer = grown;
-      }
-      buffer.set(bytes, position);
-      length = Math.max(length, end);
+    write: (position, bytes) => files.get("")!.write(position, bytes),
+    async companion(suffix) {
+      const file = new GrowingBytes();
+      files.set(suffix, file);
+      return { name: name + suffix, write: (position, bytes) => file.write(position, bytes) };
     },
     async close() {},
     async abort() {
-      buffer = new Uint8Array(0);
-      length = 0;
+      files.clear();
     },
-    bytes: () => buffer.subarray(0, length),
+    bytes: (suffix = "") => files.get(suffix)?.bytes() ?? new Uint8Array(0),
   };
+}
+
+/** Bytes that are as many as have been written. */
+class GrowingBytes {
+  #buffer = new Uint8Array(0);
+  #length = 0;
+
+  async write(position: number, bytes: Uint8Array): Promise<void> {
+    const end = position + bytes.byteLength;
+    if (end > this.#buffer.byteLength) {
+      const grown = new Uint8Array(Math.max(end, this.#buffer.byteLength * 2));
+      grown.set(this.bytes());
+      this.#buffer = grown;
+    }
+    this.#buffer.set(bytes, position);
+    this.#length = Math.max(this.#length, end);
+  }
+
+  bytes(): Uint8Array {
+    return this.#buffer.subarray(0, this.#length);
+  }
 }
