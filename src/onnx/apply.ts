@@ -1,6 +1,7 @@
 import { bytesOf } from "../core/tensor.ts";
 import type { Draft } from "./forms/draft.ts";
 import { type Graph, graphsOf, type Model, makeTensor, type Node, type Tensor } from "./graph.ts";
+import { dropInputs, raiseIr } from "./ir.ts";
 import type { Names } from "./names.ts";
 import { requirementOf } from "./requirements.ts";
 
@@ -22,7 +23,10 @@ export function applyDrafts(model: Model, drafts: readonly Draft[]): void {
       graph.nodes = [...added, ...graph.nodes.flatMap((node) => replaced.get(node) ?? [node])];
     }
   }
-  raiseIr(model, drafts);
+  raiseIr(
+    model,
+    drafts.reduce((most, { job }) => Math.max(most, requirementOf(job.form, job.recipe).ir), 0),
+  );
 }
 
 function changeConstants(graph: Graph, drafts: readonly Draft[]): void {
@@ -37,24 +41,6 @@ function changeConstants(graph: Graph, drafts: readonly Draft[]): void {
   ];
   if (fromNodes.length > 0) graph.nodes = graph.nodes.filter((node) => !nodes.has(node));
   dropInputs(graph, new Set(drafts.map(({ constant }) => constant.name)));
-}
-
-/** Up to IR 3 initializers had to be inputs; from 4 on that means that callers may set them. */
-const FREE_INITIALIZERS = 4;
-
-function raiseIr(model: Model, drafts: readonly Draft[]): void {
-  const ir = drafts.reduce((most, { job }) => Math.max(most, requirementOf(job.form, job.recipe).ir), model.irVersion);
-  if (model.irVersion < FREE_INITIALIZERS && ir >= FREE_INITIALIZERS) {
-    // Those that stay, too: what may be set is no constant to a runtime, and is not fused with what uses it.
-    for (const graph of graphsOf(model.graph)) dropInputs(graph, new Set(graph.initializers.map(({ name }) => name)));
-  }
-  model.irVersion = ir;
-}
-
-function dropInputs(graph: Graph, names: ReadonlySet<string>): void {
-  if (graph.inputs.some(({ name }) => names.has(name))) {
-    graph.inputs = graph.inputs.filter(({ name }) => !names.has(name));
-  }
 }
 
 /** Tensors that tell the block of each place along an axis; weights of one graph that are cut alike share one. */

@@ -11,7 +11,9 @@ export class Names {
       for (const { name } of [...graph.initializers, ...graph.inputs, ...graph.outputs, ...graph.valueInfos])
         this.#taken.add(name);
       for (const name of graph.sparseNames) this.#taken.add(name);
-      for (const { name, outputs } of graph.nodes) for (const taken of [name, ...outputs]) this.#taken.add(taken);
+      for (const { name, inputs, outputs } of graph.nodes) {
+        for (const taken of [name, ...inputs, ...outputs]) this.#taken.add(taken);
+      }
     }
   }
 

@@ -1,12 +1,14 @@
 import { ArgumentError, FormatError } from "../../errors.ts";
 import type { TensorFiles } from "../data.ts";
 import { type Graph, graphsOf, type Model, type Node } from "../graph.ts";
+import { raiseIr } from "../ir.ts";
+import { Names } from "../names.ts";
 import { functionField, modelField, opsetField } from "../proto.ts";
 import { fieldsOf, type Message, messageAt, textAt } from "../wire.ts";
 import { rewriteOf } from "./rewrites/index.ts";
 import { scopesOf } from "./scope.ts";
 import { Step, type Surroundings } from "./step.ts";
-import { Names, nodeError } from "./values.ts";
+import { nodeError } from "./values.ts";
 import { histories, irVersionOf, NEWEST_OPSET } from "./versions.ts";
 
 export interface RaiseReport {
@@ -30,7 +32,7 @@ export async function raiseOpset(model: Model, files: TensorFiles, target: numbe
   if (target === from) return { from, to: target, rewritten: [] };
   checkModel(model, from, target, file);
   const usedBefore = usedNames(model);
-  const names = new Names(takenNames(model));
+  const names = new Names(model);
   const report = new Map<Node, Reported>();
   const around = { file, files, names, from };
   for (let opset = from + 1; opset <= target; opset++) await raiseBy1(model, { ...around, opset }, report);
@@ -123,21 +125,12 @@ async function raiseBy1(model: Model, around: Omit<Surroundings, "used">, report
   }
 }
 
-/**
- * Initializers had to be inputs up to IR 3. From 4 on an input with an initializer is one that callers may set, which
- * runtimes cannot take as a constant any more: so they go.
- */
+/** Opsets come with IR versions, and initializers that were made with one that lets them be no inputs. */
 function raiseIrVersion(model: Model, target: number): void {
-  const { graph, irVersion } = model;
-  const isMade = Array.from(graphsOf(graph)).some(({ initializers }) => initializers.some(({ message }) => !message));
-  const needed = Math.max(irVersionOf(target), isMade ? 4 : 0);
-  if (needed <= irVersion) return;
-  if (irVersion < 4 && needed >= 4) {
-    const names = new Set([...graph.initializers.map(({ name }) => name), ...graph.sparseNames]);
-    const inputs = graph.inputs.filter(({ name }) => !names.has(name));
-    if (inputs.length < graph.inputs.length) graph.inputs = inputs;
-  }
-  model.irVersion = needed;
+  const isMade = Array.from(graphsOf(model.graph)).some(({ initializers }) =>
+    initializers.some(({ message }) => !message),
+  );
+  raiseIr(model, Math.max(irVersionOf(target), isMade ? 4 : 0));
 }
 
 /** Initializers that nobody takes any more, or that were made on the way for a node that was changed again. */
@@ -163,16 +156,4 @@ function usedNames(model: Model): ReadonlySet<string> {
     for (const { inputs } of nodes) for (const name of inputs) used.add(name);
   }
   return used;
-}
-
-function* takenNames(model: Model): Generator<string> {
-  for (const { nodes, inputs, outputs, valueInfos, initializers, sparseNames } of graphsOf(model.graph)) {
-    for (const list of [inputs, outputs, valueInfos, initializers]) for (const { name } of list) yield name;
-    yield* sparseNames;
-    for (const node of nodes) {
-      yield node.name;
-      yield* node.inputs;
-      yield* node.outputs;
-    }
-  }
 }

@@ -1,9 +1,10 @@
 import type { TensorFiles } from "../data.ts";
 import { type Attribute, type Graph, intAttribute, makeAttribute, makeNode, type Node } from "../graph.ts";
+import type { Names } from "../names.ts";
 import type { ElementType } from "../proto.ts";
 import { type Shape, shapeOf, typeOf } from "./ranks.ts";
 import type { Scope } from "./scope.ts";
-import { type Names, type NumberType, nodeError, numbersOf, numbersTensor } from "./values.ts";
+import { type NumberType, nodeError, numbersOf, numbersTensor } from "./values.ts";
 
 /** What a rewrite did, in a few words for the report; nothing where there was nothing to do. */
 export type Done = string | undefined;
@@ -94,7 +95,7 @@ export class Step {
   }
 
   newName(what: string): string {
-    return this.around.names.make(`${this.label || this.#opType}_${what}`);
+    return this.around.names.fresh(`${this.label || this.#opType}_${what}`);
   }
 
   /** Says why the node cannot be taken to this opset. */

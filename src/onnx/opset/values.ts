@@ -66,22 +66,6 @@ const readers = {
   float64: (view: DataView, i: number) => view.getFloat64(i * 8, true),
 };
 
-/** Names that no value and no node of a model has. */
-export class Names {
-  readonly #taken: Set<string>;
-
-  constructor(taken: Iterable<string>) {
-    this.#taken = new Set(taken);
-  }
-
-  make(wanted: string): string {
-    let name = wanted;
-    for (let n = 2; this.#taken.has(name); n++) name = `${wanted}_${n}`;
-    this.#taken.add(name);
-    return name;
-  }
-}
-
 /** An error about a node, in one line: what it is, why it cannot be, what to do. */
 export function nodeError(file: string, opType: string, name: string, why: string, cure: string): FormatError {
   return new FormatError(file, `${opType} ${JSON.stringify(name)} ${why}; ${cure}`);
