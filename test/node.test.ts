@@ -56,7 +56,7 @@ describe("createFile", () => {
     await expect(createFile(folder)).rejects.toThrow(/is a folder/);
     const error = await createFile(at("no/out")).catch((e: unknown) => e);
     expect(isWasmQuantError(error, "file")).toBe(true);
-    expect(error).toMatchObject({ file: at("no/out"), message: expect.stringContaining("no such file or folder") });
+    expect(error).toMatchObject({ file: at("no/out"), message: `${at("no/out")}: its folder does not exist` });
   });
 });
 

@@ -17,7 +17,8 @@ it("the README's examples run as they are written", async () => {
     const manifest = { name: "wasm-quant", version, type, exports };
     await writeFile(join(folder, "package.json"), JSON.stringify(manifest)); // a package may import itself by name
     for (const name of ["dist", "example", "node_modules"]) await symlink(resolve(name), join(folder, name));
-    const print = "console.log(JSON.stringify([q.data.length, report.tensors.length, engine.error(x, q).sqnr > 40, comparison.outputs[0].comparison.top1]));";
+    const print =
+      "console.log(JSON.stringify([q.data.length, report.tensors.length, engine.error(x, q).sqnr > 40, comparison.outputs[0].comparison.top1]));";
     const code = `${runnable.join("\n")}\n${print}\n`;
     await writeFile(join(folder, "readme.js"), code);
     const { stdout, stderr } = await promisify(execFile)(process.execPath, ["readme.js"], { cwd: folder });

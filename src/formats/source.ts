@@ -114,6 +114,7 @@ export function bytesSink(name = "model.onnx"): BytesSink {
     async close() {},
     async abort() {
       files.clear();
+      files.set("", new GrowingBytes());
     },
     bytes: (suffix = "") => files.get(suffix)?.bytes() ?? new Uint8Array(0),
   };

@@ -1,4 +1,4 @@
-import { type CodeDType, codeTypes } from "../dtypes.ts";
+import { levelsOf } from "../core/schemes.ts";
 import type { Recipe } from "./recipe.ts";
 
 /** The largest finite value of the types weights have. */
@@ -14,26 +14,21 @@ const largest: Readonly<Record<string, number>> = {
  */
 export function finiteScales(
   type: string,
-  { dtype, scheme }: Recipe,
+  recipe: Recipe,
   scale: Float32Array,
   zeroPoint: Int32Array,
 ): Float32Array | undefined {
   const most = largest[type]!;
-  const levels = (group: number) => levelsOf(dtype, scheme, zeroPoint[group]!);
-  const exceeds = (step: number, group: number) => Math.fround(Math.abs(step) * levels(group)) > most;
+  const { qmin, qmax } = levelsOf(recipe);
+  // How many steps from zero the furthest code of a group is.
+  const steps = (group: number) => Math.max(qmax - zeroPoint[group]!, zeroPoint[group]! - qmin);
+  const exceeds = (step: number, group: number) => Math.fround(Math.abs(step) * steps(group)) > most;
   if (!scale.some(exceeds)) return undefined;
   return scale.map((step, group) => {
     if (!exceeds(step, group)) return step;
-    let bits = new Uint32Array(Float32Array.of(most / levels(group)).buffer)[0]!;
+    let bits = new Uint32Array(Float32Array.of(most / steps(group)).buffer)[0]!;
     const at = () => new Float32Array(Uint32Array.of(bits).buffer)[0]!;
     while (exceeds(at(), group)) bits--;
     return Math.sign(step) * at();
   });
-}
-
-/** How many steps from zero the furthest code is. */
-function levelsOf(dtype: CodeDType, scheme: Recipe["scheme"], zeroPoint: number): number {
-  const { min, max, signed, bits } = codeTypes[dtype];
-  if (scheme === "symmetric" && signed && bits > 4) return max; // the lowest code is not used
-  return Math.max(max - zeroPoint, zeroPoint - min);
 }

@@ -324,7 +324,9 @@ describe("what is refused, with nothing written", () => {
     expect(await refused(Uint8Array.of(0x80, 2, 0x7d, 0x71), "w.safetensors")).toMatch(/is a Python pickle/);
     expect(await refused(new Uint8Array(0), "w.safetensors")).toMatch(/0 bytes are too few/);
     expect(await refused(Uint8Array.of(8, 3, 18, 7), "m.onnx")).toMatch(/m\.onnx: is no ONNX model, or a damaged one/);
-    expect(await refused(Uint8Array.of(1, 2, 3), "notes.txt")).toMatch(/neither an ONNX model nor a safetensors nor a .npy file/);
+    expect(await refused(Uint8Array.of(1, 2, 3), "notes.txt")).toMatch(
+      /neither an ONNX model nor a safetensors nor a .npy file/,
+    );
   });
   it("a tensor that goes by the name of another's scale", async () => {
     const file = await safetensorsFile([f32("w", [4, 64]), f32("w.scale", [4])]);

@@ -105,7 +105,13 @@ describe("quantize", () => {
     expect((await readFile(join(folder, "model.int8.safetensors"))).length).toBeGreaterThan(500);
   });
 
-  it("may replace its own input", async () => {
+  it("may replace its own input, if it is told to", async () => {
+    const { code, stderr } = await run("model.safetensors", "-o", "./model.safetensors");
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr:
+        "wasm-quant: ./model.safetensors: is the input itself; -o names another file, --force puts the result in its place\n",
+    });
     expect((await run("model.safetensors", "-o", "model.safetensors", "--force")).code).toBe(0);
     expect((await run("inspect", "model.safetensors")).stdout).toMatch(/symmetric, per channel, axis 0, was F32/);
   });
@@ -157,7 +163,11 @@ describe("wrong usage: exit code 2 and the usage line", () => {
     [["--symmetric", "--asymmetric", "model.safetensors"], "cannot be used with", "quantize [options] <input>"],
     [["--per-tensor", "--per-channel", "model.safetensors"], "cannot be used with", "quantize [options] <input>"],
     [["--per-tensor", "--block-size", "32", "model.safetensors"], "cannot be used with", "quantize [options] <input>"],
-    [["-o", "model.npy", "model.safetensors"], "What is written is a .onnx or .safetensors file", "quantize [options] <input>"],
+    [
+      ["-o", "model.npy", "model.safetensors"],
+      "What is written is a .onnx or .safetensors file",
+      "quantize [options] <input>",
+    ],
   ])("%j", async (args, message, usage) => {
     const { code, stdout, stderr } = await run(...args);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
@@ -204,7 +214,7 @@ describe("bad input: exit code 1, one line, nothing written", () => {
     const { code, stderr } = await run("model.safetensors", "-o", "no/such/folder.safetensors");
     expect({ code, stderr }).toEqual({
       code: 1,
-      stderr: "wasm-quant: no/such/folder.safetensors: no such file or folder\n",
+      stderr: "wasm-quant: no/such/folder.safetensors: its folder does not exist\n",
     });
   });
 

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
+import { InferenceSession, Tensor } from "onnxruntime-node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { feedsFromNpz, randomFeeds } from "../../src/compare/feeds.ts";
 import type { ModelRuntime, ModelSession } from "../../src/compare/runtime.ts";
@@ -11,6 +12,7 @@ import type { Feed } from "../../src/compare/values.ts";
 import { bytesSource } from "../../src/formats/source.ts";
 import { onnxRuntimeNode, openFile } from "../../src/node.ts";
 import type { OnnxModel } from "../helpers/onnx.ts";
+import * as build from "../helpers/onnx-build.ts";
 import { writeModel } from "../helpers/onnx-writer.ts";
 import { normals, randomOf } from "../helpers/random.ts";
 
@@ -185,6 +187,45 @@ describe("what the runtime refuses", () => {
       file: path,
       message: expect.stringMatching(/^[^\n]*broken\.onnx: [^\n]*failed[^\n]*$/),
     });
+  });
+
+  it("is said without the place in the runtime's own source, and with all else", async () => {
+    const reshaped = (opset: number) =>
+      build.model({
+        opsets: { "": opset },
+        graph: build.graph({
+          nodes: [build.node("Reshape", "x s", "y")],
+          initializers: [build.tensor("s", "int64", [1], [5])],
+          inputs: [build.value("x", "float32[n]")],
+          outputs: [build.value("y", "float32[5]")],
+        }),
+      });
+    const said = (action: Promise<unknown>) =>
+      action.then(
+        () => "nothing",
+        ({ message }: Error) => message,
+      );
+    // That the runtime gives the place at all is held as well: else there would be nothing here to leave out.
+    const place = /\/onnxruntime\/core\/\S+\.(cc|h):\d+ /;
+    const logSeverityLevel = 4;
+
+    const future = join(folder, "future.onnx");
+    await writeFile(future, reshaped(99));
+    expect(await said(InferenceSession.create(future, { logSeverityLevel }))).toMatch(place);
+    const load = await said(runtime.open(at(future)));
+    expect(load).toMatch(/^\S+future\.onnx: Load model from \S+future\.onnx failed:ONNX Runtime only \*guarantees\* /);
+    expect(load).toMatch(/ is till opset \d+\.$/);
+
+    const path = join(folder, "reshaped.onnx");
+    await writeFile(path, reshaped(13));
+    const data = new Float32Array(3);
+    const raw = await InferenceSession.create(path, { logSeverityLevel });
+    expect(await said(raw.run({ x: new Tensor("float32", data, [3]) }))).toMatch(place);
+    await raw.release();
+    const run = await withSession(path, (session) => said(session.run({ x: { dtype: "float32", shape: [3], data } })));
+    const [, where, what] = /^(.*) Status Message: (.*)$/.exec(run)!;
+    expect(where).toBe(`${path}: Non-zero status code returned while running Reshape node. Name:'Reshape_of_y'`);
+    expect(what).toMatch(/^input_shape_size == .* Input shape:\{3\}, requested shape:\{5\}$/);
   });
 
   it("to run is one line with the model's name", async () => {

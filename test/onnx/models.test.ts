@@ -37,13 +37,14 @@ const runtimeNames = Object.keys(runtimes) as Runtime[];
 /**
  * The least dB that the worst output keeps, in the order of `forms`: two or three below what was measured. One scale for
  * a whole tensor is far too coarse for the convolutions of silero_vad, int4 for the boxes of ultraface. squeezenet_fp16
- * has nothing to gain from 16 bits, and so loses nothing.
+ * has nothing to gain from 16 bits, and so loses nothing. mnist_cnn's last weight is reshaped from four dimensions, three
+ * of which are summed over: it has a scale per channel where others have blocks.
  */
 const floors: Readonly<Record<string, readonly number[]>> = {
   cifar10_small: [32, 37, 35, 77, 32, 18],
   dtln_1: [28, 31, 15, 76, 28, 11],
   dtln_2: [30, 30, 22, 79, 30, 8],
-  mnist_cnn: [42, 46, 37, 91, 42, 24],
+  mnist_cnn: [42, 46, 37, 91, 42, 19],
   mnist_mlp_256x2: [31, 33, 29, 80, 31, 14],
   silero_vad: [33, 29, 0, 80, 33, 8],
   squeezenet_fp16: [28, 23, 29, 100, 28, 14],
