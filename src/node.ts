@@ -4,7 +4,7 @@
  * @packageDocumentation
  */
 import { randomBytes } from "node:crypto";
-import { renameSync, rmSync, type Stats } from "node:fs";
+import { readSync, renameSync, rmSync, type Stats, writeSync } from "node:fs";
 import { type FileHandle, link, open, realpath, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, sep } from "node:path";
 import { FileError, MemoryError } from "./errors.ts";
@@ -200,9 +200,12 @@ async function checkFree(path: string, overwrite: boolean): Promise<Stats | unde
 /** The system takes less than 2 GiB in one call. */
 const STRETCH = 2 ** 30;
 
+/** As much is read or written sooner than another thread can be asked to. */
+const SHORT = 1 << 16;
+
 /** A read may bring less than asked for; at the end of the file nothing more comes, which the caller notices. */
 async function readAt(file: FileHandle, start: number, into: Uint8Array): Promise<number> {
-  let filled = 0;
+  let filled = into.byteLength <= SHORT ? readSync(file.fd, into, 0, into.byteLength, start) : 0;
   while (filled < into.byteLength) {
     const { bytesRead } = await file.read(into, filled, Math.min(into.byteLength - filled, STRETCH), start + filled);
     if (bytesRead === 0) break;
@@ -220,7 +223,7 @@ function allocate(byteLength: number): Uint8Array {
 }
 
 async function writeAt(file: FileHandle, position: number, bytes: Uint8Array): Promise<void> {
-  let written = 0;
+  let written = bytes.byteLength <= SHORT ? writeSync(file.fd, bytes, 0, bytes.byteLength, position) : 0;
   while (written < bytes.byteLength) {
     const { bytesWritten } = await file.write(
       bytes,

@@ -7,7 +7,7 @@ import { longFields, type MessageType } from "./proto.ts";
 const LONG = 1 << 12;
 
 /** As much is read at once while a structure is walked. */
-const WINDOW = 1 << 16;
+const WINDOW = 1 << 14;
 
 /** A tag and a length take 15 bytes at the most. */
 const LONGEST_HEAD = 15;
