@@ -19,8 +19,10 @@ const fixed =
     within(rank, channel, block);
 
 /** [K, N], batched or not; what is summed over is K. A vector has no channels. */
-const right = (transposed: boolean, rank: number): WeightAxes =>
-  transposed ? within(rank, rank - 2, rank - 1) : within(rank, rank - 1, rank - 2);
+const right = (transposed: boolean, rank: number): WeightAxes => {
+  if (rank === 1) return { channel: undefined, block: 0 };
+  return transposed ? within(rank, rank - 2, rank - 1) : within(rank, rank - 1, rank - 2);
+};
 
 const left = (transposed: boolean, rank: number): WeightAxes => right(!transposed, rank);
 

@@ -89,7 +89,10 @@ async function quantize(
     tensors: decisions.filter(isTold).map((decision) => reportOf(decision, losses)),
     bytesBefore: files.byteLength,
     bytesAfter,
-    remarks: [...rewritten, ...remarksOn(model, files, decisions, chunks, options, bytesAfter)],
+    remarks: [
+      ...rewritten,
+      ...remarksOn(model, files, decisions, chunks, { ...options, isRaised: options.opset !== undefined }, bytesAfter),
+    ],
   };
 }
 

@@ -11,11 +11,11 @@ export function remarksOn(
   files: TensorFiles,
   decisions: readonly Decision[],
   written: readonly Chunk[],
-  wishes: Wishes,
+  wishes: Wishes & { readonly isRaised: boolean },
   bytesAfter: number,
 ): string[] {
   return [
-    ...changesOf(model),
+    ...changesOf(model, wishes),
     ...blocks(decisions, wishes),
     ...quantizedAlready(decisions),
     ...others(decisions),
@@ -27,10 +27,12 @@ export function remarksOn(
   ];
 }
 
-function changesOf(model: Model): string[] {
+function changesOf(model: Model, { isRaised }: { readonly isRaised: boolean }): string[] {
   const { was } = model.origin;
   const remarks: string[] = [];
-  if (!was.opsets.has("") && model.opsets.has("")) remarks.push(`opset ${model.opsets.get("")} of ONNX imported`);
+  if (!isRaised && !was.opsets.has("") && model.opsets.has("")) {
+    remarks.push(`opset ${model.opsets.get("")} of ONNX imported`);
+  }
   if (model.irVersion !== was.irVersion) remarks.push(`IR version ${was.irVersion} raised to ${model.irVersion}`);
   const gone = Array.from(graphsOf(model.graph)).reduce(
     (sum, { inputs, origin }) => sum + origin.was.inputs.length - inputs.length,
