@@ -1,7 +1,7 @@
 import type { ModelComparison, NamedOutput } from "../compare/models.ts";
 import type { ModelInspection, ValueInspection } from "../onnx/inspect.ts";
 import {
-  type Column,
+  columnsOf,
   formatBytes,
   formatDecibels,
   formatNumber,
@@ -33,20 +33,20 @@ export function renderModel(input: string, model: ModelInspection): string {
 }
 
 function weightTable(weights: ModelInspection["weights"]): string {
-  const columns: Column[] = [
-    { title: "op" },
-    { title: "weight" },
-    { title: "shape" },
-    { title: "dtype" },
-    { title: "bytes", right: true },
-    { title: "min", right: true },
-    { title: "max", right: true },
-    { title: "int8 tensor", right: true },
-    { title: "int8 channel", right: true },
-    { title: "int4 tensor", right: true },
-    { title: "int4 channel", right: true },
-    { title: "" },
-  ];
+  const columns = columnsOf(
+    "op",
+    "weight",
+    "shape",
+    "dtype",
+    ">bytes",
+    ">min",
+    ">max",
+    ">int8 tensor",
+    ">int8 channel",
+    ">int4 tensor",
+    ">int4 channel",
+    "",
+  );
   const rows = weights.map((weight) => [
     printable(weight.ops.join(", ")),
     printableName(weight.name),
@@ -65,13 +65,7 @@ function weightTable(weights: ModelInspection["weights"]): string {
 }
 
 function quantizedTable(quantized: ModelInspection["quantized"]): string {
-  const columns: Column[] = [
-    { title: "quantized already" },
-    { title: "shape" },
-    { title: "dtype" },
-    { title: "bytes", right: true },
-    { title: "scales", right: true },
-  ];
+  const columns = columnsOf("quantized already", "shape", "dtype", ">bytes", ">scales");
   const rows = quantized.map(({ name, shape, dtype, bytes, scales }) => [
     printableName(name),
     formatShape(shape),
@@ -90,14 +84,7 @@ function formatValue({ name, dtype, shape }: ValueInspection): string {
 /** Two models side by side, for people. */
 export function renderComparison(a: string, b: string, comparison: ModelComparison): string {
   const { weights, otherShapes, onlyInA, onlyInB, outputs, sets, random, bytesA, bytesB } = comparison;
-  const columns: Column[] = [
-    { title: "weight" },
-    { title: "shape" },
-    { title: "dtype" },
-    { title: "SQNR", right: true },
-    { title: "largest error", right: true },
-    { title: "" },
-  ];
+  const columns = columnsOf("weight", "shape", "dtype", ">SQNR", ">largest error", "");
   const rows = weights.map((weight) => [
     printableName(weight.name),
     formatShape(weight.shape),
@@ -122,14 +109,7 @@ export function renderComparison(a: string, b: string, comparison: ModelComparis
 }
 
 function outputTable(outputs: readonly NamedOutput[]): string {
-  const columns: Column[] = [
-    { title: "output" },
-    { title: "SQNR", right: true },
-    { title: "cosine", right: true },
-    { title: "largest error", right: true },
-    { title: "same top-1", right: true },
-    { title: "" },
-  ];
+  const columns = columnsOf("output", ">SQNR", ">cosine", ">largest error", ">same top-1", "");
   const rows = outputs.map(({ name, comparison }) => {
     const called = printableName(name);
     switch (comparison.kind) {

@@ -2,7 +2,7 @@ import { METADATA_KEY } from "../checkpoint/convention.ts";
 import type { Inspection, TensorInspection } from "../checkpoint/inspect.ts";
 import type { ModelReport } from "../task/report.ts";
 import {
-  type Column,
+  columnsOf,
   formatBytes,
   formatDecibels,
   formatNumber,
@@ -28,15 +28,15 @@ export function renderReport(
   { output, done, seconds }: Outcome,
 ): string {
   const ofModel = remarks !== undefined;
-  const columns: Column[] = [
-    ...(ofModel ? [{ title: "op" }, { title: "weight" }] : [{ title: "tensor" }]),
-    { title: "shape" },
-    { title: "dtype" },
-    { title: "error", right: true },
-    { title: "before", right: true },
-    { title: "after", right: true },
-    { title: "" },
-  ];
+  const columns = columnsOf(
+    ...(ofModel ? ["op", "weight"] : ["tensor"]),
+    "shape",
+    "dtype",
+    ">error",
+    ">before",
+    ">after",
+    "",
+  );
   const rows = tensors.map((t) => [
     ...(ofModel ? [printable(t.ops?.join(", ") ?? "")] : []),
     printableName(t.name),
@@ -73,18 +73,18 @@ export function reportToJson(report: ModelReport, outcome: Outcome): string {
 }
 
 export function renderInspection(input: string, { format, metadata, bytes, tensors }: Inspection): string {
-  const columns: Column[] = [
-    { title: "tensor" },
-    { title: "shape" },
-    { title: "dtype" },
-    { title: "bytes", right: true },
-    { title: "min", right: true },
-    { title: "max", right: true },
-    { title: "int8 tensor", right: true },
-    { title: "int8 channel", right: true },
-    { title: "int4 blocks", right: true },
-    { title: "" },
-  ];
+  const columns = columnsOf(
+    "tensor",
+    "shape",
+    "dtype",
+    ">bytes",
+    ">min",
+    ">max",
+    ">int8 tensor",
+    ">int8 channel",
+    ">int4 blocks",
+    "",
+  );
   const rows = tensors.map((t) => [
     printableName(t.name),
     formatShape(t.quantized?.shape ?? t.shape),

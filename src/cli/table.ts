@@ -4,6 +4,11 @@ export interface Column {
   readonly right?: boolean;
 }
 
+/** Columns by their headings; those of numbers have a ">" in front. */
+export function columnsOf(...titles: readonly string[]): Column[] {
+  return titles.map((title) => (title.startsWith(">") ? { title: title.slice(1), right: true } : { title }));
+}
+
 /** Lines of text with columns as wide as their widest cell, two spaces apart. */
 export function tableOf(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
   const all = [columns.map(({ title }) => title), ...rows];

@@ -106,7 +106,11 @@ function wrapped(runtime: Session["runtime"], session: InferenceSession): Sessio
       const given = inputs.map(({ name, type }): [string, Tensor] => {
         const feed = feeds[name];
         if (!feed) throw new Error(`no feed for the input ${name}`);
-        return [name, new Tensor(type as "float32", converted(feed.data, type) as Float32Array, feed.dims)];
+        const data = converted(feed.data, type);
+        const tensor = new Tensor(type as "float32", data as Float32Array, feed.dims);
+        // On Node 24 it holds a Float16Array now, which onnxruntime-node does not read.
+        if (type === "float16") Object.assign(tensor, { cpuData: data });
+        return [name, tensor];
       });
       const results = await session.run(Object.fromEntries(given));
       return Object.fromEntries(outputs.map(({ name }) => [name, outputOf(results[name]!)]));
