@@ -646,7 +646,10 @@ const ops: Readonly<Record<string, Fixture>> = {
     { op: "MatMul", x: [3, 32, 2], left: true },
   ),
   "MatMul by a vector": single({ shape: [512], block: 0, oneRow: true }, { op: "MatMul", x: [2, 512] }),
-  "MatMul by a vector from the left": single({ shape: [512], block: 0, oneRow: true }, { op: "MatMul", x: [512, 2], left: true }),
+  "MatMul by a vector from the left": single(
+    { shape: [512], block: 0, oneRow: true },
+    { op: "MatMul", x: [512, 2], left: true },
+  ),
   "blocks with a tail": single({ shape: [40, 24], channel: 1, block: 0 }, { op: "MatMul", x: [2, 40] }),
   "blocks longer than their axis": single({ shape: [8, 96], channel: 1, block: 0 }, { op: "MatMul", x: [2, 8] }),
   "all zeros": single({ ...matrix, size: 0 }, { op: "MatMul", x: [2, 32] }),

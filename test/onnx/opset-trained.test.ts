@@ -31,7 +31,11 @@ async function feedsFor(bytes: Uint8Array, model: string): Promise<FeedSpec> {
     const length = dims.reduce((a, b) => a * b, 1);
     const values = normals(randomOf(seed + 1), length, 0.5);
     if (input.type === "int64") return [input.name, new Tensor("int64", BigInt64Array.of(16000n), dims)] as const;
-    if (input.type === "float16") return [input.name, new Tensor("float16", halvesOf(values), dims)] as const;
+    if (input.type === "float16") {
+      const bits = halvesOf(values);
+      // On Node 24 a Tensor holds a Float16Array, which onnxruntime-node does not read.
+      return [input.name, Object.assign(new Tensor("float16", bits, dims), { cpuData: bits })] as const;
+    }
     return [input.name, new Tensor("float32", values, dims)] as const;
   });
   await session.release();
