@@ -103,7 +103,7 @@ export function bitsOf(type: ElementType | undefined): number | undefined {
 }
 
 /** What a long field is to whoever reads a file's structure: a message to look into, or bytes that are wanted. */
-export type LongField = MessageType | "keep";
+type LongField = MessageType | "keep";
 export type MessageType = "model" | "graph" | "node" | "attribute" | "tensor" | "sparse" | "function";
 
 /** Long fields that are not listed (tensors' data, documentation, what is unknown) stay where they lie. */

@@ -121,7 +121,7 @@ const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const encoder = new TextEncoder();
 
 /** Bytes that are no UTF-8 become lone surrogates U+DC80 to U+DCFF, so that no two names become one and none is lost. */
-export function decodeText(bytes: Uint8Array): string {
+function decodeText(bytes: Uint8Array): string {
   try {
     return strict.decode(bytes);
   } catch {
@@ -129,7 +129,7 @@ export function decodeText(bytes: Uint8Array): string {
   }
 }
 
-export function encodeText(text: string): Uint8Array {
+function encodeText(text: string): Uint8Array {
   // ASCII and lone surrogates only: as decodeText makes them.
   if (!/[\udc80-\udcff]/.test(text) || !/^[\0-\x7f\udc80-\udcff]*$/.test(text)) return encoder.encode(text);
   return Uint8Array.from(text, (c) => c.charCodeAt(0) & 0xff);
@@ -144,11 +144,7 @@ export interface Span {
 
 /** Bytes yet to be made, of a length that is known. */
 export class Pending {
-  constructor(
-    readonly byteLength: number,
-    /** Whoever makes them, for whoever writes them. */
-    readonly maker: unknown,
-  ) {}
+  constructor(readonly byteLength: number) {}
 }
 
 /** What a message is made of when it is written: new bytes, stretches of a file, and bytes yet to be made. */

@@ -1,9 +1,10 @@
 import { type Granularity, scaleShapeOf } from "../../core/granularity.ts";
-import { attributeOf, intAttribute, type Node } from "../graph.ts";
+import { intAttribute, type Node } from "../graph.ts";
 import { codeOf } from "../proto.ts";
 import type { Recipe } from "../recipe.ts";
 import type { FloatConstant, Use } from "../weights.ts";
 import { type Chain, Draft, Job, type Surroundings } from "./draft.ts";
+import { gatherAxisOf, isLookup } from "./lookup.ts";
 
 /**
  * Cast, Sub of the zero point where there is one, Mul by the scale: ops that every opset from 7 on has and runtimes fold
@@ -116,16 +117,6 @@ function gathersFirst({ node, direct, input }: Use, { axis, blockSize }: Granula
   if (typeof axis !== "number") return false;
   const row = gatherAxisOf(node, rank);
   return blockSize === undefined ? axis >= row : axis > row;
-}
-
-/** Whether a node takes rows of a table as it lies. */
-export function isLookup({ node, direct, input }: Pick<Use, "node" | "direct" | "input">): boolean {
-  return node.opType === "Gather" && node.domain === "" && direct && input === 0 && Boolean(node.outputs[0]);
-}
-
-export function gatherAxisOf(node: Node, rank: number): number {
-  const axis = attributeOf(node, "axis", "int") ?? 0;
-  return axis < 0 ? axis + rank : axis;
 }
 
 function blockIndexFor(

@@ -20,14 +20,14 @@ export class Job {
     readonly form: WeightForm,
   ) {
     const { dtype, groups } = recipe;
-    this.codes = new Pending(byteLengthOf(dtype, elementsOf(constant.tensor.shape)), this);
-    this.scale = new Pending(4 * groups, this);
-    if (hasZeroPoint(recipe)) this.zeroPoint = new Pending(byteLengthOf(dtype, groups), this);
+    this.codes = new Pending(byteLengthOf(dtype, elementsOf(constant.tensor.shape)));
+    this.scale = new Pending(4 * groups);
+    if (hasZeroPoint(recipe)) this.zeroPoint = new Pending(byteLengthOf(dtype, groups));
   }
 }
 
 /** Signed symmetric codes have a zero point of 0, which need not be said. */
-export function hasZeroPoint({ scheme, dtype }: Recipe): boolean {
+function hasZeroPoint({ scheme, dtype }: Recipe): boolean {
   return scheme !== "symmetric" || !codeTypes[dtype].signed;
 }
 

@@ -3,8 +3,8 @@ import { codeTypes } from "../../dtypes.ts";
 import { intAttribute, makeAttribute, type Node } from "../graph.ts";
 import type { Recipe } from "../recipe.ts";
 import type { FloatConstant, Use } from "../weights.ts";
-import { gatherAxisOf, isLookup } from "./cast.ts";
 import { type Chain, Draft, Job, type Surroundings } from "./draft.ts";
+import { gatherAxisOf, isLookup } from "./lookup.ts";
 
 /**
  * DequantizeLinear in front of the weight's users: per tensor from opset 10, per channel from 13, in blocks, of 4 and of
