@@ -3,12 +3,12 @@ import { elementsOf } from "../core/shape.ts";
 import type { FloatTensor, QuantizedTensor } from "../core/tensor.ts";
 import { widenHalves } from "../formats/halves.ts";
 import type { ByteSource } from "../formats/source.ts";
+import { checkedScope } from "../onnx/checked.ts";
 import { bytesOfTensor, TensorFiles } from "../onnx/data.ts";
 import { readModel } from "../onnx/decode.ts";
 import type { Model, Tensor } from "../onnx/graph.ts";
 import { loadTensor } from "../onnx/load.ts";
 import { findRestored, type RestoredWeight, readRestored } from "../onnx/restored.ts";
-import { checkInputs, Scope } from "../onnx/scopes.ts";
 import { findConstants } from "../onnx/weights.ts";
 import type { Tracker } from "../task/progress.ts";
 
@@ -64,8 +64,7 @@ type Weight =
  */
 export async function openModel(source: ByteSource): Promise<OpenModel> {
   const model = await readModel(source);
-  const root = new Scope(source.name, model.graph);
-  checkInputs(root);
+  const root = checkedScope(source.name, model);
   const files = await TensorFiles.open(source, model);
   const weights = new Map<string, Weight>();
   const restored = findRestored(root);

@@ -7,7 +7,7 @@ import { draftQdq } from "./forms/qdq.ts";
 import type { Model, Tensor } from "./graph.ts";
 import { Names } from "./names.ts";
 import { recipeFor, type Wishes } from "./recipe.ts";
-import { Scope } from "./scopes.ts";
+import type { Scope } from "./scopes.ts";
 import { type Candidate, selectWeights, type WeightSelection } from "./select.ts";
 import { type FloatConstant, findConstants, readIntegers } from "./weights.ts";
 import { lengthOf } from "./wire.ts";
@@ -22,8 +22,12 @@ export interface Decision extends Candidate {
  *
  * @throws FormatError, ArgumentError
  */
-export async function decide(model: Model, files: TensorFiles, options: WeightSelection & Wishes): Promise<Decision[]> {
-  const root = new Scope(files.source.name, model.graph);
+export async function decide(
+  model: Model,
+  files: TensorFiles,
+  root: Scope,
+  options: WeightSelection & Wishes,
+): Promise<Decision[]> {
   const constants = findConstants(root, await readIntegers(model, files));
   const names = new Names(model);
   const indices = new BlockIndices(names);

@@ -1,3 +1,4 @@
+import { elementsOf } from "../core/shape.ts";
 import { FormatError } from "../errors.ts";
 import type { ByteSource } from "../formats/source.ts";
 import type {
@@ -194,7 +195,7 @@ function tensorFrom(message: Message): Tensor {
   const type = elementTypeOf(typeCode);
   const shape = integersAt(message.image, read.all(tensorField.dims));
   const { source } = message.image;
-  const elements = shape.reduce((product, dimension) => product * dimension, 1);
+  const elements = elementsOf(shape);
   if (shape.some((dimension) => dimension < 0) || !Number.isSafeInteger(elements)) {
     throw new FormatError(source.name, `its shape [${shape.slice(0, 8).join(", ")}] cannot be`, name);
   }

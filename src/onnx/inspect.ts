@@ -6,6 +6,7 @@ import type { FloatTensor } from "../core/tensor.ts";
 import { isWasmQuantError } from "../errors.ts";
 import type { ByteSource } from "../formats/source.ts";
 import { type TaskOptions, type Tracker, trackerOf } from "../task/progress.ts";
+import { checkedScope } from "./checked.ts";
 import { bytesOfTensor, TensorFiles } from "./data.ts";
 import { type Decision, decide } from "./decide.ts";
 import { readModel } from "./decode.ts";
@@ -15,8 +16,6 @@ import { opNameOf } from "./ops.ts";
 import { granularityFor, type Wishes } from "./recipe.ts";
 import { requirementOf } from "./requirements.ts";
 import { findRestored } from "./restored.ts";
-import { checkInputs, Scope } from "./scopes.ts";
-import { checkCircles } from "./sort.ts";
 import { isTold } from "./told.ts";
 import { type FloatConstant, usersOf } from "./weights.ts";
 
@@ -94,14 +93,12 @@ export async function inspectOnnx(engine: Engine, source: ByteSource, options: T
   const model = await readModel(source);
   const files = await TensorFiles.open(source, model);
   try {
-    const root = new Scope(source.name, model.graph);
-    checkInputs(root);
-    checkCircles(source.name, model);
+    const root = checkedScope(source.name, model);
     const quantized = findRestored(root);
     const opset = model.opsets.get("") ?? Number.POSITIVE_INFINITY;
     const { opset: least } = requirementOf(wishes.form, { dtype: wishes.dtype, granularity: {} });
     const tooOld = opset < least ? `opset ${opset} is too old, ${least} is needed` : undefined;
-    const decisions = (await decide(model, files, wishes))
+    const decisions = (await decide(model, files, root, wishes))
       .filter(isTold)
       .map((decision) => ({ ...decision, reason: decision.reason ?? tooOld }));
     const total = decisions.reduce((sum, { constant }) => sum + bytesOfTensor(constant.tensor), 0);
@@ -116,7 +113,7 @@ export async function inspectOnnx(engine: Engine, source: ByteSource, options: T
         shape: codes.shape,
         dtype: codes.type ?? "?",
         bytes: [codes, scale, zeroPoint].reduce((sum, tensor) => sum + (tensor ? bytesOfTensor(tensor) : 0), 0),
-        scales: scale.shape.reduce((product, dimension) => product * dimension, 1),
+        scales: elementsOf(scale.shape),
       })),
     };
   } finally {

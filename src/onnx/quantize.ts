@@ -7,6 +7,7 @@ import { type TaskOptions, trackerOf } from "../task/progress.ts";
 import type { ModelReport, TensorReport } from "../task/report.ts";
 import { applyDrafts } from "./apply.ts";
 import { checkWritten } from "./check.ts";
+import { checkedScope } from "./checked.ts";
 import { bytesOfTensor, TensorFiles } from "./data.ts";
 import { type Decision, decide } from "./decide.ts";
 import { readModel } from "./decode.ts";
@@ -18,9 +19,9 @@ import { checkKept, placeData } from "./place.ts";
 import type { Wishes } from "./recipe.ts";
 import { remarksOn } from "./remarks.ts";
 import { requirementOf } from "./requirements.ts";
-import { checkInputs, Scope } from "./scopes.ts";
+import { Scope } from "./scopes.ts";
 import type { WeightSelection } from "./select.ts";
-import { checkCircles, sortNodes } from "./sort.ts";
+import { sortNodes } from "./sort.ts";
 import { isTold } from "./told.ts";
 import { usersOf } from "./weights.ts";
 import { isSpan, lengthOf } from "./wire.ts";
@@ -61,11 +62,12 @@ async function quantize(
   options: QuantizeOnnxOptions,
 ): Promise<ModelReport> {
   const { source } = files;
-  checkInputs(new Scope(source.name, model.graph));
-  checkCircles(source.name, model);
+  const found = checkedScope(source.name, model);
   checkKept(files, sink.replaces);
-  const rewritten = options.opset === undefined ? [] : await raise(model, files, options.opset);
-  const decisions = await decide(model, files, options);
+  const isRaised = options.opset !== undefined;
+  const rewritten = isRaised ? await raise(model, files, options.opset) : [];
+  const root = isRaised ? new Scope(source.name, model.graph) : found;
+  const decisions = await decide(model, files, root, options);
   const drafts = decisions.flatMap(({ draft }) => draft ?? []);
   if (drafts.length > 0) importOps(model, drafts);
   checkForm(source.name, model, drafts);
@@ -89,10 +91,7 @@ async function quantize(
     tensors: decisions.filter(isTold).map((decision) => reportOf(decision, losses)),
     bytesBefore: files.byteLength,
     bytesAfter,
-    remarks: [
-      ...rewritten,
-      ...remarksOn(model, files, decisions, chunks, { ...options, isRaised: options.opset !== undefined }, bytesAfter),
-    ],
+    remarks: [...rewritten, ...remarksOn(model, files, decisions, chunks, { ...options, isRaised }, bytesAfter)],
   };
 }
 

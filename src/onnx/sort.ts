@@ -25,10 +25,10 @@ function inOrder(file: string, graph: Graph): Node[] | undefined {
   done.clear();
   const order: Node[] = [];
   for (const first of graph.nodes) {
+    if (done.has(first)) continue;
     // Depth first with a stack of its own: chains of nodes are longer than calls may be nested.
     const path = [{ node: first, rest: needs(first) }];
     const open = new Set([first]);
-    if (done.has(first)) continue;
     while (path.length > 0) {
       const { node, rest } = path.at(-1)!;
       const next = rest.pop();

@@ -1,3 +1,4 @@
+import { elementsOf } from "../core/shape.ts";
 import type { TensorFiles } from "./data.ts";
 import { tensorsOf } from "./data.ts";
 import type { Model, Node, Tensor } from "./graph.ts";
@@ -32,8 +33,7 @@ const FEW = 64;
 export async function readIntegers(model: Model, files: TensorFiles): Promise<Integers> {
   const integers = new Map<unknown, readonly number[]>();
   for (const tensor of tensorsOf(model)) {
-    const elements = tensor.shape.reduce((product, dimension) => product * dimension, 1);
-    if (elements > FEW || (tensor.type !== "int64" && tensor.type !== "int32")) continue;
+    if (elementsOf(tensor.shape) > FEW || (tensor.type !== "int64" && tensor.type !== "int32")) continue;
     const bytes = await files.read(tensor);
     const Type = tensor.type === "int64" ? BigInt64Array : Int32Array;
     integers.set(tensor, Array.from(new Type(bytes.slice().buffer), Number));

@@ -7,9 +7,9 @@ import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { bytesSource, readSafetensorsHeader } from "../../src/index.ts";
 import { f32, safetensorsFile } from "../helpers/checkpoints.ts";
+import { main, type Result, runnerIn } from "../helpers/command.ts";
 
 // The built command, as users run it: streams, exit codes, files. `npm test` builds before.
-const main = join(import.meta.dirname, "../../dist/cli/main.js");
 
 let folder: string;
 beforeEach(async () => {
@@ -21,19 +21,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-interface Result {
-  code: number;
-  stdout: string;
-  stderr: string;
-}
-
-function run(...args: string[]): Promise<Result> {
-  return new Promise((resolve) => {
-    execFile(process.execPath, [main, ...args], { cwd: folder }, (error, stdout, stderr) => {
-      resolve({ code: typeof error?.code === "number" ? error.code : error ? -1 : 0, stdout, stderr });
-    });
-  });
-}
+const run = runnerIn(() => folder);
 
 const oneLine = /^wasm-quant: [^\n]*\n$/;
 

@@ -1,4 +1,4 @@
-import { execFile, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,6 +8,7 @@ import { encodeNpyHeader } from "../../src/formats/npy.ts";
 import { createEngine, type QuantizeModelOptions, quantizeModel } from "../../src/index.ts";
 import { createFile, openFile } from "../../src/node.ts";
 import { f32, safetensorsFile } from "../helpers/checkpoints.ts";
+import { main, runnerIn } from "../helpers/command.ts";
 import { elementBytes, graph, graphIn, model, node, readGraph, tensor, value } from "../helpers/onnx-build.ts";
 import { normals, randomOf } from "../helpers/random.ts";
 import { openNode, openWeb, type Session, withSession } from "../helpers/sessions.ts";
@@ -15,7 +16,6 @@ import { bytesOf } from "../helpers/sources.ts";
 
 // The built command on ONNX models, as users run it. What it does to files of tensors is in cli.test.ts; `npm test` builds
 // before.
-const main = join(import.meta.dirname, "../../dist/cli/main.js");
 const digits = join(import.meta.dirname, "../../example/digits.onnx");
 
 let folder: string;
@@ -29,19 +29,7 @@ const put = (name: string, bytes: Uint8Array | string) => writeFile(at(name), by
 const bytesIn = async (name: string) => new Uint8Array(await readFile(at(name)));
 const listed = async () => (await readdir(folder)).sort();
 
-interface Result {
-  code: number;
-  stdout: string;
-  stderr: string;
-}
-
-function run(...args: string[]): Promise<Result> {
-  return new Promise((resolve) => {
-    execFile(process.execPath, [main, ...args], { cwd: folder }, (error, stdout, stderr) => {
-      resolve({ code: typeof error?.code === "number" ? error.code : error ? -1 : 0, stdout, stderr });
-    });
-  });
-}
+const run = runnerIn(() => folder);
 
 const oneLine = /^wasm-quant: [^\n]*\n$/;
 

@@ -1,8 +1,9 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { createEngine, type Engine } from "../../src/core/engine.ts";
-import { bytesSink, bytesSource } from "../../src/formats/source.ts";
-import { inspectModel, type QuantizeModelOptions, quantizeModel } from "../../src/model.ts";
+import { bytesSource } from "../../src/formats/source.ts";
+import { inspectModel, type QuantizeModelOptions } from "../../src/model.ts";
 import { graph, graphIn, model, node, readGraph, tensor, value } from "../helpers/onnx-build.ts";
+import { quantizerOf } from "../helpers/quantized.ts";
 import { normals, randomOf } from "../helpers/random.ts";
 import { type Feeds, runtimes, withSession } from "../helpers/sessions.ts";
 
@@ -14,11 +15,7 @@ beforeAll(async () => {
   engine = await createEngine();
 });
 
-async function quantized(bytes: Uint8Array, options: QuantizeModelOptions = {}) {
-  const sink = bytesSink();
-  const report = await quantizeModel(engine, bytesSource(bytes, "model.onnx"), sink, options);
-  return { bytes: sink.bytes(), report };
-}
+const quantized = quantizerOf(() => engine);
 
 const already = (tensors: string) => `weights that are quantized already stay as they are, with ${tensors} of scales`;
 const nothing = "nothing to do: the model is written as it was read";

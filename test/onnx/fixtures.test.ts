@@ -29,6 +29,7 @@ import {
   unknownFields,
   value,
 } from "../helpers/onnx-build.ts";
+import { quantizerOf } from "../helpers/quantized.ts";
 import { normals, randomOf } from "../helpers/random.ts";
 import {
   type Feeds,
@@ -920,11 +921,7 @@ describe.each(Object.entries(families))("weights: %s", (_, fixtures) => {
   });
 });
 
-async function quantized(bytes: Uint8Array, options: QuantizeModelOptions = {}) {
-  const sink = bytesSink();
-  const report = await quantizeModel(engine, bytesSource(bytes, "model.onnx"), sink, options);
-  return { bytes: sink.bytes(), report };
-}
+const quantized = quantizerOf(() => engine);
 
 describe("a Gather takes codes, and what it took is restored", () => {
   const first = [

@@ -3,8 +3,8 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { createEngine, type Engine } from "../../src/core/engine.ts";
 import type { QuantizeOptions } from "../../src/core/options.ts";
 import { bytesOf, type FloatTensor } from "../../src/core/tensor.ts";
-import { type ByteSource, bytesSink, bytesSource } from "../../src/formats/source.ts";
-import { type QuantizeModelOptions, quantizeModel } from "../../src/model.ts";
+import { type ByteSource, bytesSource } from "../../src/formats/source.ts";
+import type { QuantizeModelOptions } from "../../src/model.ts";
 import { readModel } from "../../src/onnx/decode.ts";
 import {
   attribute,
@@ -35,6 +35,7 @@ import {
   unknownFields,
   value,
 } from "../helpers/onnx-build.ts";
+import { quantizerOf } from "../helpers/quantized.ts";
 import { normals, randomOf } from "../helpers/random.ts";
 import { halvesOf } from "../helpers/sessions.ts";
 
@@ -46,11 +47,7 @@ beforeAll(async () => {
   engine = await createEngine();
 });
 
-async function quantized(bytes: Uint8Array, options: QuantizeModelOptions = {}, name = "model.onnx") {
-  const sink = bytesSink();
-  const report = await quantizeModel(engine, bytesSource(bytes, name), sink, options);
-  return { bytes: sink.bytes(), report };
-}
+const quantized = quantizerOf(() => engine);
 
 const rows = 96;
 const columns = 24;

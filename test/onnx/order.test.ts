@@ -1,8 +1,7 @@
 import { readFileSync } from "node:fs";
 import { beforeAll, describe, expect, it } from "vitest";
 import { createEngine, type Engine } from "../../src/core/engine.ts";
-import { bytesSink, bytesSource } from "../../src/formats/source.ts";
-import { type QuantizeModelOptions, quantizeModel } from "../../src/model.ts";
+import type { QuantizeModelOptions } from "../../src/model.ts";
 import { haveModels, modelPath } from "../helpers/model-feeds.ts";
 import {
   attribute,
@@ -20,6 +19,7 @@ import {
   texts,
   value,
 } from "../helpers/onnx-build.ts";
+import { quantizerOf } from "../helpers/quantized.ts";
 import { normals, randomOf } from "../helpers/random.ts";
 import { type Feeds, type Outputs, runtimes, withSession } from "../helpers/sessions.ts";
 
@@ -31,11 +31,7 @@ beforeAll(async () => {
   engine = await createEngine();
 });
 
-async function quantized(bytes: Uint8Array, options: QuantizeModelOptions = {}) {
-  const sink = bytesSink();
-  const report = await quantizeModel(engine, bytesSource(bytes, "model.onnx"), sink, options);
-  return { bytes: sink.bytes(), report };
-}
+const quantized = quantizerOf(() => engine);
 
 const W = (name: string, seed: number) => tensor(name, "float32", [32, 32], normals(randomOf(seed), 1024));
 const x: Feeds = { x: { dims: [2, 32], data: normals(randomOf(9), 64, 0.2) } };

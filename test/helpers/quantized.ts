@@ -1,0 +1,15 @@
+import type { Engine } from "../../src/core/engine.ts";
+import { bytesSink, bytesSource, type ModelReport, type QuantizeModelOptions, quantizeModel } from "../../src/index.ts";
+
+/** Quantizes models in memory, with an engine that need not be there yet. */
+export function quantizerOf(engine: () => Engine) {
+  return async (
+    model: Uint8Array,
+    options: QuantizeModelOptions = {},
+    name = "model.onnx",
+  ): Promise<{ bytes: Uint8Array; report: ModelReport }> => {
+    const sink = bytesSink();
+    const report = await quantizeModel(engine(), bytesSource(model, name), sink, options);
+    return { bytes: sink.bytes(), report };
+  };
+}
