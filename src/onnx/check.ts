@@ -4,7 +4,6 @@ import { readModel } from "./decode.ts";
 import type { Draft } from "./forms/draft.ts";
 import { attributeOf, type Graph, graphsOf, type Model, type Node } from "./graph.ts";
 import { elementTypeOf } from "./proto.ts";
-import { requirementOf } from "./requirements.ts";
 import { checkInputs, Scope } from "./scopes.ts";
 import { usedBy } from "./sort.ts";
 
@@ -14,9 +13,14 @@ import { usedBy } from "./sort.ts";
  *
  * @throws FormatError when it is not so, which is a fault of this code rather than of the model
  */
-export async function checkWritten(written: ByteSource, meant: Model, drafts: readonly Draft[]): Promise<void> {
+export async function checkWritten(
+  written: ByteSource,
+  meant: Model,
+  added: readonly Node[],
+  drafts: readonly Draft[],
+): Promise<void> {
   try {
-    await compareWritten(written, meant, drafts);
+    await compareWritten(written, meant, added, drafts);
   } catch (cause) {
     if (!(cause instanceof Fault)) throw cause;
     const message = `what would be written is not what was meant: ${cause.message}; please report this`;
@@ -24,21 +28,25 @@ export async function checkWritten(written: ByteSource, meant: Model, drafts: re
   }
 }
 
-async function compareWritten(written: ByteSource, meant: Model, drafts: readonly Draft[]): Promise<void> {
+async function compareWritten(
+  written: ByteSource,
+  meant: Model,
+  nodes: readonly Node[],
+  drafts: readonly Draft[],
+): Promise<void> {
   const model = await readModel(written);
   const root = new Scope(written.name, model.graph);
   checkInputs(root);
   expect(model.irVersion === meant.irVersion, `IR version ${model.irVersion}`);
   const opset = model.opsets.get("") ?? 0;
-  expect(drafts.length === 0 || opset === meant.opsets.get(""), `opset ${opset}`);
+  expect(opset === (meant.opsets.get("") ?? 0), `opset ${opset}`);
+  for (const { domain } of nodes) expect(model.opsets.has(domain), `no opset of ${JSON.stringify(domain)}`);
 
-  const added = new Set(
-    drafts.flatMap((draft) => [...draft.nodes, ...draft.replaced.values()].flat()).map(({ outputs }) => outputs[0]!),
-  );
+  const added = new Set(nodes.flatMap(({ outputs }) => outputs));
   for (const graph of graphsOf(model.graph)) checkOrder(graph, added);
   for (const draft of drafts) checkDraft(draft);
-  for (const { job } of drafts) {
-    const { opset: least, ir } = requirementOf(job.form, job.recipe);
+  for (const { requirement } of drafts) {
+    const { opset: least, ir } = requirement;
     expect(opset >= least && model.irVersion >= ir, `opset ${opset}, IR version ${model.irVersion}`);
   }
 }

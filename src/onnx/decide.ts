@@ -1,10 +1,11 @@
-import { BlockIndices } from "./apply.ts";
 import { bytesOfTensor, type TensorFiles } from "./data.ts";
 import { encodeNode, encodeTensor } from "./encode.ts";
+import { BlockIndices } from "./forms/block-indices.ts";
 import { draftCast } from "./forms/cast.ts";
 import type { Draft, Surroundings } from "./forms/draft.ts";
 import { draftQdq } from "./forms/qdq.ts";
 import type { Model, Tensor } from "./graph.ts";
+import type { Job } from "./jobs/job.ts";
 import { Names } from "./names.ts";
 import { recipeFor, type Wishes } from "./recipe.ts";
 import type { Scope } from "./scopes.ts";
@@ -14,6 +15,8 @@ import { lengthOf } from "./wire.ts";
 
 /** What becomes of a constant: a draft where it is quantized, the reason where it stays. */
 export interface Decision extends Candidate {
+  /** What is made of it; none where it stays. */
+  readonly jobs: readonly Job[];
   readonly draft?: Draft | undefined;
 }
 
@@ -35,7 +38,7 @@ export async function decide(
   const draft = options.form === "cast" ? draftCast : draftQdq;
   const paid = new Set<Tensor>();
   return selectWeights(model, constants, root, options).map((candidate): Decision => {
-    if (candidate.reason !== undefined) return candidate;
+    if (candidate.reason !== undefined) return { ...candidate, jobs: [] };
     const { constant } = candidate;
     // Blocks along an axis that is short, as a depthwise kernel's, have a scale for next to every value; channels have fewer.
     const tries = options.blockSize === undefined ? [options] : [options, { ...options, blockSize: undefined }];
@@ -46,9 +49,9 @@ export async function decide(
       const shared = indices.reduce((sum, index) => sum + lengthOf(encodeTensor(index)), 0);
       if (made.byteLength + shared >= costOf(constant)) continue;
       for (const index of indices) paid.add(index);
-      return { ...candidate, draft: made };
+      return { ...candidate, draft: made, jobs: [made.job] };
     }
-    return { ...candidate, reason: "would not get smaller" };
+    return { ...candidate, reason: "would not get smaller", jobs: [] };
   });
 }
 

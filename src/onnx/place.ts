@@ -3,8 +3,8 @@ import type { ByteSink, Companion } from "../formats/source.ts";
 import type { Tracker } from "../task/progress.ts";
 import { copyTensor } from "../task/transfer.ts";
 import { type Place, type TensorFiles, tensorsOf } from "./data.ts";
-import type { Draft } from "./forms/draft.ts";
 import { graphsOf, type Model, type Tensor } from "./graph.ts";
+import type { Job } from "./jobs/job.ts";
 import type { Addresses } from "./write.ts";
 
 /** ONNX asks for pages, so that runtimes can map what is long. */
@@ -32,11 +32,11 @@ export async function placeData(
   model: Model,
   files: TensorFiles,
   sink: ByteSink,
-  drafts: readonly Draft[],
+  jobs: readonly Job[],
   addresses: Addresses,
 ): Promise<DataFile | undefined> {
-  const outside = drafts.filter(({ constant }) => constant.tensor.data.kind === "external");
-  const ours = new Set(outside.flatMap(({ job: { codes, scale, zeroPoint } }) => [codes, scale, zeroPoint]));
+  const outside = jobs.filter(({ constant }) => constant.tensor.data.kind === "external");
+  const ours = new Set(outside.flatMap(({ parts }) => parts));
   const belongs = ({ data }: Tensor) =>
     data.kind === "external" ||
     (data.kind === "pending" && data.pending.byteLength >= WORTH_A_FILE && ours.has(data.pending));
@@ -63,7 +63,7 @@ export function checkKept(files: TensorFiles, replaced: string | undefined): voi
 }
 
 /** Lays tensors out in a model's data file. */
-class DataFile {
+export class DataFile {
   readonly #copies: Copy[] = [];
   readonly #places = new Map<string, number>();
   #length = 0;

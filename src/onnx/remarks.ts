@@ -1,6 +1,8 @@
 import { bytesOfTensor, type TensorFiles } from "./data.ts";
 import type { Decision } from "./decide.ts";
 import { graphsOf, type Model } from "./graph.ts";
+import type { Output } from "./output.ts";
+import type { Plan } from "./plan.ts";
 import type { Wishes } from "./recipe.ts";
 import { isTold } from "./told.ts";
 import { type Chunk, isSpan } from "./wire.ts";
@@ -9,25 +11,25 @@ import { type Chunk, isSpan } from "./wire.ts";
 export function remarksOn(
   model: Model,
   files: TensorFiles,
-  decisions: readonly Decision[],
-  written: readonly Chunk[],
-  wishes: Wishes & { readonly isRaised: boolean },
-  bytesAfter: number,
+  { decisions, isRaised, remarks }: Plan,
+  wishes: Wishes,
+  { chunks, byteLength }: Output,
 ): string[] {
   return [
-    ...changesOf(model, wishes),
+    ...remarks,
+    ...changesOf(model, isRaised),
     ...blocks(decisions, wishes),
     ...quantizedAlready(decisions),
     ...others(decisions),
     ...remainder(files, decisions),
     ...functions(model),
     ...training(model, decisions),
-    ...unchanged(written),
-    ...growth(files, bytesAfter),
+    ...unchanged(chunks),
+    ...growth(files, byteLength),
   ];
 }
 
-function changesOf(model: Model, { isRaised }: { readonly isRaised: boolean }): string[] {
+function changesOf(model: Model, isRaised: boolean): string[] {
   const { was } = model.origin;
   const remarks: string[] = [];
   if (!isRaised && !was.opsets.has("") && model.opsets.has("")) {
@@ -85,7 +87,7 @@ function functions({ functions }: Model): string[] {
 }
 
 function training({ isTrainable }: Model, decisions: readonly Decision[]): string[] {
-  const any = decisions.some(({ draft }) => draft);
+  const any = decisions.some(({ jobs }) => jobs.length > 0);
   return isTrainable && any
     ? ["how the model is trained is written as it was, and names weights that are codes now"]
     : [];

@@ -7,6 +7,8 @@ export interface Requirement {
   readonly ir: number;
   /** What came with that opset, for errors. */
   readonly what: string;
+  /** A form that takes less, where there is one. */
+  readonly others?: WeightForm | undefined;
 }
 
 /** Initializers that are no inputs came with IR 4; 4-bit types with opset 21, which has IR 10. */
@@ -20,8 +22,10 @@ export function requirementOf(
 ): Requirement {
   if (form === "cast") return { opset: 7, ir: LEAST_IR, what: "Mul that broadcasts as numpy does" };
   const { axis, blockSize } = granularity;
-  if (blockSize !== undefined) return { opset: 21, ir: IR_OF_21, what: "DequantizeLinear in blocks" };
-  if (codeTypes[dtype].bits !== 8) return { opset: 21, ir: IR_OF_21, what: `DequantizeLinear of ${dtype}` };
-  if (axis !== undefined) return { opset: 13, ir: LEAST_IR, what: "DequantizeLinear per channel" };
-  return { opset: 10, ir: LEAST_IR, what: "DequantizeLinear" };
+  const { bits } = codeTypes[dtype];
+  const others = bits > 4 ? "cast" : undefined;
+  if (blockSize !== undefined) return { opset: 21, ir: IR_OF_21, what: "DequantizeLinear in blocks", others };
+  if (bits !== 8) return { opset: 21, ir: IR_OF_21, what: `DequantizeLinear of ${dtype}`, others };
+  if (axis !== undefined) return { opset: 13, ir: LEAST_IR, what: "DequantizeLinear per channel", others };
+  return { opset: 10, ir: LEAST_IR, what: "DequantizeLinear", others };
 }

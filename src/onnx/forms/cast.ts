@@ -1,9 +1,11 @@
 import { type Granularity, scaleShapeOf } from "../../core/granularity.ts";
 import { intAttribute, type Node } from "../graph.ts";
+import { AffineJob } from "../jobs/affine.ts";
 import { codeOf } from "../proto.ts";
 import type { Recipe } from "../recipe.ts";
+import { requirementOf } from "../requirements.ts";
 import type { FloatConstant, Use } from "../weights.ts";
-import { type Chain, Draft, Job, type Surroundings } from "./draft.ts";
+import { type Chain, Draft, type Surroundings } from "./draft.ts";
 import { gatherAxisOf, isLookup } from "./lookup.ts";
 
 /**
@@ -17,7 +19,7 @@ import { gatherAxisOf, isLookup } from "./lookup.ts";
  *   codes -> Gather -> Cast -> [Sub] -> Mul <- Gather <- scale
  */
 export function draftCast(constant: FloatConstant, recipe: Recipe, around: Surroundings): Draft {
-  const draft = new Draft(constant, new Job(constant, recipe, "cast"), around.names);
+  const draft = new Draft(new AffineJob(constant, recipe), requirementOf("cast", recipe), around.names);
   const { shape } = constant.tensor;
   const { dtype, granularity } = recipe;
   const { job } = draft;

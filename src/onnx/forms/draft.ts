@@ -1,35 +1,12 @@
-import { elementsOf } from "../../core/shape.ts";
-import { byteLengthOf, codeTypes } from "../../dtypes.ts";
+import type { Edits } from "../edits.ts";
 import { encodeNode, encodeTensor } from "../encode.ts";
 import { type Graph, makeNode, makeTensor, type Node, type Tensor } from "../graph.ts";
+import type { AffineJob } from "../jobs/affine.ts";
 import type { Names } from "../names.ts";
 import type { ElementType } from "../proto.ts";
-import type { Recipe, WeightForm } from "../recipe.ts";
+import type { Requirement } from "../requirements.ts";
 import type { FloatConstant } from "../weights.ts";
-import { lengthOf, Pending } from "../wire.ts";
-
-/** The quantization of one constant: what is to be made when the model is written. */
-export class Job {
-  readonly codes: Pending;
-  readonly scale: Pending;
-  readonly zeroPoint: Pending | undefined;
-
-  constructor(
-    readonly constant: FloatConstant,
-    readonly recipe: Recipe,
-    readonly form: WeightForm,
-  ) {
-    const { dtype, groups } = recipe;
-    this.codes = new Pending(byteLengthOf(dtype, elementsOf(constant.tensor.shape)));
-    this.scale = new Pending(4 * groups);
-    if (hasZeroPoint(recipe)) this.zeroPoint = new Pending(byteLengthOf(dtype, groups));
-  }
-}
-
-/** Signed symmetric codes have a zero point of 0, which need not be said. */
-function hasZeroPoint({ scheme, dtype }: Recipe): boolean {
-  return scheme !== "symmetric" || !codeTypes[dtype].signed;
-}
+import { lengthOf, type Pending } from "../wire.ts";
 
 /** What takes the place of a constant: tensors and nodes of its graph, and nodes that replace those that used it. */
 export class Draft {
@@ -41,10 +18,14 @@ export class Draft {
   readonly indices: Tensor[] = [];
 
   constructor(
-    readonly constant: FloatConstant,
-    readonly job: Job,
+    readonly job: AffineJob,
+    readonly requirement: Requirement,
     private readonly names: Names,
   ) {}
+
+  get constant(): FloatConstant {
+    return this.job.constant;
+  }
 
   tensor(suffix: string, type: ElementType, shape: readonly number[], data: Uint8Array | Pending): string {
     const name = this.names.fresh(`${this.constant.name}_${suffix}`);
@@ -55,6 +36,15 @@ export class Draft {
   /** A chain of nodes that ends in `output`. */
   chain(output: string): Chain {
     return new Chain(this.names, output);
+  }
+
+  putInto(edits: Edits): void {
+    edits.jobs.push(this.job);
+    edits.substitute(this.constant, this.tensors);
+    edits.addTensors(this.constant.graph, this.indices);
+    edits.prepend(this.constant.graph, this.nodes);
+    for (const [node, nodes] of this.replaced) edits.replace(node, nodes);
+    edits.need({ ir: this.requirement.ir });
   }
 
   /** Bytes that the model grows by, that of the constant itself not counted. */

@@ -1,9 +1,11 @@
 import { type Granularity, scaleShapeOf } from "../../core/granularity.ts";
 import { codeTypes } from "../../dtypes.ts";
 import { intAttribute, makeAttribute, type Node } from "../graph.ts";
+import { AffineJob } from "../jobs/affine.ts";
 import type { Recipe } from "../recipe.ts";
+import { requirementOf } from "../requirements.ts";
 import type { FloatConstant, Use } from "../weights.ts";
-import { type Chain, Draft, Job, type Surroundings } from "./draft.ts";
+import { type Chain, Draft, type Surroundings } from "./draft.ts";
 import { gatherAxisOf, isLookup } from "./lookup.ts";
 
 /**
@@ -16,7 +18,7 @@ import { gatherAxisOf, isLookup } from "./lookup.ts";
  * or are gathered with them in blocks. Of 4 bits nothing can be gathered: Gather does not know those types.
  */
 export function draftQdq(constant: FloatConstant, recipe: Recipe, around: Surroundings): Draft {
-  const draft = new Draft(constant, new Job(constant, recipe, "qdq"), around.names);
+  const draft = new Draft(new AffineJob(constant, recipe), requirementOf("qdq", recipe), around.names);
   const { shape } = constant.tensor;
   const { dtype, granularity } = recipe;
   const { job } = draft;

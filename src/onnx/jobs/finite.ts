@@ -1,5 +1,5 @@
-import { levelsOf } from "../core/schemes.ts";
-import type { Recipe } from "./recipe.ts";
+import { levelsOf } from "../../core/schemes.ts";
+import type { Recipe } from "../recipe.ts";
 
 /** The largest finite value of the types weights have. */
 const largest: Readonly<Record<string, number>> = {

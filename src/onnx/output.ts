@@ -1,0 +1,54 @@
+import type { ByteSink } from "../formats/source.ts";
+import type { Tracker } from "../task/progress.ts";
+import { checkWritten } from "./check.ts";
+import type { TensorFiles } from "./data.ts";
+import type { Edits } from "./edits.ts";
+import { encodeModel } from "./encode.ts";
+import type { Draft } from "./forms/draft.ts";
+import type { Model } from "./graph.ts";
+import { type DataFile, placeData } from "./place.ts";
+import { type Chunk, isSpan, lengthOf } from "./wire.ts";
+import { type Addresses, chunkSource, writeChunks } from "./write.ts";
+
+/** A changed model, laid out for its file and read back; nothing is written yet. */
+export class Output {
+  private constructor(
+    private readonly sink: ByteSink,
+    readonly chunks: readonly Chunk[],
+    private readonly data: DataFile | undefined,
+  ) {}
+
+  /**
+   * Tells `addresses` where in the output's data file belongs what is yet to be made.
+   *
+   * @throws FormatError, ArgumentError when the sink has no room for a data file that is needed
+   */
+  static async layOut(
+    model: Model,
+    files: TensorFiles,
+    sink: ByteSink,
+    { edits, drafts }: { readonly edits: Edits; readonly drafts: readonly Draft[] },
+    addresses: Addresses,
+  ): Promise<Output> {
+    const data = await placeData(model, files, sink, edits.jobs, addresses);
+    const chunks = encodeModel(model);
+    await checkWritten(chunkSource(files.source.name, chunks), model, [...edits.nodes()], drafts);
+    return new Output(sink, chunks, data);
+  }
+
+  /** Bytes of the model and its data file. */
+  get byteLength(): number {
+    return lengthOf(this.chunks) + (this.data?.byteLength ?? 0);
+  }
+
+  /** Bytes that are copied as they are. */
+  get copiedBytes(): number {
+    return lengthOf(this.chunks.filter(isSpan)) + (this.data?.copiedBytes ?? 0);
+  }
+
+  /** Writes all that is there, and tells `addresses` where in the model the rest belongs. */
+  async write(addresses: Addresses, tracker: Tracker): Promise<void> {
+    await writeChunks(this.chunks, this.sink, addresses, tracker);
+    await this.data?.copy(tracker);
+  }
+}
