@@ -9,6 +9,12 @@ export { absMaxF32, absMaxF32Columns } from "./magnitude";
 export { rangeFiniteF32, rangeFiniteF32Columns } from "./finite";
 export { quantizeF32I32, quantizeF32I32Columns } from "./bias";
 export { errorF32, errorF32Columns } from "./error";
+export {
+  quantizeF32N2, quantizeF32N2Columns, quantizeF32N4, quantizeF32N4Columns, quantizeF32N8, quantizeF32N8Columns,
+  encodeF32N2, encodeF32N2Columns, encodeF32N4, encodeF32N4Columns, encodeF32N8, encodeF32N8Columns,
+} from "./nbits";
+export { quantizeF32B4, transposeF32 } from "./bnb4";
+export { mseF32, mseF32Columns, hqqF32, hqqF32Columns } from "./search";
 export { packNibbles, unpackI4, unpackU4 } from "./nibbles";
 export { convertF16F32, convertBF16F32, convertF32F16, convertF32BF16 } from "./half";
 

@@ -1,6 +1,7 @@
+import { bnb4Levels } from "../src/core/bnb4.ts";
 import type { Family, KernelEntry, KernelName } from "../src/kernels/abi.ts";
 import type * as PlainLoops from "./plain.ts";
-import { blocks, COLUMNS, codeKinds, EDGE, near, type Stage } from "./stage.ts";
+import { BLOCK, blocks, COLUMNS, codeKinds, EDGE, LIMIT, near, type Stage } from "./stage.ts";
 
 export type Loops = typeof PlainLoops;
 
@@ -156,6 +157,33 @@ const half: Prepare = (stage, _, loops, name) => {
   return { from: widening ? 2 : 4, to: widening ? 4 : 2, head: (src, dst) => [src, dst], plain };
 };
 
+/** What every kernel over a call's matrix in blocks takes before its sizes; `sums` only grow. */
+const matrix: Prepare = (stage, { family, bits = 4 }) => {
+  const { first, second, sums, others } = stage.memory.tiles;
+  const count = LIMIT / BLOCK;
+  stage.fill(stage.input, blocks.values);
+  stage.parameters(new Float32Array(count).fill(EDGE / 2 ** (bits - 1)), new Float32Array(count).fill(2 ** (bits - 1)));
+  stage.memory.view(Uint8Array, sums, 64 * COLUMNS).fill(0);
+  if (family === "search") return { from: 4, to: 0, head: (src) => [src, first, second, others] };
+  return { from: 4, to: bits / 8, head: (src, dst) => [src, dst, first, second, sums, others] };
+};
+
+const bnb4: Prepare = (stage) => {
+  const { first, sums, others, raw } = stage.memory.tiles;
+  const { thresholds, values, codes } = bnb4Levels.nf4;
+  stage.fill(stage.input, blocks.values);
+  stage.memory.view(Float32Array, raw, 15).set(thresholds);
+  stage.memory.view(Float32Array, raw + 64, 16).set(values);
+  stage.memory.view(Uint8Array, raw + 128, 16).set(codes);
+  stage.memory.view(Uint8Array, sums, 64).fill(0);
+  return { from: 4, to: 0.5, head: (src, dst) => [src, dst, first, sums, others, raw] };
+};
+
+const transpose: Prepare = (stage) => {
+  stage.fill(stage.input, blocks.values);
+  return { from: 4, to: 4, head: (src, dst) => [src, dst] };
+};
+
 export const jobs: Readonly<Record<Family, Prepare>> = {
   range: scan,
   absMax: scan,
@@ -168,4 +196,9 @@ export const jobs: Readonly<Record<Family, Prepare>> = {
   error,
   nibbles,
   half,
+  nbits: matrix,
+  encode: matrix,
+  search: matrix,
+  bnb4,
+  transpose,
 };

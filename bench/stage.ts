@@ -1,11 +1,17 @@
 import { codeTypes, integerTypes } from "../src/dtypes.ts";
 import type { CodeName } from "../src/kernels/abi.ts";
-import type { LinearMemory } from "../src/kernels/memory.ts";
+import { type LinearMemory, TILE } from "../src/kernels/memory.ts";
 import { normals, randomOf } from "../test/helpers/random.ts";
 import type { Codes } from "./plain.ts";
 
 /** How many channels channel-last data has here: the columns kernels get a parameter for each. */
 export const COLUMNS = 1024;
+
+/** The most elements of a call, as the engine has it for tensors that live in linear memory. */
+export const LIMIT = 16 * TILE;
+
+/** Values of a block, in matrices [N, COLUMNS], or as columns [K, COLUMNS]. */
+export const BLOCK = 32;
 
 /** The data are roughly normal; codes and ranges reach from minus this to this. */
 export const EDGE = 4;

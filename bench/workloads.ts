@@ -1,10 +1,6 @@
 import { type KernelName, type Kernels, kernelList } from "../src/kernels/abi.ts";
-import { TILE } from "../src/kernels/memory.ts";
 import { jobs, type Loops } from "./jobs.ts";
-import { COLUMNS, type Stage } from "./stage.ts";
-
-/** The most elements of a call, as the engine has it for tensors that live in linear memory. */
-const LIMIT = 16 * TILE;
+import { BLOCK, COLUMNS, LIMIT, type Stage } from "./stage.ts";
 
 /** What one kernel does over a stage. What its functions return is the work itself, ready to be timed. */
 export interface Workload {
@@ -46,10 +42,17 @@ export function workloadOf(name: KernelName, stage: Stage, loops: Loops): Worklo
   };
 }
 
-/** How a call is told what to go over: one run, or the rows of one group of columns. */
+/** How a call is told what to go over: one run, or the rows of one group of columns; a matrix of COLUMNS. */
 function tailOf(name: KernelName, length: number): number[] {
   const { family, columns } = kernelList[name];
+  const others = length / COLUMNS;
+  const matrix = columns ? [COLUMNS, others, COLUMNS, BLOCK] : [others, COLUMNS, COLUMNS, BLOCK];
+  if (family === "nbits") return [...matrix, 1, 0];
+  if (family === "encode") return matrix;
+  if (family === "search") return [...matrix, 4, 1, 0];
+  if (family === "bnb4") return [length, BLOCK, 0];
+  if (family === "transpose") return [COLUMNS, others, COLUMNS];
   if (family === "half") return [length];
   if (family === "nibbles") return [length, 0];
-  return columns ? [1, 1, length / COLUMNS, length / COLUMNS, 0, COLUMNS] : [1, 1, length, length, 0];
+  return columns ? [1, 1, others, others, 0, COLUMNS] : [1, 1, length, length, 0];
 }

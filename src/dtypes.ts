@@ -40,6 +40,8 @@ export const integerTypes = {
 } as const satisfies Record<string, IntegerType>;
 
 export type FloatDType = keyof typeof floatTypes;
+/** Floats of 16 bits. */
+export type HalfDType = Exclude<FloatDType, "float32">;
 export type CodeDType = keyof typeof codeTypes;
 export type IntegerDType = keyof typeof integerTypes;
 export type DType = FloatDType | IntegerDType;

@@ -5,6 +5,7 @@ import {
   dtypes,
   type FloatDType,
   floatTypes,
+  type HalfDType,
   type IntegerDType,
   integerTypes,
 } from "../dtypes.ts";
@@ -12,10 +13,13 @@ import { ArgumentError } from "../errors.ts";
 import { compileKernels, hasSimd, loadKernels, type ModuleSource } from "../kernels/load.ts";
 import { LinearMemory } from "../kernels/memory.ts";
 import { createTwin } from "../kernels/twin/index.ts";
+import { type MatrixOptions, planMatrix, type QuantizedMatrix, quantizeMatrix } from "./blocks.ts";
+import { type Bnb4Matrix, type Bnb4Options, quantizeBnb4 } from "./bnb4.ts";
 import { writeValues } from "./dequantize.ts";
 import { measure, type QuantizationError } from "./error.ts";
 import { type Axis, checkGranularity, type Granularity, type Layout, layoutOf } from "./granularity.ts";
 import type { Machine } from "./machine.ts";
+import { type Narrowed, narrow } from "./narrow.ts";
 import { type Operand, sourceOf } from "./operands.ts";
 import {
   checkKeys,
@@ -35,6 +39,13 @@ import { restoredSource } from "./restored.ts";
 import { levelsOf, needsMagnitudeOnly, type Parameters, parametersOf, type Range } from "./schemes.ts";
 import { checkShape, elementsOf } from "./shape.ts";
 import { checkArray, checkData, type FloatTensor, floatTypeOf, type QuantizedTensor } from "./tensor.ts";
+import {
+  type RestoreBnb4Options,
+  type RestoreMatrixOptions,
+  restoreBnb4,
+  restoreMatrix,
+  type StoredMatrix,
+} from "./unpack.ts";
 
 export interface EngineOptions {
   /** kernels.wasm: a path, a URL, its bytes or the compiled module. The published file if not said. */
@@ -159,6 +170,36 @@ export class Engine {
   }
 
   /**
+   * @internal A matrix in blocks along K, as com.microsoft MatMulNBits and GatherBlockQuantized store it, and what that
+   * cost.
+   *
+   * @throws ArgumentError, NonFiniteError, MemoryError
+   */
+  quantizeMatrix(tensor: FloatTensor | ResidentTensor, options: MatrixOptions): QuantizedMatrix {
+    const operand = checkFloat(tensor);
+    return quantizeMatrix(this.#machine, operand, planMatrix(operand.shape, options), options.out);
+  }
+
+  /**
+   * @internal A matrix as com.microsoft MatMulBnb4 stores it, and what that cost.
+   *
+   * @throws ArgumentError, NonFiniteError, MemoryError
+   */
+  quantizeBnb4(tensor: FloatTensor | ResidentTensor, options: Bnb4Options): Bnb4Matrix {
+    return quantizeBnb4(this.#machine, checkFloat(tensor), options);
+  }
+
+  /** @internal What the codes of `quantizeMatrix`, or others stored so, stand for. @throws ArgumentError */
+  restoreMatrix(matrix: StoredMatrix, options: RestoreMatrixOptions): Float32Array {
+    return restoreMatrix(this.#machine, matrix, options);
+  }
+
+  /** @internal The same of `quantizeBnb4`. @throws ArgumentError */
+  restoreBnb4(matrix: Pick<Bnb4Matrix, "codes" | "absmax">, options: RestoreBnb4Options): Float32Array {
+    return restoreBnb4(this.#machine, matrix, options);
+  }
+
+  /**
    * int32 codes of a bias, as the accumulator of an integer layer wants them: `saturate(roundHalfToEven(bias / scale))`,
    * divided in float64, zero point 0.
    *
@@ -259,6 +300,13 @@ export class Engine {
     const granularity = checkGranularity(a.shape, options);
     const errors = measure(this.#machine, sourceOf(this.#machine, a, "values"), right, layoutOf(a.shape, granularity));
     return granularity.axis === undefined ? errors[0]! : errors;
+  }
+
+  /** @internal The bits of a tensor's values in half precision, half to even, written to `out`: what they do not hold. */
+  narrow(tensor: FloatTensor | ResidentTensor, { dtype, out }: { dtype: HalfDType; out: Uint16Array }): Narrowed {
+    const operand = checkFloat(tensor);
+    checkData("out", out, dtype, operand.shape);
+    return narrow(this.#machine, operand, dtype, out);
   }
 
   /** Parameters found or taken as given, and where the codes will be. */

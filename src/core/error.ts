@@ -18,7 +18,7 @@ export interface QuantizationError {
 }
 
 /** Five float64 sums for each group: squared error, dot product, squares of a, squares of b; and the largest error. */
-type Sums = readonly Float64Array[];
+type Sums = readonly ArrayLike<number>[];
 
 /** Compares two tensors of the same shape, as pieces of them are asked for, group by group of `layout`. */
 export function measure(machine: Machine, a: Source, b: Source, layout: Layout): QuantizationError[] {
@@ -41,7 +41,8 @@ function sumsOf(machine: Machine, a: Source, b: Source, layout: Layout): Sums {
   return totals.map((total, k) => foldCopies(total, layout, 0, k === 4 ? Math.max : (x, y) => x + y));
 }
 
-function reportOf(sums: Sums, p: number, elements: number): QuantizationError {
+/** The figures of group `p` of so many elements. */
+export function reportOf(sums: Sums, p: number, elements: number): QuantizationError {
   const [squared, dot, aa, bb, maxAbs] = [sums[0]![p]!, sums[1]![p]!, sums[2]![p]!, sums[3]![p]!, sums[4]![p]!];
   return {
     mse: elements === 0 ? 0 : squared / elements,

@@ -71,8 +71,13 @@ export function checkBoolean(argument: string, value: boolean | undefined, other
 }
 
 /** @throws ArgumentError unless `value` is one of `allowed`. */
-export function oneOf<T extends string>(argument: string, value: T, allowed: readonly T[]): T {
-  if (allowed.includes(value)) return value;
+export function oneOf<const T extends string | number>(
+  argument: string,
+  value: string | number,
+  allowed: readonly T[],
+): T {
+  const found = allowed.find((each) => each === value);
+  if (found !== undefined) return found;
   const given = typeof value === "string" ? JSON.stringify(value) : String(value);
   throw new ArgumentError(argument, `${given} given; ${allowed.join(", ")} are allowed`);
 }

@@ -90,6 +90,11 @@ function scan(machine: Machine, tensor: Operand, layout: Layout, name: Scan): Sc
   return { bad: bad !== 0, extremes: extremes.map(fold) };
 }
 
+/** @throws NonFiniteError for the first value of a tensor that is known to hold one. */
+export function refuseNonFinite(machine: Machine, tensor: Operand, name: string | undefined): never {
+  throw firstNonFinite(machine, tensor, name);
+}
+
 /** The error path looks again, for the place. */
 function firstNonFinite(machine: Machine, tensor: Operand, name: string | undefined): NonFiniteError {
   const source = sourceOf(machine, tensor, "values");

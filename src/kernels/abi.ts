@@ -29,6 +29,49 @@ type Minmax = [
   base: number,
 ];
 
+/** The widths of codes that matrices are quantized to in blocks. */
+export type BlockBits = 2 | 4 | 8;
+
+/**
+ * A matrix [n, k] in blocks of `size` along k (assembly/nbits.ts says how codes, scales and zero points lie), its rows
+ * `stride` elements apart; in the `Columns` form n columns of [k, stride]. `sums` takes 64 bytes for each of n, `scratch`
+ * 128 bytes and 4 * size elements, in the `Columns` form n * size.
+ */
+export type Matrix = [
+  src: number,
+  dst: number,
+  scales: number,
+  zeroPoints: number,
+  sums: number,
+  scratch: number,
+  n: number,
+  k: number,
+  stride: number,
+  size: number,
+];
+
+type InBlocks<Name extends string, Tail extends number[] = []> = {
+  [N in `${Name}${BlockBits}${"" | "Columns"}`]: (...args: [...Matrix, ...Tail]) => void;
+};
+
+/**
+ * A matrix in the same blocks; takes float32 scales and zero points for it, [n, blocks] both. `scratch` takes 4 * size
+ * elements. `rounding` as `quantizeF32N` takes it.
+ */
+export type Search = [
+  src: number,
+  scales: number,
+  zeroPoints: number,
+  scratch: number,
+  n: number,
+  k: number,
+  stride: number,
+  size: number,
+  bits: number,
+  symmetric: number,
+  rounding: number,
+];
+
 export type Kernels =
   /** Folds extremes into mins and maxs; not 0 if NaN or an infinity was met. */
   Both<"rangeF32", [src: number, mins: number, maxs: number], number> &
@@ -45,7 +88,27 @@ export type Kernels =
     /** Minmax: `(q - base) * scale + min`. */
     Both<`minmax${CodeName}F32`, [src: number, dst: number, scales: number, mins: number, base: number]> &
     /** Adds to `out`: float64 `[5][count]` of squared error, dot, squares of a, squares of b, largest error. */
-    Both<"errorF32", [a: number, b: number, out: number, count: number]> & {
+    Both<"errorF32", [a: number, b: number, out: number, count: number]> &
+    /** Finds float32 scales, rounded to float16 (1), bfloat16 (2) or not (0), and packed zero points; writes the codes. */
+    InBlocks<"quantizeF32N", [symmetric: number, rounding: number]> &
+    /** The codes that go with the scales and zero points given, float32 both, [n, blocks]. */
+    InBlocks<"encodeF32N"> /** Finds scales and zero points of blocks by search: assembly/search.ts. */ & {
+      [N in `${"mse" | "hqq"}F32${"" | "Columns"}`]: (...args: Search) => void;
+    } & {
+      /** Blocks of a flat array to 16 levels given by `table`: assembly/bnb4.ts. */
+      quantizeF32B4(
+        src: number,
+        dst: number,
+        scales: number,
+        sums: number,
+        scratch: number,
+        table: number,
+        n: number,
+        size: number,
+        rounding: number,
+      ): void;
+      /** n columns of [k, stride] to [n, k]. */
+      transposeF32(src: number, dst: number, n: number, k: number, stride: number): void;
       packNibbles(src: number, dst: number, n: number, odd: number): void;
       unpackI4(src: number, dst: number, n: number, odd: number): void;
       unpackU4(src: number, dst: number, n: number, odd: number): void;
@@ -69,7 +132,12 @@ export type Family =
   | "minmaxBack"
   | "error"
   | "nibbles"
-  | "half";
+  | "half"
+  | "nbits"
+  | "encode"
+  | "bnb4"
+  | "transpose"
+  | "search";
 
 export interface KernelEntry {
   readonly family: Family;
@@ -77,9 +145,12 @@ export interface KernelEntry {
   readonly columns: boolean;
   /** The type of the codes, where there are any. */
   readonly code?: CodeName | "I32";
+  /** The width of codes in blocks. */
+  readonly bits?: BlockBits;
 }
 
 const codeNames: readonly CodeName[] = ["I8", "U8", "I16", "U16"];
+const blockBits: readonly BlockBits[] = [2, 4, 8];
 
 function both(name: string, entry: Omit<KernelEntry, "columns">): [string, KernelEntry][] {
   return [
@@ -99,6 +170,11 @@ export const kernelList = Object.fromEntries([
   ...[...codeNames, "I32" as const].flatMap((code) => both(`dequantize${code}F32`, { family: "dequantize", code })),
   ...codeNames.flatMap((code) => both(`minmax${code}F32`, { family: "minmaxBack", code })),
   ...both("errorF32", { family: "error" }),
+  ...blockBits.flatMap((bits) => both(`quantizeF32N${bits}`, { family: "nbits", bits })),
+  ...blockBits.flatMap((bits) => both(`encodeF32N${bits}`, { family: "encode", bits })),
+  ...["mseF32", "hqqF32"].flatMap((name) => both(name, { family: "search" })),
+  ["quantizeF32B4", { family: "bnb4", columns: false }] as const,
+  ["transposeF32", { family: "transpose", columns: false }] as const,
   ...["packNibbles", "unpackI4", "unpackU4"].map((name) => [name, { family: "nibbles", columns: false }] as const),
   ...["convertF16F32", "convertBF16F32", "convertF32F16", "convertF32BF16"].map(
     (name) => [name, { family: "half", columns: false }] as const,

@@ -148,7 +148,9 @@ function argumentsOf(name: KernelName, shape: Shape, random: () => number, arena
   }
 }
 
-const grouped = kernelNames.filter((name) => !["nibbles", "half"].includes(kernelList[name].family));
+/** Those that go over groups; kernels over matrices have tests of their own. */
+const others = ["nibbles", "half", "nbits", "encode", "search", "bnb4", "transpose"];
+const grouped = kernelNames.filter((name) => !others.includes(kernelList[name].family));
 
 describe.each(grouped)("%s equals its twin", (name) => {
   const over = (columns: number): Shape =>

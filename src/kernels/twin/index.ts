@@ -1,9 +1,12 @@
 import type { Kernels } from "../abi.ts";
+import { bnb4Twins } from "./bnb4.ts";
 import { errorTwins } from "./error.ts";
 import { halfTwins } from "./half.ts";
+import { nbitsTwins } from "./nbits.ts";
 import { nibbleTwins } from "./nibbles.ts";
 import { quantizeTwins } from "./quantize.ts";
 import { rangeTwins } from "./range.ts";
+import { searchTwins } from "./search.ts";
 
 /**
  * The kernels in plain TypeScript: the same bytes, tens of times slower, written to be read. Tests hold the module to them; they serve where
@@ -17,5 +20,8 @@ export function createTwin(memory: WebAssembly.Memory): Kernels {
     ...errorTwins(viewOf),
     ...halfTwins(viewOf),
     ...nibbleTwins(viewOf),
+    ...nbitsTwins(viewOf),
+    ...searchTwins(viewOf),
+    ...bnb4Twins(viewOf),
   };
 }

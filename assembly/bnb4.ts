@@ -1,0 +1,127 @@
+import { byOne, byTwo } from "./lanes";
+import { gather, lows, reciprocalOf, stored } from "./nbits";
+
+// A flat array in blocks of `size`, quantized to 16 levels that lie anywhere, as com.microsoft MatMulBnb4 stores it: of two
+// codes in a byte the first is the high nibble; the scale of a block is its largest magnitude, a level's value is restored
+// by (value * scale). With u = x * (1 / scale) a level is the number of thresholds that u is above.
+//
+// `table`: 15 thresholds, ascending, and one more float32 that is not looked at; the values of the 16 levels, float32; their
+// 16 codes, bytes. The value of the level that 0 has is 0.
+//
+// `sums` goes on from call to call: float64, the squared error of even places, of odd ones; the same two of x^2, and of the
+// squares of what is restored, element by element; 4 float32, the largest error of places i mod 4, NaN skipped.
+
+// @ts-ignore: decorator
+@inline
+function squares(sum: v128, x: v128): v128 {
+  const low = f64x2.promote_low_f32x4(x);
+  const high = f64x2.promote_low_f32x4(v128.shuffle<i64>(x, x, 1, 1));
+  return f64x2.add(f64x2.add(sum, f64x2.mul(low, low)), f64x2.mul(high, high));
+}
+
+/** The lowest bytes of 16 lanes. */
+// @ts-ignore: decorator
+@inline
+function lowest(a: v128, b: v128, c: v128, d: v128): v128 {
+  return lows(
+    v128.shuffle<i8>(a, b, 0, 4, 8, 12, 16, 20, 24, 28, 0, 0, 0, 0, 0, 0, 0, 0),
+    v128.shuffle<i8>(c, d, 0, 4, 8, 12, 16, 20, 24, 28, 0, 0, 0, 0, 0, 0, 0, 0),
+  );
+}
+
+/** The byte `shift` bits up of each level's value. */
+// @ts-ignore: decorator
+@inline
+function plane(table: usize, shift: i32): v128 {
+  return lowest(
+    i32x4.shr_u(v128.load(table, 64), shift), i32x4.shr_u(v128.load(table, 80), shift),
+    i32x4.shr_u(v128.load(table, 96), shift), i32x4.shr_u(v128.load(table, 112), shift),
+  );
+}
+
+function block(src: usize, dst: usize, size: usize, scale: v128, reciprocal: v128, sums: usize, table: usize): void {
+  const codes = v128.load(table, 128);
+  const t0 = plane(table, 0), t1 = plane(table, 8), t2 = plane(table, 16), t3 = plane(table, 24);
+  const magnitude = i32x4.splat(0x7fffffff);
+  let squared = v128.load(sums), aa = v128.load(sums, 16), bb = v128.load(sums, 32), largest = v128.load(sums, 48);
+  for (const end = src + (size << 2); src < end; src += 64, dst += 8) {
+    const x0 = v128.load(src), x1 = v128.load(src, 16), x2 = v128.load(src, 32), x3 = v128.load(src, 48);
+    const u0 = f32x4.mul(x0, reciprocal), u1 = f32x4.mul(x1, reciprocal);
+    const u2 = f32x4.mul(x2, reciprocal), u3 = f32x4.mul(x3, reciprocal);
+    let n0 = i32x4.splat(0), n1 = n0, n2 = n0, n3 = n0;
+    for (let at = table, last = table + 60; at < last; at += 4) {
+      const threshold = v128.load32_splat(at);
+      n0 = i32x4.sub(n0, f32x4.gt(u0, threshold));
+      n1 = i32x4.sub(n1, f32x4.gt(u1, threshold));
+      n2 = i32x4.sub(n2, f32x4.gt(u2, threshold));
+      n3 = i32x4.sub(n3, f32x4.gt(u3, threshold));
+    }
+    const levels = i8x16.narrow_i16x8_u(i16x8.narrow_i32x4_s(n0, n1), i16x8.narrow_i32x4_s(n2, n3));
+
+    // 0x0b0a in each i16, a before b: a << 4 | b
+    const q = i8x16.swizzle(codes, levels);
+    const pairs = v128.and(v128.or(i16x8.shl(q, 4), i16x8.shr_u(q, 8)), i16x8.splat(0xff));
+    v128.store64_lane(dst, i8x16.narrow_i16x8_u(pairs, pairs), 0);
+
+    const b0 = i8x16.swizzle(t0, levels), b1 = i8x16.swizzle(t1, levels);
+    const b2 = i8x16.swizzle(t2, levels), b3 = i8x16.swizzle(t3, levels);
+    const la = v128.shuffle<i8>(b0, b1, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    const ha = v128.shuffle<i8>(b2, b3, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    const lb = v128.shuffle<i8>(b0, b1, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    const hb = v128.shuffle<i8>(b2, b3, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    const y0 = f32x4.mul(v128.shuffle<i16>(la, ha, 0, 8, 1, 9, 2, 10, 3, 11), scale);
+    const y1 = f32x4.mul(v128.shuffle<i16>(la, ha, 4, 12, 5, 13, 6, 14, 7, 15), scale);
+    const y2 = f32x4.mul(v128.shuffle<i16>(lb, hb, 0, 8, 1, 9, 2, 10, 3, 11), scale);
+    const y3 = f32x4.mul(v128.shuffle<i16>(lb, hb, 4, 12, 5, 13, 6, 14, 7, 15), scale);
+    const e0 = f32x4.sub(x0, y0), e1 = f32x4.sub(x1, y1), e2 = f32x4.sub(x2, y2), e3 = f32x4.sub(x3, y3);
+    squared = squares(squares(squares(squares(squared, e0), e1), e2), e3);
+    aa = squares(squares(squares(squares(aa, x0), x1), x2), x3);
+    bb = squares(squares(squares(squares(bb, y0), y1), y2), y3);
+    largest = f32x4.pmax(f32x4.pmax(largest, v128.and(e0, magnitude)), v128.and(e1, magnitude));
+    largest = f32x4.pmax(f32x4.pmax(largest, v128.and(e2, magnitude)), v128.and(e3, magnitude));
+  }
+  v128.store(sums, squared);
+  v128.store(sums, aa, 16);
+  v128.store(sums, bb, 32);
+  v128.store(sums, largest, 48);
+}
+
+// @ts-ignore: decorator
+@inline
+function absMax(src: usize, size: usize): v128 {
+  const magnitude = i32x4.splat(0x7fffffff);
+  let a = f32x4.splat(0), b = a;
+  for (const end = src + (size << 2); src < end; src += 32) {
+    a = f32x4.pmax(a, v128.and(v128.load(src), magnitude));
+    b = f32x4.pmax(b, v128.and(v128.load(src, 16), magnitude));
+  }
+  a = f32x4.pmax(a, b);
+  a = f32x4.pmax(a, byTwo(a));
+  return f32x4.pmax(a, byOne(a));
+}
+
+/** `scratch` takes size elements and size / 2 bytes. */
+export function quantizeF32B4(
+  src: usize, dst: usize, scales: usize, sums: usize, scratch: usize, table: usize, n: usize, size: usize, rounding: i32,
+): void {
+  const codes = scratch + (size << 2);
+  for (; n > 0; scales += 4, src += size << 2, dst += size >> 1) {
+    const valid = min(n, size);
+    let from = src, to = dst;
+    if (valid < size) {
+      memory.fill(scratch, 0, size << 2);
+      memory.copy(scratch, src, valid << 2);
+      from = scratch, to = codes;
+    }
+    const scale = stored(absMax(from, size), rounding);
+    v128.store32_lane(scales, scale, 0);
+    block(from, to, size, scale, reciprocalOf(scale), sums, table);
+    if (valid < size) memory.copy(dst, codes, (valid + 1) >> 1);
+    n -= valid;
+  }
+}
+
+/** n columns of [k, stride] to [n, k]. */
+export function transposeF32(src: usize, dst: usize, n: usize, k: usize, stride: usize): void {
+  gather(src, stride << 2, k, k, n, dst);
+}

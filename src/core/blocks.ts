@@ -1,0 +1,276 @@
+import type { FloatDType } from "../dtypes.ts";
+import { ArgumentError } from "../errors.ts";
+import type { BlockBits, Kernels } from "../kernels/abi.ts";
+import { blockParameters, roundings } from "../kernels/twin/nbits.ts";
+import { errorOf, noSums, takeSums } from "./block-sums.ts";
+import type { QuantizationError } from "./error.ts";
+import { type NamedOperand, withRoom, withValues } from "./lend.ts";
+import type { Machine } from "./machine.ts";
+import { checkBoolean, checkKeys, type NonFinite, oneOf } from "./options.ts";
+import { refuseNonFinite } from "./range.ts";
+import { checkArray } from "./tensor.ts";
+
+/** `KN`: [K, N], as MatMul has its B. `NK`: [N, K], as Gemm with transB has it, and tables. Blocks run along K in both. */
+export type MatrixLayout = "KN" | "NK";
+
+/** How the scale of a block is chosen: by its extremes alone, or searched for (assembly/search.ts). */
+export type BlockAlgorithm = "rtn" | "mse" | "hqq";
+
+export interface MatrixOptions {
+  readonly bits: BlockBits;
+  readonly blockSize: number;
+  /** Whether the zero point is the middle code for all blocks, and not stored. */
+  readonly symmetric: boolean;
+  readonly layout: MatrixLayout;
+  /** How scales are stored; float32 if not said. Codes are those of the scale as stored. */
+  readonly scaleDtype?: FloatDType | undefined;
+  /** `rtn`, round to nearest, if not said: byte for byte what ONNX Runtime's MatMulNBits tool writes. */
+  readonly algorithm?: BlockAlgorithm | undefined;
+  /**
+   * `"error"` (the default) refuses NaN and infinities. `"ignore"` leaves them out of the range: infinities saturate, NaN
+   * becomes code 0; the rows among which there are any are not searched.
+   */
+  readonly nonFinite?: NonFinite | undefined;
+  /** Takes the codes, instead of a new array. */
+  readonly out?: Uint8Array | undefined;
+}
+
+/** A matrix as com.microsoft MatMulNBits and GatherBlockQuantized store it. */
+export interface QuantizedMatrix {
+  /** [N, ceil(K / blockSize), blockSize * bits / 8], low bits first; 0 beyond K. */
+  readonly codes: Uint8Array;
+  /** [N, ceil(K / blockSize)], in the bits of half precision where that was asked for. */
+  readonly scale: Float32Array | Uint16Array;
+  /** [N, ceil(ceil(K / blockSize) * bits / 8)], low bits first; undefined where it is 2^(bits - 1) for all. */
+  readonly zeroPoint: Uint8Array | undefined;
+  readonly error: QuantizationError;
+}
+
+/** Options made definite, and the sizes that follow from them. */
+export interface MatrixPlan extends Required<Omit<MatrixOptions, "out">> {
+  readonly scaleDtype: FloatDType;
+  readonly algorithm: BlockAlgorithm;
+  readonly nonFinite: NonFinite;
+  readonly n: number;
+  readonly k: number;
+  /** Blocks of a row. */
+  readonly blocks: number;
+  /** Bytes of codes, and of packed zero points, of a row. */
+  readonly codeBytes: number;
+  readonly zeroBytes: number;
+}
+
+/** What ONNX Runtime's kernels take. */
+export const blockSizes = [16, 32, 64, 128, 256] as const;
+
+/** @throws ArgumentError unless the shape is that of a matrix and the options are among those allowed. */
+export function planMatrix(shape: readonly number[], options: MatrixOptions): MatrixPlan {
+  const known = ["bits", "blockSize", "symmetric", "layout", "scaleDtype", "algorithm", "nonFinite", "out"];
+  checkKeys(options, known);
+  const [n, k] = sidesOf(shape, options.layout);
+  const bits = oneOf("bits", options.bits, [2, 4, 8]);
+  const blockSize = oneOf("blockSize", options.blockSize, blockSizes);
+  const blocks = Math.ceil(k / blockSize);
+  return {
+    bits,
+    blockSize,
+    symmetric: checkBoolean("symmetric", options.symmetric, true),
+    layout: options.layout,
+    scaleDtype: oneOf("scaleDtype", options.scaleDtype ?? "float32", ["float32", "float16", "bfloat16"]),
+    algorithm: oneOf("algorithm", options.algorithm ?? "rtn", ["rtn", "mse", "hqq"]),
+    nonFinite: oneOf("nonFinite", options.nonFinite ?? "error", ["error", "ignore"]),
+    n,
+    k,
+    blocks,
+    codeBytes: (blocks * blockSize * bits) / 8,
+    zeroBytes: Math.ceil((blocks * bits) / 8),
+  };
+}
+
+/** @throws ArgumentError unless the shape is that of a matrix. */
+export function sidesOf(shape: readonly number[], layout: MatrixLayout): [n: number, k: number] {
+  if (shape.length !== 2) throw new ArgumentError("shape", `[${shape.join(", ")}] given; a matrix has two dimensions`);
+  const [first, second] = shape as [number, number];
+  return oneOf("layout", layout, ["KN", "NK"]) === "NK" ? [first, second] : [second, first];
+}
+
+/** Rows `first` to `first + n` of the result on their way, and where their parts lie in linear memory. */
+interface Chunk {
+  readonly first: number;
+  readonly n: number;
+  readonly src: number;
+  readonly codes: number;
+  /** float32, [n, blocks]. */
+  readonly scales: number;
+  /** Packed, or where they are found apart from the codes float32, [n, blocks]. */
+  readonly zeroPoints: number;
+  readonly sums: number;
+  readonly scratch: number;
+}
+
+/** Elements a chunk of rows has at the most, and those of one block of all of a panel's columns: they stay in a cache. */
+const CHUNK = 1 << 18;
+const PANEL = 1 << 15;
+
+function rowsAtOnce({ n, k, blockSize, layout }: MatrixPlan): number {
+  const most = layout === "NK" ? Math.floor(CHUNK / Math.max(k, 1)) & ~3 : PANEL / blockSize;
+  return Math.min(Math.max(most, 4), n);
+}
+
+/**
+ * Quantizes a matrix in blocks along K. A half-precision scale that would be 0 for a block that is not all zeros is the
+ * smallest there is instead.
+ *
+ * @throws NonFiniteError, MemoryError, ArgumentError where a scale is beyond float16.
+ */
+export function quantizeMatrix(
+  machine: Machine,
+  matrix: NamedOperand,
+  plan: MatrixPlan,
+  out?: Uint8Array,
+): QuantizedMatrix {
+  const { n, k, blocks, codeBytes, zeroBytes, scaleDtype } = plan;
+  if (out) checkArray("out", out, "Uint8Array", n * codeBytes, "this matrix");
+  const codes = out ?? new Uint8Array(n * codeBytes);
+  const scale = new (scaleDtype === "float32" ? Float32Array : Uint16Array)(n * blocks);
+  const zeroPoint = plan.symmetric ? undefined : new Uint8Array(n * zeroBytes);
+  const sums = noSums();
+  if (n * k > 0) {
+    eachChunk(machine, matrix, plan, (chunk) => {
+      quantizeChunk(machine, matrix, chunk, plan);
+      const { memory } = machine;
+      const { first } = chunk;
+      codes.set(memory.view(Uint8Array, chunk.codes, chunk.n * codeBytes), first * codeBytes);
+      zeroPoint?.set(memory.view(Uint8Array, chunk.zeroPoints, chunk.n * zeroBytes), first * zeroBytes);
+      const large = takeScales(machine, chunk.scales, chunk.n * blocks, scaleDtype, scale, first * blocks);
+      if (large !== undefined) {
+        throw scaleError(matrix.name, `block ${large % blocks} of row ${first + Math.floor(large / blocks)}`);
+      }
+      takeSums(memory, chunk.sums, chunk.n, sums);
+    });
+  }
+  return { codes, scale, zeroPoint, error: errorOf(sums, n * k) };
+}
+
+/** Goes over the matrix a few rows of the result at a time. */
+function eachChunk(machine: Machine, matrix: NamedOperand, plan: MatrixPlan, visit: (chunk: Chunk) => void): void {
+  const { n, k, blockSize, blocks, codeBytes, layout } = plan;
+  const most = rowsAtOnce(plan);
+  const parameters = 4 * most * blocks;
+  const sizes = [most * codeBytes, parameters, parameters, 64 * most, 128 + 4 * blockSize * Math.max(most, 4)];
+  withValues(machine, matrix, (address) =>
+    withRoom(machine, sizes, (room) => {
+      const [codes, scales, zeroPoints, sums, scratch] = room as [number, number, number, number, number];
+      for (let first = 0; first < n; first += most) {
+        const src = address + 4 * first * (layout === "NK" ? k : 1);
+        visit({ first, n: Math.min(most, n - first), src, codes, scales, zeroPoints, sums, scratch });
+      }
+    }),
+  );
+}
+
+function quantizeChunk(machine: Machine, matrix: NamedOperand, chunk: Chunk, plan: MatrixPlan): void {
+  const searched = plan.algorithm !== "rtn";
+  if (searched) {
+    search(machine, chunk, plan);
+    write(machine, chunk, plan, "encode");
+  } else {
+    write(machine, chunk, plan, "quantize");
+  }
+  const finite = allFinite(machine, chunk);
+  if (!finite) {
+    if (plan.nonFinite === "error") refuseNonFinite(machine, matrix, matrix.name);
+    findOverFinite(machine, chunk, plan);
+    write(machine, chunk, plan, "encode");
+  }
+  if ((searched || !finite) && !plan.symmetric) packZeroPoints(machine, chunk, plan);
+}
+
+/** Codes and sums; `quantize` finds scales and zero points on the way, `encode` takes those that lie there. */
+function write({ kernels, memory }: Machine, chunk: Chunk, plan: MatrixPlan, verb: "quantize" | "encode"): void {
+  const { n, k, bits, blockSize, layout, symmetric, scaleDtype } = plan;
+  const { src, codes, scales, zeroPoints, sums, scratch } = chunk;
+  memory.view(Uint8Array, sums, 64 * chunk.n).fill(0);
+  const kernel = kernels[`${verb}F32N${bits}${layout === "KN" ? "Columns" : ""}`] as Kernels["quantizeF32N4"];
+  const stride = layout === "KN" ? n : k;
+  const how = [symmetric ? 1 : 0, roundings[scaleDtype]] as const;
+  kernel(src, codes, scales, zeroPoints, sums, scratch, chunk.n, k, stride, blockSize, ...how);
+}
+
+function search({ kernels }: Machine, chunk: Chunk, plan: MatrixPlan): void {
+  const { n, k, bits, blockSize, layout, symmetric, scaleDtype, algorithm } = plan;
+  const { src, scales, zeroPoints, scratch } = chunk;
+  const kernel = kernels[`${algorithm as "mse" | "hqq"}F32${layout === "KN" ? "Columns" : ""}`];
+  const stride = layout === "KN" ? n : k;
+  const how = [bits, symmetric ? 1 : 0, roundings[scaleDtype]] as const;
+  kernel(src, scales, zeroPoints, scratch, chunk.n, k, stride, blockSize, ...how);
+}
+
+/** NaN and infinities show in the squares of x, which no finite float32 overflows in float64. */
+function allFinite({ memory }: Machine, { sums, n }: Chunk): boolean {
+  const view = memory.view(Float64Array, sums, 8 * n);
+  for (let at = 0; at < view.length; at += 8) if (!Number.isFinite(view[at + 2]! + view[at + 3]!)) return false;
+  return true;
+}
+
+/** Scales and zero points of each block from its finite values alone: the rare path, so plain. */
+function findOverFinite({ memory }: Machine, chunk: Chunk, plan: MatrixPlan): void {
+  const { n, k, bits, blockSize, blocks, layout, symmetric, scaleDtype } = plan;
+  const [row, step] = layout === "NK" ? [k, 1] : [1, n];
+  const x = memory.view(Float32Array, chunk.src, (chunk.n - 1) * row + (k - 1) * step + 1);
+  const scales = memory.view(Float32Array, chunk.scales, chunk.n * blocks);
+  const zeroPoints = memory.view(Float32Array, chunk.zeroPoints, chunk.n * blocks);
+  for (let i = 0; i < scales.length; i++) {
+    const [r, b] = [Math.floor(i / blocks), i % blocks];
+    let [min, max] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+    for (let j = b * blockSize; j < Math.min(k, (b + 1) * blockSize); j++) {
+      const value = x[r * row + j * step]!;
+      if (!Number.isFinite(value)) continue;
+      min = Math.min(min, value);
+      max = Math.max(max, value);
+    }
+    const extremes = min > max ? { min: 0, max: 0, first: 0 } : { min, max, first: min };
+    const { scale, zeroPoint } = blockParameters(extremes, bits, symmetric, roundings[scaleDtype]);
+    scales[i] = scale;
+    zeroPoints[i] = zeroPoint;
+  }
+}
+
+/** float32 zero points to bits, where they lie; the middle code fills the last byte of a row. */
+function packZeroPoints({ memory }: Machine, chunk: Chunk, { bits, blocks, zeroBytes }: MatrixPlan): void {
+  const values = memory.view(Float32Array, chunk.zeroPoints, chunk.n * blocks).slice();
+  const bytes = memory.view(Uint8Array, chunk.zeroPoints, chunk.n * zeroBytes);
+  bytes.fill({ 2: 0xaa, 4: 0x88, 8: 0x80 }[bits]);
+  for (let i = 0; i < values.length; i++) {
+    const bit = (i % blocks) * bits;
+    const at = Math.floor(i / blocks) * zeroBytes + (bit >> 3);
+    bytes[at] = (bytes[at]! & ~((2 ** bits - 1) << (bit & 7))) | (values[i]! << (bit & 7));
+  }
+}
+
+/** Copies float32 scales, narrowed where that is asked for; the place of the first one that float16 does not hold. */
+export function takeScales(
+  { memory, kernels }: Machine,
+  from: number,
+  count: number,
+  dtype: FloatDType,
+  into: Float32Array | Uint16Array,
+  at: number,
+): number | undefined {
+  if (dtype === "float32") {
+    into.set(memory.view(Float32Array, from, count), at);
+    return undefined;
+  }
+  const convert = dtype === "float16" ? kernels.convertF32F16 : kernels.convertF32BF16;
+  convert(from, from, count); // in place: what is written is narrower, and never overtakes what is read
+  const halves = memory.view(Uint16Array, from, count);
+  into.set(halves, at);
+  if (dtype === "bfloat16") return undefined;
+  const large = halves.findIndex((half) => (half & 0x7fff) === 0x7c00);
+  return large < 0 ? undefined : large;
+}
+
+export function scaleError(name: string | undefined, where: string): ArgumentError {
+  const what = name === undefined ? "tensor" : `tensor ${JSON.stringify(name)}`;
+  return new ArgumentError("scaleDtype", `${what}: the scale of ${where} is beyond float16's 65504; take "float32"`);
+}

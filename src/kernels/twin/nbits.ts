@@ -1,0 +1,201 @@
+import type { BlockBits, Kernels } from "../abi.ts";
+import { clamp, roundHalfToEven } from "../arithmetic.ts";
+import type { ViewOf } from "./walk.ts";
+
+const { fround } = Math;
+
+/** What restores a block: `(q - zeroPoint) * scale`. */
+export interface BlockParameters {
+  readonly scale: number;
+  readonly zeroPoint: number;
+}
+
+/** How scales are stored, as kernels are told it. */
+export const roundings = { float32: 0, float16: 1, bfloat16: 2 } as const;
+
+/** Half away from zero, for what is not negative: exact, as x + 0.5 is in float64. */
+export function round(x: number): number {
+  return Math.floor(x + 0.5);
+}
+
+/** One over a scale; 0 where float32 has no such number. */
+export function reciprocalOf(scale: number): number {
+  const reciprocal = fround(1 / scale);
+  return Number.isFinite(reciprocal) ? reciprocal : 0;
+}
+
+const float = new Float32Array(1);
+const word = new Int32Array(float.buffer);
+
+/** The scale as float16 (1) or bfloat16 (2) hold it, halves to even; but never 0 if it was not. Infinity beyond float16. */
+export function storedScale(scale: number, rounding: number): number {
+  if (rounding === 0 || scale === 0) return scale;
+  float[0] = Math.abs(scale);
+  const cut = rounding === 1 ? 13 : 16;
+  word[0] = (word[0]! + ((1 << (cut - 1)) - 1) + ((word[0]! >> cut) & 1)) & (-1 << cut);
+  if (rounding === 1 && Math.abs(scale) < 2 ** -14) float[0] = roundHalfToEven(Math.abs(scale) * 2 ** 24) / 2 ** 24;
+  if (rounding === 1 && float[0]! > 65504) float[0] = Number.POSITIVE_INFINITY;
+  const least = rounding === 1 ? 2 ** -24 : 2 ** -133;
+  return Math.sign(scale) * Math.max(float[0]!, least);
+}
+
+/** ONNX Runtime's rule (MLAS `range2scale`): the value of largest magnitude meets the lowest code. */
+function symmetric(min: number, max: number, first: number, bits: BlockBits): BlockParameters {
+  const middle = 2 ** (bits - 1);
+  const extreme = Math.abs(max) > Math.abs(min) ? max : min;
+  return { scale: fround(-(extreme === 0 ? first : extreme) / middle), zeroPoint: middle };
+}
+
+/** ONNX Runtime's rule (MLAS `range2scalezp`): the range holds 0, the zero point is rounded. */
+function asymmetric(min: number, max: number, bits: BlockBits): BlockParameters {
+  const levels = 2 ** bits - 1;
+  const lowest = Math.min(min, 0) + 0;
+  const highest = Math.max(max, 0) + 0;
+  const span = fround(highest - lowest);
+  // Halved where float32 has no number that large.
+  const scale = Number.isFinite(span)
+    ? fround(span / levels)
+    : 2 * fround(fround(fround(highest / 2) - fround(lowest / 2)) / levels);
+  return { scale, zeroPoint: scale === 0 ? 0 : round(clamp(fround(-lowest / scale), 0, levels)) };
+}
+
+/**
+ * Scale and zero point of a block by its extremes (round to nearest: no search); the scale as `rounding` stores it.
+ *
+ * @param first the block's first value, which tells the sign of the scale where all are zeros
+ */
+export function blockParameters(
+  { min, max, first }: { readonly min: number; readonly max: number; readonly first: number },
+  bits: BlockBits,
+  isSymmetric: boolean,
+  rounding: number,
+): BlockParameters {
+  const { scale, zeroPoint } = isSymmetric ? symmetric(min, max, first, bits) : asymmetric(min, max, bits);
+  return { scale: storedScale(scale, rounding), zeroPoint };
+}
+
+/** One block of a matrix: where its values are, and where what is made of them goes. */
+export interface Block {
+  readonly length: number;
+  readonly x: (i: number) => number;
+  /** The row of the result, and the place of the block in it. */
+  readonly row: number;
+  readonly b: number;
+}
+
+interface Call {
+  readonly view: DataView;
+  readonly bits: BlockBits;
+  readonly dst: number;
+  readonly sums: number;
+  readonly blocks: number;
+  readonly size: number;
+}
+
+export function extremesOf({ length, x }: Block) {
+  let [min, max] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (let i = 0; i < length; i++) {
+    const value = x(i);
+    if (value < min) min = value;
+    if (value > max) max = value;
+  }
+  return { min, max, first: x(0) };
+}
+
+function encodeBlock({ view, bits, dst, sums, blocks, size }: Call, block: Block, parameters: BlockParameters): void {
+  const { length, x, row, b } = block;
+  const { scale, zeroPoint } = parameters;
+  const bytes = (size * bits) / 8;
+  const to = dst + (row * blocks + b) * bytes;
+  const reciprocal = reciprocalOf(scale);
+  const at = sums + 64 * row;
+  const add = (k: number, value: number) =>
+    view.setFloat64(at + 8 * k, view.getFloat64(at + 8 * k, true) + value, true);
+  const restored = [0, 0, 0, 0];
+
+  for (let i = 0; i < bytes; i++) view.setUint8(to + i, 0);
+  for (let i = 0; i < length; i++) {
+    const value = x(i);
+    const scaled = fround(fround(value * reciprocal) + zeroPoint);
+    const q = round(clamp(scaled, 0, 2 ** bits - 1));
+    const bit = i * bits;
+    view.setUint8(to + (bit >> 3), view.getUint8(to + (bit >> 3)) | (q << (bit & 7)));
+
+    const d = fround(q - zeroPoint);
+    const e = fround(value - fround(d * scale));
+    add(i % 2, e * e);
+    add(2 + (i % 2), value * value);
+    restored[i % 4] = fround(restored[i % 4]! + fround(d * d));
+    const largest = at + 48 + 4 * (i % 4);
+    if (Math.abs(e) > view.getFloat32(largest, true)) view.setFloat32(largest, Math.abs(e), true);
+  }
+  add(4, fround(restored[0]! + restored[2]!) * (scale * scale));
+  add(5, fround(restored[1]! + restored[3]!) * (scale * scale));
+}
+
+type Shape = [n: number, k: number, stride: number, size: number];
+
+export function eachBlock(view: DataView, src: number, columns: boolean, shape: Shape, visit: (block: Block) => void) {
+  const [n, k, stride, size] = shape;
+  for (let row = 0; row < n; row++) {
+    for (let b = 0; b * size < k; b++) {
+      const index = (i: number) => (columns ? (b * size + i) * stride + row : row * stride + b * size + i);
+      const x = (i: number) => view.getFloat32(src + 4 * index(i), true);
+      visit({ length: Math.min(size, k - b * size), x, row, b });
+    }
+  }
+}
+
+function quantizer(viewOf: ViewOf, bits: BlockBits, columns: boolean): Kernels["quantizeF32N4"] {
+  return (src, dst, scales, zeroPoints, sums, _scratch, n, k, stride, size, isSymmetric, rounding) => {
+    const view = viewOf();
+    const blocks = Math.ceil(k / size);
+    const zeroBytes = Math.ceil((blocks * bits) / 8);
+    const fill = { 2: 0xaa, 4: 0x88, 8: 0 }[bits];
+    eachBlock(view, src, columns, [n, k, stride, size], (block) => {
+      const { row, b } = block;
+      const parameters = blockParameters(extremesOf(block), bits, isSymmetric === 1, rounding);
+      view.setFloat32(scales + 4 * (row * blocks + b), parameters.scale, true);
+      if (isSymmetric !== 1) {
+        const bit = b * bits;
+        const at = zeroPoints + row * zeroBytes + (bit >> 3);
+        const byte = bit % 8 === 0 ? fill : view.getUint8(at);
+        const mask = (2 ** bits - 1) << (bit & 7);
+        view.setUint8(at, (byte & ~mask) | (parameters.zeroPoint << (bit & 7)));
+      }
+      encodeBlock({ view, bits, dst, sums, blocks, size }, block, parameters);
+    });
+  };
+}
+
+function encoder(viewOf: ViewOf, bits: BlockBits, columns: boolean): Kernels["encodeF32N4"] {
+  return (src, dst, scales, zeroPoints, sums, _scratch, n, k, stride, size) => {
+    const view = viewOf();
+    const blocks = Math.ceil(k / size);
+    eachBlock(view, src, columns, [n, k, stride, size], (block) => {
+      const at = 4 * (block.row * blocks + block.b);
+      const parameters = {
+        scale: view.getFloat32(scales + at, true),
+        zeroPoint: view.getFloat32(zeroPoints + at, true),
+      };
+      encodeBlock({ view, bits, dst, sums, blocks, size }, block, parameters);
+    });
+  };
+}
+
+type NBits = Pick<Kernels, Extract<keyof Kernels, `${"quantize" | "encode"}F32N${BlockBits}${"" | "Columns"}`>>;
+
+/** Twins of assembly/nbits.ts. */
+export function nbitsTwins(viewOf: ViewOf): NBits {
+  return Object.fromEntries(
+    ([2, 4, 8] as const).flatMap((bits) =>
+      [false, true].flatMap((columns) => {
+        const suffix = `N${bits}${columns ? "Columns" : ""}`;
+        return [
+          [`quantizeF32${suffix}`, quantizer(viewOf, bits, columns)],
+          [`encodeF32${suffix}`, encoder(viewOf, bits, columns)],
+        ];
+      }),
+    ),
+  ) as NBits;
+}
