@@ -31,7 +31,7 @@ export type { NonFinite, PerGroup, QuantizeOptions, RangeOptions } from "./core/
 export { isResident, type ResidentQuantizedTensor, type ResidentTensor } from "./core/resident.ts";
 export type { Range, SchemeName } from "./core/schemes.ts";
 export type { Float16ArrayLike, Float32Tensor, FloatTensor, HalfTensor, QuantizedTensor } from "./core/tensor.ts";
-export type { ArrayOf, CodeDType, DType, FloatDType, IntegerDType } from "./dtypes.ts";
+export type { ArrayOf, CodeDType, DType, FloatDType, HalfDType, IntegerDType } from "./dtypes.ts";
 export {
   ArgumentError,
   type ErrorTag,
@@ -77,17 +77,23 @@ export {
   type DequantizeModelOptions,
   dequantizeModel,
   inspectModel,
-  type OnnxOptions,
   type QuantizeModelOptions,
+  quantizeForTransformers,
   quantizeModel,
+  type TransformersOptions,
+  type VariantReport,
 } from "./model.ts";
 export type {
+  InspectOptions,
   ModelInspection,
   QuantizedWeight,
   ValueInspection,
   WeightInspection,
   WeightProspects,
 } from "./onnx/inspect.ts";
+export type { Algorithm, Format, Mode, OnnxOptions } from "./onnx/options.ts";
 export type { WeightForm } from "./onnx/recipe.ts";
+export type { Severity, Target, TargetFinding, Verdict } from "./onnx/targets/target.ts";
+export { type Variant, variants } from "./onnx/transformers.ts";
 export type { Progress, TaskOptions } from "./task/progress.ts";
 export type { ModelReport, TensorReport } from "./task/report.ts";

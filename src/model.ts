@@ -9,19 +9,22 @@ import type { CompareModelsOptions, ModelComparison } from "./compare/models.ts"
 import type { Engine } from "./core/engine.ts";
 import { checkBoolean, checkKeys, codeNames, type NonFinite, oneOf } from "./core/options.ts";
 import { type SchemeName, schemeNames } from "./core/schemes.ts";
-import { type CodeDType, codeTypes } from "./dtypes.ts";
-import { ArgumentError } from "./errors.ts";
+import { type CodeDType, codeTypes, type HalfDType } from "./dtypes.ts";
+import { ArgumentError, FormatError } from "./errors.ts";
 import { detectFormat, type FormatName } from "./formats/detect.ts";
 import type { ByteSink, ByteSource } from "./formats/source.ts";
-import { inspectOnnx, type ModelInspection } from "./onnx/inspect.ts";
+import type { Model } from "./onnx/graph.ts";
+import { type InspectOptions, inspectOnnx, type ModelInspection } from "./onnx/inspect.ts";
+import { halfTypes, type OnnxOptions, planOptionsOf } from "./onnx/options.ts";
 import { quantizeOnnx } from "./onnx/quantize.ts";
-import { type WeightForm, weightForms } from "./onnx/recipe.ts";
+import { targetNames } from "./onnx/targets/target.ts";
+import { DATA_SUFFIX, planOf, suffixes, type Variant, variants } from "./onnx/transformers.ts";
 import type { TaskOptions } from "./task/progress.ts";
 import type { ModelReport } from "./task/report.ts";
 
 export interface QuantizeModelOptions extends TaskOptions, OnnxOptions {
-  /** int8 if not said. */
-  readonly dtype?: CodeDType | undefined;
+  /** int8 if not said. Models can be float16 and bfloat16, too: weights, and the arithmetic with them. */
+  readonly dtype?: CodeDType | HalfDType | undefined;
   /** `symmetric` for signed types, `affine` for unsigned ones if not said. */
   readonly scheme?: Exclude<SchemeName, "dynamic"> | undefined;
   /** A scale for each slice along `axis` (the default), or one for each tensor. */
@@ -36,26 +39,17 @@ export interface QuantizeModelOptions extends TaskOptions, OnnxOptions {
   readonly exclude?: readonly string[] | undefined;
 }
 
-/** Of ONNX models alone. */
-export interface OnnxOptions {
-  /**
-   * How weights are restored in the graph: `cast` (Cast, Sub, Mul: every opset from 7 on has them and runtimes fold them
-   * when they load a model; the default) or `qdq` (DequantizeLinear).
-   */
-  readonly format?: WeightForm | undefined;
-  /** Raises the model to this opset of ONNX first. */
-  readonly opset?: number | undefined;
-  /** Only weights of nodes of these types. One that matches nothing is an error. */
-  readonly opTypes?: readonly string[] | undefined;
-}
+const onnxOptions = [
+  ...["mode", "format", "bits", "accuracyLevel", "algorithm", "io", "clamp", "target", "opset", "opTypes"],
+] as readonly (keyof OnnxOptions)[];
 
 /**
  * Quantizes a model or a file of tensors.
  *
- * An ONNX model becomes an ONNX model with the weights of its layers as codes, restored in the graph, and its arithmetic
- * in floating point as before. A safetensors or .npy file becomes a safetensors file: float tensors of two or more
- * dimensions become codes with scales and zero points beside them. The rest is copied. Closes the sink; aborts it when
- * something goes wrong, so that nothing is written by halves.
+ * An ONNX model becomes an ONNX model with the weights of its layers as codes: restored in the graph (its arithmetic stays
+ * as it was), as matrices of MatMulNBits, or multiplied as integers (`mode`). A safetensors or .npy file becomes a
+ * safetensors file: float tensors of two or more dimensions become codes with scales and zero points beside them. The rest
+ * is copied. Closes the sink; aborts it when something goes wrong, so that nothing is written by halves.
  *
  * @throws FormatError, ArgumentError, the signal's reason, what source and sink throw
  */
@@ -65,51 +59,106 @@ export async function quantizeModel(
   sink: ByteSink,
   options: QuantizeModelOptions = {},
 ): Promise<ModelReport> {
-  return wholeOrNothing(sink, async () => {
-    checkKeys(options, [
-      ...["dtype", "scheme", "perChannel", "axis", "blockSize", "reduceRange", "nonFinite"],
-      ...["include", "exclude", "opTypes", "format", "opset", "onProgress", "signal"],
-    ]);
-    const dtype = oneOf("dtype", options.dtype ?? "int8", codeNames);
-    const allowed = schemeNames.filter((name) => name !== "dynamic");
-    const checked = {
-      ...options,
-      dtype,
-      scheme: oneOf("scheme", options.scheme ?? (codeTypes[dtype].signed ? "symmetric" : "affine"), allowed),
-      axis: checkWhole("axis", options.axis),
-      blockSize: checkWhole("blockSize", options.blockSize, 1),
-      perChannel: checkBoolean("perChannel", options.perChannel, true),
-      reduceRange: checkBoolean("reduceRange", options.reduceRange, false),
-      nonFinite: oneOf("nonFinite", options.nonFinite ?? "error", ["error", "ignore"]),
-      include: checkNames("include", options.include),
-      exclude: checkNames("exclude", options.exclude),
-    };
-    if ((await detectFormat(source)) !== "onnx") {
-      refuse(options, ["format", "opset", "opTypes"], "is for ONNX models; this is a file of tensors");
-      return quantizeCheckpoint(engine, source, sink, checked);
+  return wholeOrNothing([sink], async () => {
+    const checked = checkQuantizeOptions(options);
+    if ((await detectFormat(source)) === "onnx") {
+      refuse(options, ["axis"], "is for files of tensors; in a model each node has its own");
+      const [report] = await quantizeOnnx(engine, source, [{ sink, plan: planOptionsOf(checked) }], checked);
+      return report!;
     }
-    return quantizeOnnx(engine, source, sink, { ...checked, ...checkOnnxOptions(options, checked) });
+    refuse(options, onnxOptions, "is for ONNX models; this is a file of tensors");
+    return quantizeCheckpoint(engine, source, sink, { ...checked, ...checkpointOptionsOf(checked) });
   });
 }
 
-/** @throws ArgumentError for what has no place in an ONNX model */
-function checkOnnxOptions(options: QuantizeModelOptions, { dtype, scheme }: { dtype: CodeDType; scheme: SchemeName }) {
-  refuse(options, ["axis"], "is for files of tensors; in a model each node has its own");
-  const form = oneOf("format", options.format ?? "cast", weightForms);
-  if (scheme !== "symmetric" && scheme !== "affine") {
-    throw new ArgumentError("scheme", `${scheme} given; an ONNX model takes symmetric or affine`);
+export interface TransformersOptions extends TaskOptions {
+  /** All of them if not said. */
+  readonly only?: readonly Variant[] | undefined;
+  /** Of the 8-bit variants: a scale for each channel (the default), or one for each tensor. */
+  readonly perChannel?: boolean | undefined;
+  /** Of the 8-bit variants: leaves half of the codes unused, for runtimes whose 16-bit accumulators saturate. */
+  readonly reduceRange?: boolean | undefined;
+  readonly nonFinite?: NonFinite | undefined;
+}
+
+/** One file of a set. */
+export interface VariantReport extends ModelReport {
+  readonly variant: Variant;
+}
+
+/**
+ * Makes the files that transformers.js looks for beside an ONNX model, in one pass over its weights: `fp16`, `q8`, `int8`,
+ * `uint8`, `q4`, `q4f16`, `bnb4`. Closes the sinks; aborts all of them when something goes wrong.
+ *
+ * @param sinkFor gives the sink for the file whose name is the model's with that suffix: `_fp16`, `_quantized`, `_q4`
+ * @throws FormatError, ArgumentError, the signal's reason, what source and sinks throw
+ */
+export async function quantizeForTransformers(
+  engine: Engine,
+  source: ByteSource,
+  sinkFor: (suffix: string) => Promise<ByteSink>,
+  options: TransformersOptions = {},
+): Promise<VariantReport[]> {
+  checkKeys(options, ["only", "perChannel", "reduceRange", "nonFinite", "onProgress", "signal"]);
+  const nonFinite = oneOf("nonFinite", options.nonFinite ?? "error", ["error", "ignore"]);
+  const how = {
+    perChannel: checkBoolean("perChannel", options.perChannel, true),
+    reduceRange: checkBoolean("reduceRange", options.reduceRange, false),
+  };
+  const only = checkNames("only", options.only)?.map((name) => oneOf("only", name, variants));
+  const chosen = variants.filter((variant) => only?.includes(variant) ?? true);
+  if ((await detectFormat(source)) !== "onnx") throw new FormatError(source.name, "is no ONNX model");
+  const sinks: ByteSink[] = [];
+  return wholeOrNothing(sinks, async () => {
+    for (const variant of chosen) sinks.push(await sinkFor(suffixes[variant]));
+    const wanted = chosen.map((variant, i) => ({
+      sink: sinks[i]!,
+      plan: (model: Model) => planOf(variant, model, how),
+      dataSuffix: DATA_SUFFIX,
+    }));
+    const reports = await quantizeOnnx(engine, source, wanted, { ...options, nonFinite });
+    return reports.map((report, i) => ({ variant: chosen[i]!, ...report }));
+  });
+}
+
+function checkQuantizeOptions(options: QuantizeModelOptions) {
+  checkKeys(options, [
+    ...["dtype", "scheme", "perChannel", "axis", "blockSize", "reduceRange", "nonFinite", "include", "exclude"],
+    ...onnxOptions,
+    ...["onProgress", "signal"],
+  ]);
+  const allowed = schemeNames.filter((name) => name !== "dynamic");
+  return {
+    ...options,
+    dtype: options.dtype && oneOf("dtype", options.dtype, [...codeNames, ...halfTypes]),
+    scheme: options.scheme && oneOf("scheme", options.scheme, allowed),
+    axis: checkWhole("axis", options.axis),
+    blockSize: checkWhole("blockSize", options.blockSize, 1),
+    perChannel: options.perChannel,
+    reduceRange: options.reduceRange,
+    nonFinite: oneOf("nonFinite", options.nonFinite ?? "error", ["error", "ignore"]),
+    include: checkNames("include", options.include),
+    exclude: checkNames("exclude", options.exclude),
+    opset: checkWhole("opset", options.opset, 1),
+    opTypes: checkNames("opTypes", options.opTypes),
+  };
+}
+
+function checkpointOptionsOf({
+  dtype = "int8",
+  scheme,
+  perChannel,
+  reduceRange,
+}: ReturnType<typeof checkQuantizeOptions>) {
+  if (dtype === "float16" || dtype === "bfloat16") {
+    throw new ArgumentError("dtype", `${dtype} is for ONNX models; this is a file of tensors`);
   }
-  if (codeTypes[dtype].bits === 4 && form === "cast") {
-    throw new ArgumentError(
-      "dtype",
-      `${dtype} needs the format "qdq" and opset 21: what "cast" uses has no 4-bit types`,
-    );
-  }
-  if (options.perChannel === false && options.blockSize !== undefined) {
-    throw new ArgumentError("blockSize", "given with perChannel: false; blocks have a scale each");
-  }
-  const opset = checkWhole("opset", options.opset, 1);
-  return { form, scheme, opset, opTypes: checkNames("opTypes", options.opTypes) };
+  return {
+    dtype,
+    scheme: scheme ?? (codeTypes[dtype].signed ? "symmetric" : "affine"),
+    perChannel: checkBoolean("perChannel", perChannel, true),
+    reduceRange: checkBoolean("reduceRange", reduceRange, false),
+  };
 }
 
 /** @throws ArgumentError for an option that is given where it means nothing */
@@ -134,7 +183,7 @@ export async function dequantizeModel(
   sink: ByteSink,
   options: DequantizeModelOptions = {},
 ): Promise<ModelReport> {
-  return wholeOrNothing(sink, async () => {
+  return wholeOrNothing([sink], async () => {
     checkKeys(options, ["format", "onProgress", "signal"]);
     const format = oneOf("format", options.format ?? "safetensors", ["safetensors", "npy"]);
     return dequantizeCheckpoint(engine, source, sink, { ...options, format });
@@ -142,18 +191,22 @@ export async function dequantizeModel(
 }
 
 /**
- * What is in a model or a file of tensors, and what each weight would lose; the result's `format` tells which it was.
+ * What is in a model or a file of tensors, and what each weight would lose; the result's `format` tells which it was. With
+ * a `target` what is known of a model's nodes there, too.
  *
- * @throws FormatError, the signal's reason, what the source throws
+ * @throws FormatError, ArgumentError, the signal's reason, what the source throws
  */
 export async function inspectModel(
   engine: Engine,
   source: ByteSource,
-  options: TaskOptions = {},
+  options: InspectOptions = {},
 ): Promise<Inspection | ModelInspection> {
-  checkKeys(options, ["onProgress", "signal"]);
+  checkKeys(options, ["target", "onProgress", "signal"]);
+  const target = options.target === undefined ? undefined : oneOf("target", options.target, targetNames);
   const format = await detectFormat(source);
-  return format === "onnx" ? inspectOnnx(engine, source, options) : inspectCheckpoint(engine, source, options);
+  if (format === "onnx") return inspectOnnx(engine, source, { ...options, target });
+  if (target !== undefined) throw new ArgumentError("target", "is for ONNX models; this is a file of tensors");
+  return inspectCheckpoint(engine, source, options);
 }
 
 /**
@@ -188,13 +241,13 @@ function checkNames(argument: string, names: readonly string[] | undefined): rea
   throw new ArgumentError(argument, "an array of strings is wanted, none of them empty");
 }
 
-async function wholeOrNothing<T>(sink: ByteSink, write: () => Promise<T>): Promise<T> {
+async function wholeOrNothing<T>(sinks: readonly ByteSink[], write: () => Promise<T>): Promise<T> {
   try {
     const result = await write();
-    await sink.close();
+    for (const sink of sinks) await sink.close();
     return result;
   } catch (error) {
-    await sink.abort().catch(() => {}); // what went wrong first is what matters
+    for (const sink of sinks) await sink.abort().catch(() => {}); // what went wrong first is what matters
     throw error;
   }
 }

@@ -1,7 +1,19 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { schemeNames } from "../core/schemes.ts";
-import { type CodeDType, codeTypes } from "../dtypes.ts";
-import { type WeightForm, weightForms } from "../onnx/recipe.ts";
+import { type CodeDType, codeTypes, type HalfDType } from "../dtypes.ts";
+import {
+  type Algorithm,
+  accuracyLevels,
+  algorithms,
+  bitWidths,
+  type Format,
+  formats,
+  halfTypes,
+  type Mode,
+  modes,
+} from "../onnx/options.ts";
+import { type Target, targetNames } from "../onnx/targets/target.ts";
+import { type Variant, variants } from "../onnx/transformers.ts";
 
 /** Options of every subcommand. */
 export interface CommonOptions {
@@ -16,7 +28,10 @@ export interface WriteOptions extends CommonOptions {
 }
 
 export interface QuantizeArguments extends WriteOptions {
-  readonly dtype: CodeDType;
+  readonly recipe?: "transformers.js";
+  readonly only?: Variant[];
+  readonly mode?: Mode;
+  readonly dtype?: CodeDType | HalfDType;
   readonly scheme?: "affine" | "symmetric" | "minmax";
   readonly symmetric?: true;
   readonly asymmetric?: true;
@@ -27,9 +42,19 @@ export interface QuantizeArguments extends WriteOptions {
   readonly reduceRange?: true;
   readonly include?: string[];
   readonly exclude?: string[];
-  readonly format?: WeightForm;
+  readonly format?: Format;
+  readonly bits?: 2 | 4 | 8;
+  readonly accuracyLevel?: 0 | 1 | 2 | 3 | 4;
+  readonly algorithm?: Algorithm;
+  readonly io?: "float32" | HalfDType;
+  readonly clamp?: true;
+  readonly target?: Target;
   readonly opset?: number;
   readonly opTypes?: string[];
+}
+
+export interface InspectArguments extends CommonOptions {
+  readonly target?: Target;
 }
 
 export interface CompareArguments extends CommonOptions {
@@ -41,7 +66,7 @@ export interface CompareArguments extends CommonOptions {
 export interface Actions {
   quantize(input: string, options: QuantizeArguments): Promise<void>;
   dequantize(input: string, options: WriteOptions): Promise<void>;
-  inspect(input: string, options: CommonOptions): Promise<void>;
+  inspect(input: string, options: InspectArguments): Promise<void>;
   compare(a: string, b: string, options: CompareArguments): Promise<void>;
 }
 
@@ -55,21 +80,33 @@ export function createProgram(version: string, actions: Actions): Command {
     .exitOverride();
 
   const quantize = quantizeCommand(program);
-  withCommon(withOutput(quantize, "<input>.<dtype>.onnx or .safetensors", [".onnx", ".safetensors"])).action(
-    actions.quantize,
-  );
+  withCommon(withOutput(quantize, "<input>.<dtype>.onnx or .safetensors")).action((input, options, command) => {
+    // Of a set the folder is named.
+    if (options.recipe) return actions.quantize(input, options);
+    if (options.only) command.error("error: option '--only <list>' is for --recipe");
+    if (options.output !== undefined) checkOutput(command, options.output, [".onnx", ".safetensors"]);
+    return actions.quantize(input, options);
+  });
   program.addHelpText("after", () => `\n${quantize.helpInformation()}`);
 
   const dequantize = program
     .command("dequantize <input>")
     .description("restore a float file from a quantized one")
     .summary("restore a float file");
-  withCommon(withOutput(dequantize, "<input>.float.safetensors", [".safetensors", ".npy"])).action(actions.dequantize);
+  withCommon(withOutput(dequantize, "<input>.float.safetensors")).action((input, options, command) => {
+    if (options.output !== undefined) checkOutput(command, options.output, [".safetensors", ".npy"]);
+    return actions.dequantize(input, options);
+  });
 
   const inspect = program
     .command("inspect <input>")
     .description("show what is in a model or a file of tensors, and what each weight would lose")
-    .summary("what is in a file, and what each weight would lose");
+    .summary("what is in a file, and what each weight would lose")
+    .addOption(
+      new Option("--target <name>", "models: list the nodes that fail, fall back, are inexact or slow there").choices(
+        targetNames,
+      ),
+    );
   withCommon(inspect).action(actions.inspect);
 
   const compare = program
@@ -84,13 +121,23 @@ export function createProgram(version: string, actions: Actions): Command {
 }
 
 function quantizeCommand(program: Command): Command {
-  const dtypes = Object.keys(codeTypes);
+  const dtypes = [...Object.keys(codeTypes), ...halfTypes];
   const schemes = schemeNames.filter((name) => name !== "dynamic");
   return program
     .command("quantize <input>", { isDefault: true })
     .description("quantize a model or a file of tensors (what is done when no command is named)")
     .summary("quantize a model or a file of tensors; the default")
-    .addOption(new Option("--dtype <type>", "what to store").choices(dtypes).default("int8"))
+    .addOption(
+      new Option(
+        "--mode <name>",
+        "models: store weights in few bits (weight-only, the default), or integer layers",
+      ).choices(modes),
+    )
+    .addOption(
+      new Option("--dtype <type>", "what to store (default: int8); models can be in half precision as a whole").choices(
+        dtypes,
+      ),
+    )
     .addOption(new Option("--per-channel", "a scale for each slice along the axis (default)").conflicts("perTensor"))
     .option("--per-tensor", "one scale for each tensor")
     .addOption(
@@ -111,27 +158,59 @@ function quantizeCommand(program: Command): Command {
         .argParser(whole)
         .conflicts("perTensor"),
     )
+    .addOption(
+      new Option("--recipe <name>", "models: the set of files that a library looks for; <input> may be a folder")
+        .choices(["transformers.js"])
+        .conflicts([
+          ...["mode", "dtype", "format", "bits", "algorithm", "accuracyLevel", "io", "clamp", "blockSize", "axis"],
+          ...["symmetric", "asymmetric", "scheme", "include", "exclude", "opset", "opTypes"],
+        ]),
+    )
+    .option("--only <list>", `recipe: these of the set, as q8,q4 (${variants.join(", ")})`, variantList)
     .option("--reduce-range", "leave half of the codes unused, for runtimes that saturate")
     .option("--include <glob>", "quantize these tensors only, or weights of these nodes (may be repeated)", collect)
     .option("--exclude <glob>", "leave these as they are (may be repeated)", collect)
     .addOption(
       new Option(
         "--format <name>",
-        "models: restore weights by Cast and Mul (cast, the default) or DequantizeLinear",
-      ).choices(weightForms),
+        "models: restore weights by Cast and Mul (cast; default for 8 and 16 bit) or DequantizeLinear (qdq), or have MatMulNBits take them (nbits; default for 4 bit)",
+      ).choices(formats),
     )
+    .addOption(new Option("--bits <n>", "nbits: 2, 4 or 8 (default: 4)").argParser(numberOf(bitWidths)))
+    .addOption(
+      new Option(
+        "--algorithm <name>",
+        "nbits: how scales are found: rounding (rtn, the default), least squares, HQQ",
+      ).choices(algorithms),
+    )
+    .addOption(
+      new Option(
+        "--accuracy-level <n>",
+        "nbits: compute in float32 (1), float16 (2), bfloat16 (3), int8 (4)",
+      ).argParser(numberOf(accuracyLevels)),
+    )
+    .addOption(
+      new Option("--io <type>", "half precision: type of inputs and outputs (default: float32)").choices([
+        "float32",
+        ...halfTypes,
+      ]),
+    )
+    .option("--clamp", "half precision: values that are too large become the largest there is")
+    .addOption(new Option("--target <name>", "models: where it is to run; picks forms that do").choices(targetNames))
     .option("--opset <n>", "models: raise to this opset first", positive)
     .option("--op-types <list>", "models: only weights of nodes of these types, as Conv,MatMul", list);
 }
 
-function withOutput(command: Command, name: string, extensions: readonly string[]): Command {
-  const endsRight = (path: string) => {
-    if (extensions.some((extension) => path.toLowerCase().endsWith(extension))) return path;
-    throw new InvalidArgumentError(`What is written is a ${extensions.join(" or ")} file.`);
-  };
+function withOutput(command: Command, name: string): Command {
   return command
-    .option("-o, --output <file>", `where to write (default: ${name} beside the input)`, endsRight)
+    .option("-o, --output <file>", `where to write (default: ${name} beside the input)`)
     .option("--force", "replace an existing output");
+}
+
+function checkOutput(command: Command, path: string, extensions: readonly string[]): void {
+  if (extensions.some((extension) => path.toLowerCase().endsWith(extension))) return;
+  const what = `What is written is a ${extensions.join(" or ")} file.`;
+  command.error(`error: option '-o, --output <file>' argument '${path}' is invalid. ${what}`);
 }
 
 function withCommon(command: Command): Command {
@@ -150,6 +229,21 @@ function list(text: string): readonly string[] {
   const names = text.split(",").map((name) => name.trim());
   if (names.includes("")) throw new InvalidArgumentError("It must be names with commas between.");
   return names;
+}
+
+function numberOf(allowed: readonly number[]): (text: string) => number {
+  return (text) => {
+    const n = whole(text);
+    if (allowed.includes(n)) return n;
+    throw new InvalidArgumentError(`Allowed choices are ${allowed.join(", ")}.`);
+  };
+}
+
+function variantList(text: string): readonly string[] {
+  const names = list(text);
+  const strange = names.find((name) => !variants.some((variant) => variant === name));
+  if (strange === undefined) return names;
+  throw new InvalidArgumentError(`There is no ${strange}; allowed are ${variants.join(", ")}.`);
 }
 
 function natural(text: string): number {

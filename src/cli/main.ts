@@ -9,20 +9,21 @@ import { ArgumentError, FileError, FormatError, isWasmQuantError } from "../erro
 import { detectFormat } from "../formats/detect.ts";
 import type { ByteSink, ByteSource } from "../formats/source.ts";
 import { compareModels, dequantizeModel, inspectModel, quantizeModel } from "../model.ts";
-import { createFile, type FileSource, onnxRuntimeNode, openFile, removeUnfinished } from "../node.ts";
+import { createFile, onnxRuntimeNode, removeUnfinished } from "../node.ts";
 import type { TaskOptions } from "../task/progress.ts";
 import type { ModelReport } from "../task/report.ts";
 import {
-  type CommonOptions,
   type CompareArguments,
   createProgram,
+  type InspectArguments,
   type QuantizeArguments,
   type WriteOptions,
 } from "./args.ts";
 import { renderComparison, renderModel } from "./model-report.ts";
-import { createProgressBar } from "./progress.ts";
 import { renderInspection, renderReport, reportToJson, toJson } from "./report.ts";
+import { makeSet } from "./set.ts";
 import { printableName } from "./table.ts";
+import { interruption, print, stemOf, withProgress, withSource, withSources } from "./work.ts";
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
@@ -32,19 +33,31 @@ const EXIT_INTERRUPTED = 130;
 const LONGEST_LINE = 1000;
 
 async function quantize(input: string, options: QuantizeArguments): Promise<void> {
-  const { dtype, axis, blockSize, reduceRange, include, exclude, perTensor, format, opset, opTypes } = options;
+  if (options.recipe) return makeSet(input, options);
+  const { dtype, axis, blockSize, reduceRange, include, exclude, mode, format, bits, accuracyLevel } = options;
+  const { algorithm, io, clamp, target, opset, opTypes } = options;
   const scheme = options.symmetric ? "symmetric" : options.asymmetric ? "affine" : options.scheme;
-  const how = { dtype, scheme, perChannel: !perTensor, axis, blockSize, reduceRange, include, exclude };
+  const perChannel = options.perTensor ? false : options.perChannel;
+  const how = { dtype, scheme, perChannel, axis, blockSize, reduceRange, include, exclude };
+  const model = { mode, format, bits, accuracyLevel, algorithm, io, clamp, target, opset, opTypes };
   await withSource(input, async (source) => {
     const extension = (await detectFormat(source)) === "onnx" ? ".onnx" : ".safetensors";
-    const output = options.output ?? `${stemOf(input)}.${dtype}${extension}`;
+    const output = options.output ?? `${stemOf(input)}.${suffixOf(options)}${extension}`;
     if (!output.toLowerCase().endsWith(extension)) {
       throw new ArgumentError("output", `${output} given; what is written is a ${extension} file`);
     }
     await convert(source, output, options, "quantized", (engine, sink, task) =>
-      quantizeModel(engine, source, sink, { ...how, format, opset, opTypes, ...task }),
+      quantizeModel(engine, source, sink, { ...how, ...model, ...task }),
     );
   });
+}
+
+/** What the output is called after. */
+function suffixOf({ mode, dtype, bits, format, target }: QuantizeArguments): string {
+  if (bits !== undefined && bits !== 4) return `nbits${bits}`;
+  const isNarrow = format === "nbits" || bits === 4 || (target === "webgpu" && format === undefined);
+  const type = dtype ?? (isNarrow && mode !== "dynamic" ? "int4" : "int8");
+  return mode === undefined || mode === "weight-only" ? type : `${mode}-${type}`;
 }
 
 async function dequantize(input: string, options: WriteOptions): Promise<void> {
@@ -58,10 +71,10 @@ async function dequantize(input: string, options: WriteOptions): Promise<void> {
   );
 }
 
-async function inspect(input: string, options: CommonOptions): Promise<void> {
+async function inspect(input: string, options: InspectArguments): Promise<void> {
   const engine = await createEngine();
   const inspection = await withSource(input, (source) =>
-    withProgress(options, (task) => inspectModel(engine, source, task)),
+    withProgress(options, (task) => inspectModel(engine, source, { target: options.target, ...task })),
   );
   if (options.quiet) return;
   if (options.json) print(toJson({ input, ...inspection }));
@@ -121,42 +134,7 @@ async function convert(
   if (!options.quiet) print(options.json ? reportToJson(report, outcome) : renderReport(report, outcome));
 }
 
-async function withSource<T>(path: string, use: (source: ByteSource) => Promise<T>): Promise<T> {
-  return withSources([path], ([source]) => use(source!));
-}
-
-async function withSources<T>(
-  paths: readonly string[],
-  use: (sources: readonly ByteSource[]) => Promise<T>,
-): Promise<T> {
-  const sources: FileSource[] = [];
-  try {
-    for (const path of paths) sources.push(await openFile(path));
-    return await use(sources);
-  } finally {
-    for (const source of sources) await source.close();
-  }
-}
-
-async function withProgress<T>({ quiet }: CommonOptions, run: (task: TaskOptions) => Promise<T>): Promise<T> {
-  const bar = await createProgressBar(quiet);
-  try {
-    return await run({ onProgress: bar.update, signal: interruption.signal });
-  } finally {
-    bar.stop();
-  }
-}
-
-function stemOf(path: string): string {
-  return path.replace(/\.(onnx|safetensors|npy)$/i, "");
-}
-
-function print(text: string): void {
-  process.stdout.write(text);
-}
-
 /** Ctrl-C or a request to end: stop at the next step, leave nothing behind. A second one does not wait for the step. */
-const interruption = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.on(signal, () => {
     if (interruption.signal.aborted) {

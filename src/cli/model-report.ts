@@ -1,5 +1,6 @@
 import type { ModelComparison, NamedOutput } from "../compare/models.ts";
 import type { ModelInspection, ValueInspection } from "../onnx/inspect.ts";
+import type { Target, TargetFinding } from "../onnx/targets/target.ts";
 import {
   columnsOf,
   formatBytes,
@@ -13,7 +14,7 @@ import {
 
 /** What is in a model, for people. */
 export function renderModel(input: string, model: ModelInspection): string {
-  const { bytes, irVersion, opsets, dataFiles, inputs, outputs, nodes, weights, quantized } = model;
+  const { bytes, irVersion, opsets, dataFiles, inputs, outputs, nodes, weights, quantized, target, findings } = model;
   const imports = Object.entries(opsets).map(([domain, version]) => `${printable(domain) || "opset"} ${version}`);
   const data = dataFiles.length === 0 ? "" : `, with ${dataFiles.map(printable).join(", ")}`;
   const lines = [
@@ -26,11 +27,42 @@ export function renderModel(input: string, model: ModelInspection): string {
       .join(", ")}`,
   ];
   const tables = [
+    ...(target ? [targetTable(target, findings ?? [])] : []),
     ...(weights.length > 0 ? [weightTable(weights)] : []),
     ...(quantized.length > 0 ? [quantizedTable(quantized)] : []),
   ];
   return `${lines.join("\n")}\n${tables.map((table) => `\n${table}`).join("")}`;
 }
+
+/** Nodes that are named in the table; the JSON has all. */
+const NAMED = 2;
+
+/** What is known of a model's nodes where it is to run, equal findings of an op in one line. */
+function targetTable(target: Target, findings: readonly TargetFinding[]): string {
+  if (findings.length === 0) return `${target}: nothing known against it\n`;
+  const groups = new Map<string, TargetFinding[]>();
+  for (const finding of findings) {
+    const { op, severity, reason } = finding;
+    const key = JSON.stringify([op, severity, reason]);
+    groups.set(key, [...(groups.get(key) ?? []), finding]);
+  }
+  const columns = columnsOf(`on ${target}`, "op", ">nodes", "first", "");
+  const rows = Array.from(groups.values(), (group) => {
+    const [{ severity, op, reason, advice, upTo }] = group as [TargetFinding];
+    const names = group.slice(0, NAMED).map(({ node }) => printableName(node ?? "", LONGEST_NODE));
+    const until = upTo === undefined ? "" : ` (up to ONNX Runtime ${upTo})`;
+    return [
+      severity,
+      op === undefined ? "(the model)" : printable(op),
+      op === undefined ? "" : String(group.length),
+      `${names.join(", ")}${group.length > NAMED ? ", ..." : ""}`,
+      `${printable(reason)}${until}${advice === undefined ? "" : `; ${printable(advice)}`}`,
+    ];
+  });
+  return tableOf(columns, rows);
+}
+
+const LONGEST_NODE = 40;
 
 function weightTable(weights: ModelInspection["weights"]): string {
   const columns = columnsOf(

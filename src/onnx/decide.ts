@@ -1,15 +1,17 @@
+import { codeTypes } from "../dtypes.ts";
 import { bytesOfTensor, type TensorFiles } from "./data.ts";
 import { encodeNode, encodeTensor } from "./encode.ts";
 import { BlockIndices } from "./forms/block-indices.ts";
 import { draftCast } from "./forms/cast.ts";
 import type { Draft, Surroundings } from "./forms/draft.ts";
+import { isLookup } from "./forms/lookup.ts";
 import { draftQdq } from "./forms/qdq.ts";
 import type { Model, Tensor } from "./graph.ts";
 import type { Job } from "./jobs/job.ts";
 import { Names } from "./names.ts";
 import { recipeFor, type Wishes } from "./recipe.ts";
 import type { Scope } from "./scopes.ts";
-import { type Candidate, selectWeights, type WeightSelection } from "./select.ts";
+import { type Candidate, Selection, type WeightSelection } from "./select.ts";
 import { type FloatConstant, findConstants, readIntegers } from "./weights.ts";
 import { lengthOf } from "./wire.ts";
 
@@ -37,11 +39,14 @@ export async function decide(
   const around: Surroundings = { names, blockIndex: (graph, length, size) => indices.for(graph, length, size) };
   const draft = options.form === "cast" ? draftCast : draftQdq;
   const paid = new Set<Tensor>();
-  return selectWeights(model, constants, root, options).map((candidate): Decision => {
+  const selection = new Selection(model, constants, root, options);
+  return constants.map((each): Decision => {
+    const candidate = selection.candidate(each);
     if (candidate.reason !== undefined) return { ...candidate, jobs: [] };
     const { constant } = candidate;
+    const wanted = wishesFor(constant, options);
     // Blocks along an axis that is short, as a depthwise kernel's, have a scale for next to every value; channels have fewer.
-    const tries = options.blockSize === undefined ? [options] : [options, { ...options, blockSize: undefined }];
+    const tries = wanted.blockSize === undefined ? [wanted] : [wanted, { ...wanted, blockSize: undefined }];
     for (const wishes of tries) {
       const made = draft(constant, recipeFor(constant, wishes), around);
       // The first that needs an index pays for it.
@@ -53,6 +58,13 @@ export async function decide(
     }
     return { ...candidate, reason: "would not get smaller", jobs: [] };
   });
+}
+
+/** Tables that rows are taken of may need another type than weights that are restored as a whole. */
+function wishesFor({ uses }: FloatConstant, wishes: Wishes): Wishes {
+  const { tableDtype: dtype } = wishes;
+  if (!dtype || dtype === wishes.dtype || codeTypes[wishes.dtype].bits !== 8 || !uses.some(isLookup)) return wishes;
+  return { ...wishes, dtype, scheme: codeTypes[dtype].signed ? "symmetric" : "affine" };
 }
 
 /** Bytes that go when a constant does. */

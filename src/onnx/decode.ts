@@ -86,6 +86,8 @@ function graphFrom(message: Message, depth: number): Graph {
   const nodes = read.messages(graphField.node).map((node) => nodeFrom(node, depth));
   const initializers = read.messages(graphField.initializer).map(tensorFrom);
   const inputs = read.messages(graphField.input).map(valueInfoFrom);
+  const outputs = read.messages(graphField.output).map(valueInfoFrom);
+  const valueInfos = read.messages(graphField.valueInfo).map(valueInfoFrom);
   const sparse = read.messages(graphField.sparseInitializer).map((tensor) => {
     const [values] = reading(tensor).messages(sparseField.values);
     return values ? (reading(values).text(tensorField.name) ?? "") : "";
@@ -95,10 +97,10 @@ function graphFrom(message: Message, depth: number): Graph {
     nodes: [...nodes],
     initializers: [...initializers],
     inputs: [...inputs],
-    outputs: read.messages(graphField.output).map(valueInfoFrom),
-    valueInfos: read.messages(graphField.valueInfo).map(valueInfoFrom),
+    outputs,
+    valueInfos,
     sparseNames: sparse,
-    origin: { message, was: { nodes, initializers, inputs } },
+    origin: { message, was: { nodes, initializers, inputs, outputs, valueInfos } },
   };
 }
 

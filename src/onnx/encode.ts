@@ -3,6 +3,7 @@ import type { Attribute, Graph, Model, Node, Tensor, ValueInfo } from "./graph.t
 import {
   attributeField,
   attributeType,
+  codeOf,
   EXTERNAL,
   entryField,
   graphField,
@@ -10,8 +11,23 @@ import {
   nodeField,
   opsetField,
   tensorField,
+  tensorTypeField,
+  typeField,
+  valueInfoField,
 } from "./proto.ts";
-import { type Chunk, delimited, fieldsOf, floatField, integerField, type Message, rewrite, textField } from "./wire.ts";
+import {
+  type Chunk,
+  delimited,
+  type Field,
+  fieldsOf,
+  floatField,
+  integerAt,
+  integerField,
+  type Message,
+  messageAt,
+  rewrite,
+  textField,
+} from "./wire.ts";
 
 /**
  * A model as bytes. What no pass changed is a stretch of the file it was read from; a model that no pass changed is that
@@ -46,18 +62,45 @@ function encodeGraph(graph: Graph): Chunk[] {
   if (!sameList(graph.initializers, was.initializers)) {
     changes.set(graphField.initializer, fields(graphField.initializer, graph.initializers, encodeTensor));
   }
-  if (!sameList(graph.inputs, was.inputs)) {
-    changes.set(
-      graphField.input,
-      fields(graphField.input, graph.inputs, (input: ValueInfo) => [input.message]),
-    );
+  for (const [list, number] of valueLists) {
+    if (!sameList(graph[list], was[list])) changes.set(number, fields(number, graph[list], encodeValueInfo));
   }
   return rewrite(message, changes);
 }
 
-function isGraphChanged({ nodes, initializers, inputs, origin: { was } }: Graph): boolean {
-  const same = sameList(nodes, was.nodes) && sameList(initializers, was.initializers) && sameList(inputs, was.inputs);
-  return !same || nodes.some(isNodeChanged);
+const valueLists = [
+  ["inputs", graphField.input],
+  ["outputs", graphField.output],
+  ["valueInfos", graphField.valueInfo],
+] as const;
+
+function isGraphChanged(graph: Graph): boolean {
+  const { nodes, initializers, origin } = graph;
+  const { was } = origin;
+  if (!sameList(nodes, was.nodes) || !sameList(initializers, was.initializers)) return true;
+  return valueLists.some(([list]) => !sameList(graph[list], was[list])) || nodes.some(isNodeChanged);
+}
+
+/** A tensor's type is written anew where it is another than was read; its shape and all else stay as they lie. */
+function encodeValueInfo({ message, elementType }: ValueInfo): Chunk[] {
+  const type = elementType && messageIn(message, valueInfoField.type);
+  const tensor = type && messageIn(type, typeField.tensor);
+  const element = tensor && lastField(tensor, tensorTypeField.elementType);
+  if (!element || integerAt(message.image, element) === codeOf(elementType)) return [message];
+  const code = integerField(tensorTypeField.elementType, codeOf(elementType));
+  const nested = rewrite(tensor, new Map([[tensorTypeField.elementType, code]]));
+  const typed = rewrite(type, new Map([[typeField.tensor, delimited(typeField.tensor, nested)]]));
+  return rewrite(message, new Map([[valueInfoField.type, delimited(valueInfoField.type, typed)]]));
+}
+
+function messageIn(message: Message, number: number): Message | undefined {
+  const field = lastField(message, number);
+  return field && messageAt(message.image, field);
+}
+
+/** Of a field that should be there once the last counts, as protobuf has it. */
+function lastField(message: Message, number: number): Field | undefined {
+  return fieldsOf(message).findLast((field) => field.number === number);
 }
 
 function isNodeChanged({ origin, opType, inputs, outputs, attributes }: Node): boolean {

@@ -35,11 +35,11 @@ export interface Graph {
   nodes: Node[];
   initializers: Tensor[];
   inputs: ValueInfo[];
-  readonly outputs: readonly ValueInfo[];
-  readonly valueInfos: readonly ValueInfo[];
+  outputs: readonly ValueInfo[];
+  valueInfos: readonly ValueInfo[];
   /** Names of sparse initializers, which no pass changes. */
   readonly sparseNames: readonly string[];
-  readonly origin: Origin<Pick<Graph, "nodes" | "initializers" | "inputs">>;
+  readonly origin: Origin<Pick<Graph, "nodes" | "initializers" | "inputs" | "outputs" | "valueInfos">>;
 }
 
 export interface Node {
@@ -75,6 +75,7 @@ export type AttributeValue =
 /** A graph's input, output or inner value: its name, and its type where that is a tensor's. */
 export interface ValueInfo {
   readonly name: string;
+  /** A tensor's may be another than it was read with. */
   readonly elementType: ElementType | undefined;
   /** A string is a dimension's symbol, "" one that is not known; undefined where even the rank is not. */
   readonly shape: readonly (number | string)[] | undefined;

@@ -16,6 +16,8 @@ import { opNameOf } from "./ops.ts";
 import { granularityFor, type Wishes } from "./recipe.ts";
 import { requirementOf } from "./requirements.ts";
 import { findRestored } from "./restored.ts";
+import { findingsFor } from "./targets/index.ts";
+import type { Target, TargetFinding } from "./targets/target.ts";
 import { isTold } from "./told.ts";
 import { type FloatConstant, usersOf } from "./weights.ts";
 
@@ -79,6 +81,15 @@ export interface ModelInspection {
   readonly dataFiles: readonly string[];
   readonly weights: readonly WeightInspection[];
   readonly quantized: readonly QuantizedWeight[];
+  /** If asked about one. */
+  readonly target?: Target | undefined;
+  /** What of it fails, runs elsewhere, is off or slow on the target, the worst first. */
+  readonly findings?: readonly TargetFinding[] | undefined;
+}
+
+export interface InspectOptions extends TaskOptions {
+  /** Where the model is to run: what is known of its nodes there is listed as `findings`. */
+  readonly target?: Target | undefined;
 }
 
 /** What the command does when nothing is said. */
@@ -89,11 +100,16 @@ const wishes: Wishes = { dtype: "int8", scheme: "symmetric", perChannel: true, r
  *
  * @throws FormatError, the signal's reason
  */
-export async function inspectOnnx(engine: Engine, source: ByteSource, options: TaskOptions): Promise<ModelInspection> {
+export async function inspectOnnx(
+  engine: Engine,
+  source: ByteSource,
+  { target, ...options }: InspectOptions,
+): Promise<ModelInspection> {
   const model = await readModel(source);
   const files = await TensorFiles.open(source, model);
   try {
     const root = checkedScope(source.name, model);
+    const findings = target && findingsFor(target, model, root);
     const quantized = findRestored(root);
     const opset = model.opsets.get("") ?? Number.POSITIVE_INFINITY;
     const { opset: least } = requirementOf(wishes.form, { dtype: wishes.dtype, granularity: {} });
@@ -115,6 +131,7 @@ export async function inspectOnnx(engine: Engine, source: ByteSource, options: T
         bytes: [codes, scale, zeroPoint].reduce((sum, tensor) => sum + (tensor ? bytesOfTensor(tensor) : 0), 0),
         scales: elementsOf(scale.shape),
       })),
+      ...(target && { target, findings }),
     };
   } finally {
     await files.close();

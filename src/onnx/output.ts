@@ -2,11 +2,10 @@ import type { ByteSink } from "../formats/source.ts";
 import type { Tracker } from "../task/progress.ts";
 import { checkWritten } from "./check.ts";
 import type { TensorFiles } from "./data.ts";
-import type { Edits } from "./edits.ts";
 import { encodeModel } from "./encode.ts";
-import type { Draft } from "./forms/draft.ts";
 import type { Model } from "./graph.ts";
 import { type DataFile, placeData } from "./place.ts";
+import type { Plan } from "./plan.ts";
 import { type Chunk, isSpan, lengthOf } from "./wire.ts";
 import { type Addresses, chunkSource, writeChunks } from "./write.ts";
 
@@ -27,12 +26,12 @@ export class Output {
     model: Model,
     files: TensorFiles,
     sink: ByteSink,
-    { edits, drafts }: { readonly edits: Edits; readonly drafts: readonly Draft[] },
-    addresses: Addresses,
+    { jobs, nodes, drafts }: Pick<Plan, "jobs" | "nodes" | "drafts">,
+    { addresses, dataSuffix = ".data" }: { readonly addresses: Addresses; readonly dataSuffix?: string | undefined },
   ): Promise<Output> {
-    const data = await placeData(model, files, sink, edits.jobs, addresses);
+    const data = await placeData(model, files, { sink, suffix: dataSuffix }, jobs, addresses);
     const chunks = encodeModel(model);
-    await checkWritten(chunkSource(files.source.name, chunks), model, [...edits.nodes()], drafts);
+    await checkWritten(chunkSource(files.source.name, chunks), model, nodes, drafts);
     return new Output(sink, chunks, data);
   }
 

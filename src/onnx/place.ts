@@ -31,7 +31,7 @@ interface Copy {
 export async function placeData(
   model: Model,
   files: TensorFiles,
-  sink: ByteSink,
+  { sink, suffix }: { readonly sink: ByteSink; readonly suffix: string },
   jobs: readonly Job[],
   addresses: Addresses,
 ): Promise<DataFile | undefined> {
@@ -47,7 +47,7 @@ export async function placeData(
       "the model keeps its weights in another file, and this sink has no companion for them",
     );
   }
-  const companion = await sink.companion(".data");
+  const companion = await sink.companion(suffix);
   // In place of the input itself its data may go, too.
   if (sink.replaces !== files.source.identity) checkKept(files, companion.replaces);
   const file = new DataFile(companion, files, addresses);

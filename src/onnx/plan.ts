@@ -2,22 +2,44 @@ import { FormatError } from "../errors.ts";
 import { checkedScope } from "./checked.ts";
 import type { TensorFiles } from "./data.ts";
 import { type Decision, decide } from "./decide.ts";
+import type { DynamicWishes } from "./dynamic/pass.ts";
+import { DYNAMIC_OPSET, planDynamic } from "./dynamic/plan.ts";
 import { Edits } from "./edits.ts";
 import type { Draft } from "./forms/draft.ts";
-import type { Model } from "./graph.ts";
+import type { Model, Node } from "./graph.ts";
+import type { HalfOptions } from "./half/convert.ts";
+import type { Job } from "./jobs/job.ts";
+import type { Bnb4Wishes } from "./nbits/bnb4.ts";
+import { type NbitsWishes, planBnb4, planNbits } from "./nbits/plan.ts";
 import type { Wishes } from "./recipe.ts";
+import type { Rewritten } from "./rewrite/rewritten.ts";
 import { Scope } from "./scopes.ts";
 import type { WeightSelection } from "./select.ts";
+import { remarksFor } from "./targets/remarks.ts";
+import type { Target } from "./targets/target.ts";
+import { findConstants, readIntegers } from "./weights.ts";
 
-export interface PlanOptions extends WeightSelection, Wishes {
+interface Shared extends WeightSelection {
+  /** Where the model is to run. */
+  readonly target?: Target | undefined;
   /** Raises the model to this opset first. */
   readonly opset?: number | undefined;
 }
 
+/** What is to become of a model, in one of the forms there are. */
+export type PlanOptions =
+  | (Shared & { readonly kind: "restored" } & Wishes)
+  | (Shared & { readonly kind: "dynamic" } & DynamicWishes)
+  | (Shared & { readonly kind: "nbits"; readonly half?: HalfOptions } & NbitsWishes)
+  | (Shared & { readonly kind: "bnb4" } & Bnb4Wishes)
+  | (Shared & { readonly kind: "half" } & HalfOptions);
+
 /** What becomes of a model. */
 export interface Plan {
   readonly decisions: readonly Decision[];
-  readonly edits: Edits;
+  readonly jobs: readonly Job[];
+  /** Nodes that were put in. */
+  readonly nodes: readonly Node[];
   /** Of weights that are restored in the graph. */
   readonly drafts: readonly Draft[];
   /** What changed besides weights. */
@@ -32,18 +54,101 @@ export interface Plan {
  */
 export async function changeModel(model: Model, files: TensorFiles, options: PlanOptions): Promise<Plan> {
   const { source } = files;
-  const found = checkedScope(source.name, model);
-  const isRaised = options.opset !== undefined;
-  const remarks = isRaised ? await raise(model, files, options.opset) : [];
-  const root = isRaised ? new Scope(source.name, model.graph) : found;
+  const before = checkedScope(source.name, model);
+  let isRaised = options.opset !== undefined;
+  const remarks = options.opset === undefined ? [] : await raise(model, files, options.opset);
+  const rootOf = () => (isRaised ? new Scope(source.name, model.graph) : before);
+  let made = await decidedBy(options, model, files, rootOf());
+  // What has nothing to quantize is not raised for it.
+  if (made.needsOpset !== undefined && !made.edits.isEmpty && (model.opsets.get("") ?? 0) < made.needsOpset) {
+    remarks.push(...(await raise(model, files, made.needsOpset)));
+    isRaised = true;
+    made = await decidedBy(options, model, files, rootOf());
+  }
+  const { edits, drafts = [] } = made;
+  edits.apply(source.name, model);
+  const first = {
+    decisions: made.decisions,
+    jobs: edits.jobs,
+    nodes: [...edits.nodes()],
+    drafts,
+    remarks: [...remarks, ...(made.remarks ?? [])],
+    isRaised,
+  };
+  const plan = options.kind === "nbits" && options.half ? await alsoHalve(first, model, files, options.half) : first;
+  if (options.target === undefined) return plan;
+  const found = remarksFor(options.target, model, new Scope(source.name, model.graph));
+  return { ...plan, remarks: [...plan.remarks, ...found] };
+}
+
+/** What a pass decides; nothing is changed yet. */
+interface Decided extends Rewritten {
+  readonly drafts?: readonly Draft[];
+  /** The opset that its nodes need, to which a model is raised that has less. */
+  readonly needsOpset?: number;
+  readonly remarks?: readonly string[];
+}
+
+async function decidedBy(options: PlanOptions, model: Model, files: TensorFiles, root: Scope): Promise<Decided> {
+  if (options.kind === "restored") return restoreWeights(model, files, root, options);
+  const constants = findConstants(root, await readIntegers(model, files));
+  switch (options.kind) {
+    case "dynamic":
+      return { ...planDynamic(model, root, constants, options), needsOpset: DYNAMIC_OPSET };
+    case "nbits":
+      return planNbits(model, root, constants, options);
+    case "bnb4":
+      return planBnb4(model, root, constants, options);
+    case "half":
+      return halve(model, files, options);
+  }
+}
+
+async function halve(model: Model, files: TensorFiles, options: HalfOptions): Promise<Decided> {
+  // Loaded when it is wanted, as it knows every op there is.
+  const { convertHalf } = await import("./half/convert.ts");
+  return convertHalf(model, files, options);
+}
+
+/** Brings what is left of a changed model to half precision. */
+async function alsoHalve(plan: Plan, model: Model, files: TensorFiles, half: HalfOptions): Promise<Plan> {
+  const { decisions, edits, remarks = [] } = await halve(model, files, half);
+  edits.apply(files.source.name, model);
+  const halved = new Map(decisions.map((decision) => [decision.constant.tensor, decision]));
+  return {
+    ...plan,
+    decisions: plan.decisions.map((each) => (each.jobs.length > 0 ? each : (halved.get(each.constant.tensor) ?? each))),
+    jobs: [...plan.jobs, ...edits.jobs],
+    nodes: [...plan.nodes, ...edits.nodes()],
+    remarks: [...plan.remarks, ...remarks],
+  };
+}
+
+async function restoreWeights(
+  model: Model,
+  files: TensorFiles,
+  root: Scope,
+  options: WeightSelection & Wishes,
+): Promise<Decided> {
   const decisions = await decide(model, files, root, options);
   const drafts = decisions.flatMap(({ draft }) => draft ?? []);
   if (drafts.length > 0) importOps(model, drafts);
-  checkForm(source.name, model, drafts);
+  checkForm(files.source.name, model, drafts);
   const edits = new Edits();
   for (const draft of drafts) draft.putInto(edits);
-  edits.apply(source.name, model);
-  return { decisions, edits, drafts, remarks, isRaised };
+  return { decisions, edits, drafts, remarks: unsuitedBlocks(decisions, options) };
+}
+
+/** Weights to which blocks were of no use. */
+function unsuitedBlocks(decisions: readonly Decision[], { blockSize }: Wishes): string[] {
+  if (blockSize === undefined) return [];
+  const others = decisions.filter(({ draft }) => draft && draft.job.recipe.granularity.blockSize === undefined);
+  if (others.length === 0) return [];
+  const names = others.map(({ constant }) => constant.name).slice(0, 3);
+  const many = `${others.length} weight${others.length === 1 ? "" : "s"}`;
+  return [
+    `a scale per channel, as blocks do not suit them: ${names.join(", ")}${others.length > 3 ? ", ..." : ""} (${many})`,
+  ];
 }
 
 /** The newest opset that a runtime was seen to take. */

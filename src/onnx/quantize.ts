@@ -7,64 +7,74 @@ import { bytesOfTensor, TensorFiles } from "./data.ts";
 import type { Decision } from "./decide.ts";
 import { readModel } from "./decode.ts";
 import type { Model } from "./graph.ts";
+import { remarksOnLosses } from "./half/remarks.ts";
 import type { Job, Loss } from "./jobs/job.ts";
-import { runJobs } from "./jobs/run.ts";
+import { bytesReadBy, runJobs } from "./jobs/run.ts";
 import { Output } from "./output.ts";
 import { checkKept } from "./place.ts";
-import { changeModel, type PlanOptions } from "./plan.ts";
+import { changeModel, type Plan, type PlanOptions } from "./plan.ts";
 import { remarksOn } from "./remarks.ts";
 import { isTold } from "./told.ts";
 import { usersOf } from "./weights.ts";
 import { Addresses } from "./write.ts";
 
-export interface QuantizeOnnxOptions extends PlanOptions, TaskOptions {
-  readonly nonFinite: NonFinite;
+/** A model that is to be made of another. */
+export interface WantedModel {
+  readonly sink: ByteSink;
+  readonly plan: PlanOptions | ((model: Model) => PlanOptions);
+  /** What its data file is called after the model's own name, where it has one; `.data` if not said. */
+  readonly dataSuffix?: string | undefined;
 }
 
 /**
- * Quantizes the weights of an ONNX model and leaves its arithmetic in floating point. All that is not changed is written
- * as it was read; a model with nothing to quantize comes out byte for byte as it went in. Leaves the sink open.
+ * Makes quantized models of one model, in one pass over its weights: each is read once, and what several models store
+ * alike is made once. All that is not changed is written as it was read; a model with nothing to quantize comes out byte
+ * for byte as it went in. Leaves the sinks open.
  *
+ * @returns a report for each, in their order
  * @throws FormatError, ArgumentError, the signal's reason
  */
 export async function quantizeOnnx(
   engine: Engine,
   source: ByteSource,
-  sink: ByteSink,
-  options: QuantizeOnnxOptions,
-): Promise<ModelReport> {
-  const model = await readModel(source);
-  const files = await TensorFiles.open(source, model);
+  wanted: readonly WantedModel[],
+  options: TaskOptions & { readonly nonFinite: NonFinite },
+): Promise<ModelReport[]> {
+  const first = await readModel(source);
+  const files = await TensorFiles.open(source, first);
   try {
-    return await quantize(engine, model, files, sink, options);
+    for (const { sink } of wanted) checkKept(files, sink.replaces);
+    const addresses = new Addresses();
+    const made: MadeModel[] = [];
+    for (const [i, { sink, plan: how, dataSuffix }] of wanted.entries()) {
+      const model = i === 0 ? first : await readModel(source);
+      const plan = await changeModel(model, files, typeof how === "function" ? how(model) : how);
+      made.push({ model, plan, output: await Output.layOut(model, files, sink, plan, { addresses, dataSuffix }) });
+    }
+    const jobs = made.flatMap(({ plan }) => plan.jobs);
+    const copied = made.reduce((sum, { output }) => sum + output.copiedBytes, 0);
+    const tracker = trackerOf(options, bytesReadBy(files, jobs) + copied);
+    for (const { output } of made) await output.write(addresses, tracker);
+    const losses = await runJobs(engine, files, jobs, { nonFinite: options.nonFinite, addresses, tracker });
+    await tracker.at("");
+    return made.map((each) => reportOn(each, files, losses));
   } finally {
     await files.close();
   }
 }
 
-async function quantize(
-  engine: Engine,
-  model: Model,
-  files: TensorFiles,
-  sink: ByteSink,
-  options: QuantizeOnnxOptions,
-): Promise<ModelReport> {
-  checkKept(files, sink.replaces);
-  const plan = await changeModel(model, files, options);
-  const addresses = new Addresses();
-  const output = await Output.layOut(model, files, sink, plan, addresses);
-  const { jobs } = plan.edits;
-  const read = new Set(jobs.map(({ constant }) => constant.tensor));
-  const total = Array.from(read).reduce((sum, tensor) => sum + bytesOfTensor(tensor), 0);
-  const tracker = trackerOf(options, total + output.copiedBytes);
-  await output.write(addresses, tracker);
-  const losses = await runJobs(engine, files, jobs, { nonFinite: options.nonFinite, addresses, tracker });
-  await tracker.at("");
+interface MadeModel {
+  readonly model: Model;
+  readonly plan: Plan;
+  readonly output: Output;
+}
+
+function reportOn({ model, plan, output }: MadeModel, files: TensorFiles, losses: ReadonlyMap<Job, Loss>): ModelReport {
   return {
     tensors: plan.decisions.filter(isTold).map((decision) => reportOf(decision, losses)),
     bytesBefore: files.byteLength,
     bytesAfter: output.byteLength,
-    remarks: remarksOn(model, files, plan, options, output),
+    remarks: [...remarksOn(model, files, plan, output), ...remarksOnLosses(plan.jobs, losses)],
   };
 }
 
@@ -81,6 +91,6 @@ function reportOf({ constant, jobs, reason }: Decision, losses: ReadonlyMap<Job,
   if (jobs.length === 0) return { ...facts, to: facts.from, bytesAfter: facts.bytesBefore, reason };
   const parts = jobs.flatMap(({ parts }) => parts);
   const bytesAfter = parts.reduce((sum, { byteLength }) => sum + byteLength, 0);
-  const worst = jobs.map((job) => losses.get(job)!).reduce((a, b) => (b.sqnr < a.sqnr ? b : a));
-  return { ...facts, to: [...new Set(jobs.map(({ dtype }) => dtype))].join(", "), bytesAfter, ...worst };
+  const { sqnr, maxAbs } = jobs.map((job) => losses.get(job)!).reduce((a, b) => (b.sqnr < a.sqnr ? b : a));
+  return { ...facts, to: [...new Set(jobs.map(({ dtype }) => dtype))].join(", "), bytesAfter, sqnr, maxAbs };
 }

@@ -26,6 +26,8 @@ export interface Wishes {
   readonly blockSize?: number | undefined;
   readonly reduceRange: boolean;
   readonly form: WeightForm;
+  /** The type of tables whose codes are looked up, where it is not that of the others. */
+  readonly tableDtype?: "int8" | "uint8" | undefined;
 }
 
 /** Chooses the granularity that suits the nodes that use a constant. */

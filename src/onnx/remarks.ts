@@ -3,7 +3,6 @@ import type { Decision } from "./decide.ts";
 import { graphsOf, type Model } from "./graph.ts";
 import type { Output } from "./output.ts";
 import type { Plan } from "./plan.ts";
-import type { Wishes } from "./recipe.ts";
 import { isTold } from "./told.ts";
 import { type Chunk, isSpan } from "./wire.ts";
 
@@ -12,13 +11,11 @@ export function remarksOn(
   model: Model,
   files: TensorFiles,
   { decisions, isRaised, remarks }: Plan,
-  wishes: Wishes,
   { chunks, byteLength }: Output,
 ): string[] {
   return [
     ...remarks,
     ...changesOf(model, isRaised),
-    ...blocks(decisions, wishes),
     ...quantizedAlready(decisions),
     ...others(decisions),
     ...remainder(files, decisions),
@@ -45,18 +42,6 @@ function changesOf(model: Model, isRaised: boolean): string[] {
   return remarks;
 }
 
-/** Weights to which blocks were of no use. */
-function blocks(decisions: readonly Decision[], { blockSize }: Wishes): string[] {
-  if (blockSize === undefined) return [];
-  const others = decisions.filter(({ draft }) => draft && draft.job.recipe.granularity.blockSize === undefined);
-  if (others.length === 0) return [];
-  const names = others.map(({ constant }) => constant.name).slice(0, 3);
-  const rest = others.length > 3 ? ", ..." : "";
-  return [
-    `a scale per channel, as blocks do not suit them: ${names.join(", ")}${rest} (${count(others.length, "weight")})`,
-  ];
-}
-
 function quantizedAlready(decisions: readonly Decision[]): string[] {
   const parts = decisions.filter(({ isPart }) => isPart);
   return parts.length === 0
@@ -65,7 +50,7 @@ function quantizedAlready(decisions: readonly Decision[]): string[] {
 }
 
 function others(decisions: readonly Decision[]): string[] {
-  const others = decisions.filter((decision) => !isTold(decision) && !decision.isPart);
+  const others = decisions.filter((decision) => decision.jobs.length === 0 && !isTold(decision) && !decision.isPart);
   if (others.length === 0) return [];
   const bytes = others.reduce((sum, { constant }) => sum + bytesOfTensor(constant.tensor), 0);
   return [`${count(others.length, "other float tensor")} (biases and the like, ${bytes} bytes): as before`];

@@ -58,6 +58,11 @@ export class Scope {
     return this.#definitions.get(name) ?? this.outer?.find(name);
   }
 
+  /** The scope that a name is defined in, this one or one around it. */
+  home(name: string): Scope | undefined {
+    return this.#definitions.has(name) ? this : this.outer?.home(name);
+  }
+
   /** Names that stand for something here and for something else in a graph around: ONNX forbids it, runtimes do not mind. */
   *shadowing(): Generator<string> {
     for (const scope of this.all()) {

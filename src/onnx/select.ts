@@ -1,7 +1,6 @@
 import { ArgumentError } from "../errors.ts";
 import { matcherOf } from "../task/globs.ts";
-import type { Model } from "./graph.ts";
-import { graphsOf } from "./graph.ts";
+import { graphsOf, type Model, type Node, type Tensor } from "./graph.ts";
 import { opNameOf, weightOps } from "./ops.ts";
 import { findRestored } from "./restored.ts";
 import type { Scope } from "./scopes.ts";
@@ -26,43 +25,80 @@ export interface Candidate {
   readonly isPart: boolean;
 }
 
-/**
- * Tells weights from other constants, and those that are wanted from those that are not.
- *
- * @throws ArgumentError for a glob or a type that matches nothing
- */
-export function selectWeights(
-  model: Model,
-  constants: readonly FloatConstant[],
-  root: Scope,
-  selection: WeightSelection,
-): Candidate[] {
-  const shadowing = new Set(root.shadowing());
-  const isAmbiguous = ({ name, uses }: FloatConstant) =>
-    [name, ...uses.flatMap(({ node }) => node.outputs)].some((each) => shadowing.has(each));
-  const parts = new Set(findRestored(root).flatMap(({ scale, zeroPoint }) => [scale, zeroPoint]));
-  const isPart = ({ tensor, uses }: FloatConstant) =>
-    parts.has(tensor) || (uses.length > 0 && uses.every(({ node }) => takesCodes.test(opNameOf(node))));
-  const names = constants.filter((constant) => isWeight(constant) && !isPart(constant)).flatMap(namesOf);
-  const included = matcherOf("include", selection.include, names, "weight or node");
-  const excluded = matcherOf("exclude", selection.exclude, names, "weight or node");
-  const types = selection.opTypes && new Set(selection.opTypes);
-  if (types) checkTypes(model, types);
-  return constants.map((constant): Candidate => {
-    const candidate = { constant, isWeight: isWeight(constant), isPart: isPart(constant) };
-    if (candidate.isPart) return { ...candidate, reason: "belongs to a weight that is quantized already" };
-    if (!candidate.isWeight) return { ...candidate, reason: whyNoWeight(constant) };
-    if (isAmbiguous(constant))
-      return { ...candidate, reason: "a name of its own or of its users stands for two things" };
-    if (constant.tensor.type === "float64") return { ...candidate, reason: "float64" };
-    if (constant.tensor.shape.includes(0)) return { ...candidate, reason: "empty" };
-    if (included && !namesOf(constant).some(included)) return { ...candidate, reason: "not included" };
-    if (excluded && namesOf(constant).some(excluded)) return { ...candidate, reason: "excluded" };
-    if (types && !constant.uses.some(({ node, axes }) => axes && types.has(opNameOf(node)))) {
-      return { ...candidate, reason: "not of those op types" };
+/** Tells weights from other constants, and those that are wanted from those that are not. */
+export class Selection {
+  readonly #shadowing: ReadonlySet<string>;
+  readonly #parts: ReadonlySet<Tensor>;
+  readonly #included: ((name: string) => boolean) | undefined;
+  readonly #excluded: ((name: string) => boolean) | undefined;
+  readonly #types: ReadonlySet<string> | undefined;
+
+  /**
+   * @param ops the types whose weights can be quantized
+   * @throws ArgumentError for a glob or a type that matches nothing
+   */
+  constructor(
+    model: Model,
+    constants: readonly FloatConstant[],
+    root: Scope,
+    { include, exclude, opTypes }: WeightSelection,
+    ops: readonly string[] = weightOps,
+  ) {
+    this.#shadowing = new Set(root.shadowing());
+    this.#parts = new Set(
+      findRestored(root).flatMap(({ scale, zeroPoint }) => [scale, ...(zeroPoint ? [zeroPoint] : [])]),
+    );
+    const weights = constants.filter((constant) => isWeight(constant) && !this.#isPart(constant));
+    const names = weights.flatMap(namesOf);
+    this.#included = matcherOf("include", include, names, "weight or node");
+    this.#excluded = matcherOf("exclude", exclude, names, "weight or node");
+    this.#types = opTypes && new Set(opTypes);
+    if (this.#types) checkTypes(model, this.#types, ops);
+  }
+
+  /** A constant as a whole: one name that is excluded is enough. */
+  candidate(constant: FloatConstant): Candidate {
+    const { reason, ...candidate } = this.asIs(constant);
+    return { ...candidate, reason: reason ?? this.#unwanted(constant) };
+  }
+
+  /** A constant, whatever is wanted. */
+  asIs(constant: FloatConstant): Candidate {
+    const candidate = { constant, isWeight: isWeight(constant), isPart: this.#isPart(constant) };
+    return { ...candidate, reason: this.#obstacle(candidate) };
+  }
+
+  /** Why a node is to leave a constant as it is that others may have otherwise. */
+  reasonAt(node: Node, { name }: FloatConstant): string | undefined {
+    const names = [name, node.name].filter((each) => each !== "");
+    if (this.#included && !names.some(this.#included)) return "not included";
+    if (this.#excluded && names.some(this.#excluded)) return "excluded";
+    return this.#types && !this.#types.has(opNameOf(node)) ? "not of those op types" : undefined;
+  }
+
+  #isPart({ tensor, uses }: FloatConstant): boolean {
+    return this.#parts.has(tensor) || (uses.length > 0 && uses.every(({ node }) => takesCodes.test(opNameOf(node))));
+  }
+
+  #obstacle({ constant, isWeight, isPart }: Candidate): string | undefined {
+    if (isPart) return "belongs to a weight that is quantized already";
+    if (!isWeight) return whyNoWeight(constant);
+    const { name, uses, tensor } = constant;
+    if ([name, ...uses.flatMap(({ node }) => node.outputs)].some((each) => this.#shadowing.has(each))) {
+      return "a name of its own or of its users stands for two things";
     }
-    return candidate;
-  });
+    if (tensor.type === "float64") return "float64";
+    return tensor.shape.includes(0) ? "empty" : undefined;
+  }
+
+  #unwanted(constant: FloatConstant): string | undefined {
+    if (this.#included && !namesOf(constant).some(this.#included)) return "not included";
+    if (this.#excluded && namesOf(constant).some(this.#excluded)) return "excluded";
+    const types = this.#types;
+    if (types && !constant.uses.some(({ node, axes }) => axes && types.has(opNameOf(node))))
+      return "not of those op types";
+    return undefined;
+  }
 }
 
 /** Ops that take codes, and floats that say what they stand for. */
@@ -88,14 +124,14 @@ function whyNoWeight(constant: FloatConstant): string {
   return `used by ${usersOf(constant).join(", ")}, not as a weight`;
 }
 
-function checkTypes(model: Model, types: ReadonlySet<string>): void {
+function checkTypes(model: Model, types: ReadonlySet<string>, ops: readonly string[]): void {
   const there = new Set<string>();
   for (const { nodes } of graphsOf(model.graph)) for (const node of nodes) there.add(opNameOf(node));
-  const known = weightOps.filter((type) => there.has(type)).join(", ") || "none";
+  const known = ops.filter((type) => there.has(type)).join(", ") || "none";
   for (const type of types) {
     if (!there.has(type))
       throw new ArgumentError("opTypes", `the model has no ${type} node; of those with weights it has: ${known}`);
-    if (!weightOps.includes(type))
-      throw new ArgumentError("opTypes", `${type} has no weights that are known; here: ${known}`);
+    if (!ops.includes(type))
+      throw new ArgumentError("opTypes", `${type} has no weights that can be quantized so; here: ${known}`);
   }
 }

@@ -254,10 +254,10 @@ describe("--format and --opset", () => {
     expect(await apart("model.onnx", "model.int8.onnx")).toBeGreaterThan(35);
   });
 
-  it.each(["int4", "uint4"])("%s without --format qdq is refused with that advice, and done with it", async (dtype) => {
+  it.each(["int4", "uint4"])("%s with --format cast is refused with advice, and done with --format qdq", async (dtype) => {
     await put("model.onnx", mlp().bytes);
-    await expectMisuse(["model.onnx", "--dtype", dtype], `--dtype: ${dtype} needs`, /format "?qdq"?/, "opset 21");
-    await expectMisuse(["model.onnx", "--dtype", dtype, "--format", "cast"], /format "?qdq"?/);
+    const words = [`--dtype: ${dtype} needs`, "--format nbits", /"?qdq"? and opset 21/];
+    await expectMisuse(["model.onnx", "--dtype", dtype, "--format", "cast"], ...words);
     await expectRefusal(["model.onnx", "--dtype", dtype, "--format", "qdq"], "has opset 17", "--opset 21");
     const done = await run("model.onnx", "--dtype", dtype, "--format", "qdq", "--opset", "21", "--block-size", "32");
     expect(done).toMatchObject({ code: 0, stderr: "" });

@@ -42,6 +42,10 @@ export class AffineJob implements Job {
     return this.recipe.dtype;
   }
 
+  get key(): string {
+    return `affine ${JSON.stringify([this.recipe, this.form])}`;
+  }
+
   get parts(): readonly Pending[] {
     return [this.codes, this.scale, ...(this.zeroPoint ? [this.zeroPoint] : [])];
   }

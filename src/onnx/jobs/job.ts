@@ -11,6 +11,8 @@ export interface Job {
   readonly constant: FloatConstant;
   /** What the constant is stored as, for reports: int8, float16. */
   readonly dtype: string;
+  /** What it does: jobs of one key on the same numbers make the same bytes, part by part. */
+  readonly key: string;
   /** All that it makes: codes, scales, zero points. */
   readonly parts: readonly Pending[];
   /** Makes them from the constant's values; bytes are valid until the shelf lends its room again. */

@@ -10,7 +10,7 @@ import { type Job, type Loss, type Made, Shelf } from "./job.ts";
 
 /**
  * Does jobs one after the other and writes what they make to its place: while one is worked on, the one before is being
- * written and the next one read. Jobs on one constant that follow each other share what was read.
+ * written and the next one read. What several want of the same numbers is read once, and made once where it is the same.
  *
  * @throws FormatError naming file and weight, the signal's reason
  */
@@ -32,12 +32,12 @@ export async function runJobs(
       const { name, tensor } = group[0].constant;
       await tracker.at(name);
       const values = await loader.next();
-      for (const job of group) {
+      for (const [job, ...alike] of alikeIn(group)) {
         const shelf = shelves[turn++ % 2]!;
         const { loss, bytes } = nameFile(files.source.name, name, () => job.make(values, { engine, nonFinite, shelf }));
-        losses.set(job, loss);
+        for (const each of [job, ...alike]) losses.set(each, loss);
         await writing;
-        writing = writeParts(bytes, addresses);
+        writing = writeParts(bytes, [job, ...alike], addresses);
         writing.catch(() => {}); // heard of when it is waited for
       }
       tracker.advance(bytesOfTensor(tensor));
@@ -50,21 +50,42 @@ export async function runJobs(
   }
 }
 
-async function writeParts(parts: Made["bytes"], addresses: Addresses): Promise<void> {
-  for (const [pending, bytes] of parts) await addresses.write(pending, bytes);
+/** Bytes of the weights that jobs are for, those that several share once. */
+export function bytesReadBy(files: TensorFiles, jobs: readonly Job[]): number {
+  return groupsOf(files, jobs).reduce((sum, [{ constant }]) => sum + bytesOfTensor(constant.tensor), 0);
+}
+
+/** Writes what one of several jobs made to the places of all of them. */
+async function writeParts(made: Made["bytes"], jobs: Group, addresses: Addresses): Promise<void> {
+  const [first] = jobs;
+  for (const [pending, bytes] of made) {
+    const part = first.parts.indexOf(pending);
+    for (const { parts } of jobs) await addresses.write(parts[part]!, bytes);
+  }
 }
 
 type Group = [Job, ...Job[]];
 
 /** Jobs on the same numbers together, at the place of the first: models read from one file have them at one place. */
 function groupsOf(files: TensorFiles, jobs: readonly Job[]): Group[] {
-  const groups = new Map<unknown, Group>();
   const numbers = new Map<ByteSource, number>();
-  for (const job of jobs) {
-    const { tensor } = job.constant;
+  return together(jobs, ({ constant: { tensor } }) => {
     const place = files.placeOf(tensor);
-    if (place && !numbers.has(place.source)) numbers.set(place.source, numbers.size);
-    const key = place ? [numbers.get(place.source), place.start, tensor.type, ...tensor.shape].join() : tensor;
+    if (!place) return tensor;
+    if (!numbers.has(place.source)) numbers.set(place.source, numbers.size);
+    return [numbers.get(place.source), place.start, tensor.type, ...tensor.shape].join();
+  });
+}
+
+/** Jobs that make the same bytes together. */
+function alikeIn(group: Group): Group[] {
+  return together(group, ({ key }) => key);
+}
+
+function together(jobs: readonly Job[], keyOf: (job: Job) => unknown): Group[] {
+  const groups = new Map<unknown, Group>();
+  for (const job of jobs) {
+    const key = keyOf(job);
     const group = groups.get(key);
     if (group) group.push(job);
     else groups.set(key, [job]);

@@ -1,0 +1,95 @@
+import { readdir, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { createEngine } from "../core/engine.ts";
+import { FileError } from "../errors.ts";
+import { quantizeForTransformers, type VariantReport } from "../model.ts";
+import { createFile } from "../node.ts";
+import { isVariant, suffixes, type Variant } from "../onnx/transformers.ts";
+import type { QuantizeArguments } from "./args.ts";
+import { toJson } from "./report.ts";
+import { columnsOf, formatBytes, formatDecibels, printable, printableName, tableOf } from "./table.ts";
+import { print, stemOf, withProgress, withSource } from "./work.ts";
+
+/** The files of one session. */
+interface SessionReport {
+  readonly input: string;
+  readonly bytesBefore: number;
+  readonly files: readonly (VariantReport & { readonly output: string })[];
+}
+
+/** Makes the files that transformers.js looks for of a model, or of every session in a folder. */
+export async function makeSet(input: string, options: QuantizeArguments): Promise<void> {
+  const engine = await createEngine();
+  const sessions = await sessionsIn(input);
+  const folder = options.output ?? dirname(sessions[0]!);
+  const info = await stat(folder).catch(() => undefined);
+  if (!info?.isDirectory()) throw new FileError(folder, "is no folder; a set of files is written to one (-o)");
+  const { only, reduceRange } = options;
+  const perChannel = options.perTensor ? false : options.perChannel;
+  const reports: SessionReport[] = [];
+  for (const path of sessions) {
+    const nameOf = (suffix: string) => join(folder, `${basename(stemOf(path))}${suffix}.onnx`);
+    const files = await withSource(path, (source) =>
+      withProgress(options, (task) =>
+        quantizeForTransformers(engine, source, (suffix) => createFile(nameOf(suffix), { overwrite: options.force }), {
+          ...{ only, perChannel, reduceRange },
+          ...task,
+        }),
+      ),
+    );
+    const outputs = files.map((file) => ({ ...file, output: nameOf(suffixes[file.variant]) }));
+    reports.push({ input: path, bytesBefore: outputs[0]?.bytesBefore ?? 0, files: outputs });
+  }
+  if (options.quiet) return;
+  print(
+    options.json
+      ? toJson(reports)
+      : `${reports.map(renderSession).join("\n")}${(performance.now() / 1000).toFixed(2)} s\n`,
+  );
+}
+
+/** A model by itself; in a folder, or in its folder `onnx`, each that is no variant of another. */
+async function sessionsIn(input: string): Promise<string[]> {
+  const info = await stat(input).catch(() => undefined);
+  if (!info?.isDirectory()) return [input];
+  for (const folder of [input, join(input, "onnx")]) {
+    const names = await readdir(folder).catch(() => []);
+    const sessions = names.filter((name) => name.toLowerCase().endsWith(".onnx") && !isMade(stemOf(name))).sort();
+    if (sessions.length > 0) return sessions.map((name) => join(folder, name));
+  }
+  throw new FileError(input, "is a folder without .onnx models, and has none in a folder onnx");
+}
+
+/** Whether a file by that name was made from another, by this recipe or by the command without. */
+function isMade(stem: string): boolean {
+  return isVariant(stem) || /\.((dynamic-)?u?int(4|8|16)|nbits\d|b?float16)$/.test(stem);
+}
+
+/** One line a file: what it is, how large, and how much the worst of its weights lost. */
+function renderSession({ input, bytesBefore, files }: SessionReport): string {
+  const columns = columnsOf("variant", "file", ">bytes", ">of input", ">weights", ">worst error", "");
+  const rows = files.map(({ variant, output, bytesAfter, tensors }) => {
+    const made = tensors.filter(({ sqnr }) => sqnr !== undefined);
+    const worst = made.reduce((least, { sqnr }) => Math.min(least, sqnr!), Number.POSITIVE_INFINITY);
+    return [
+      variant,
+      printableName(basename(output)),
+      formatBytes(bytesAfter),
+      (bytesAfter / bytesBefore).toFixed(3),
+      `${made.length} of ${tensors.length}`,
+      made.length === 0 ? "" : formatDecibels(worst),
+      warningOn(bytesBefore, bytesAfter, made.length),
+    ];
+  });
+  const said = new Map<string, Variant[]>();
+  for (const { variant, remarks = [] } of files) {
+    for (const remark of remarks) said.set(remark, [...(said.get(remark) ?? []), variant]);
+  }
+  const lines = Array.from(said, ([remark, variants]) => `${variants.join(", ")}: ${printable(remark)}\n`);
+  return `${printable(input)}, ${formatBytes(bytesBefore)}\n${tableOf(columns, rows)}${lines.join("")}`;
+}
+
+function warningOn(before: number, after: number, made: number): string {
+  if (made === 0) return "nothing to quantize: as the model";
+  return after > before ? "warning: larger than the model" : "";
+}

@@ -1,0 +1,43 @@
+import type { ByteSource } from "../formats/source.ts";
+import { type FileSource, openFile } from "../node.ts";
+import type { TaskOptions } from "../task/progress.ts";
+import type { CommonOptions } from "./args.ts";
+import { createProgressBar } from "./progress.ts";
+
+/** Aborted when the command is asked to stop. */
+export const interruption = new AbortController();
+
+export async function withSource<T>(path: string, use: (source: ByteSource) => Promise<T>): Promise<T> {
+  return withSources([path], ([source]) => use(source!));
+}
+
+export async function withSources<T>(
+  paths: readonly string[],
+  use: (sources: readonly ByteSource[]) => Promise<T>,
+): Promise<T> {
+  const sources: FileSource[] = [];
+  try {
+    for (const path of paths) sources.push(await openFile(path));
+    return await use(sources);
+  } finally {
+    for (const source of sources) await source.close();
+  }
+}
+
+export async function withProgress<T>({ quiet }: CommonOptions, run: (task: TaskOptions) => Promise<T>): Promise<T> {
+  const bar = await createProgressBar(quiet);
+  try {
+    return await run({ onProgress: bar.update, signal: interruption.signal });
+  } finally {
+    bar.stop();
+  }
+}
+
+/** A path without the extension that tells its format. */
+export function stemOf(path: string): string {
+  return path.replace(/\.(onnx|safetensors|npy)$/i, "");
+}
+
+export function print(text: string): void {
+  process.stdout.write(text);
+}

@@ -1,0 +1,93 @@
+import { type CodeDType, codeTypes } from "../../dtypes.ts";
+import type { Edits } from "../edits.ts";
+import { intAttribute, makeNode, type Node } from "../graph.ts";
+import type { Names } from "../names.ts";
+import { codeOf } from "../proto.ts";
+import type { Recipe } from "../recipe.ts";
+import type { Claim, Claims } from "../rewrite/claims.ts";
+import type { Scope } from "../scopes.ts";
+import type { Activations } from "./activations.ts";
+import type { Storage, StoredWeights } from "./stored.ts";
+
+export interface DynamicWishes {
+  readonly dtype: CodeDType;
+  readonly scheme: "symmetric" | "affine";
+  readonly perChannel: boolean;
+  readonly reduceRange: boolean;
+  /** The type of convolutions' weights, where it is not that of the others. */
+  readonly convDtype?: "int8" | "uint8" | undefined;
+}
+
+/** A node of a graph. */
+export interface Site {
+  readonly node: Node;
+  readonly scope: Scope;
+}
+
+/** What rewriting one node needs of its surroundings. */
+export interface Pass {
+  readonly names: Names;
+  readonly edits: Edits;
+  readonly claims: Claims;
+  readonly activations: Activations;
+  readonly weights: StoredWeights;
+  readonly wishes: DynamicWishes;
+}
+
+/** Rewrites a node, or gives the reason why not. */
+export type Rewrite = (site: Site, pass: Pass) => string | undefined;
+
+/** Weights in one type and rounding; `axis` where each channel has a scale of its own. */
+export function recipeOf({ dtype, scheme, reduceRange }: DynamicWishes, axis?: Recipe["granularity"]["axis"]) {
+  return { dtype, scheme, reduceRange, granularity: axis === undefined ? {} : { axis } };
+}
+
+/** A scale for each place along an axis, and one zero point for all, in the middle, as the weights are symmetric. */
+export function centred({ reduceRange, ...wishes }: DynamicWishes, axis: number): Pick<Storage, "recipe" | "form"> {
+  const middle = codeTypes[wishes.dtype].signed ? 0 : reduceRange ? 64 : 128;
+  return { recipe: recipeOf({ ...wishes, reduceRange, scheme: "symmetric" }, axis), form: { zeroPoint: middle } };
+}
+
+export function isFloat32({ constant }: Claim): boolean {
+  return constant.tensor.type === "float32";
+}
+
+/**
+ * What stands behind an integer product: its scale, and in half precision the way back.
+ *
+ *   product -> Cast -> Mul <- Mul <- scale of the activation, scale of the weight
+ *                       +-> [Cast ->] output
+ */
+export function restoreProduct(
+  { name, output, product, scales, type }: Product,
+  { names }: Pick<Pass, "names">,
+): Node[] {
+  const quant = name === "" ? "" : `${name}_quant`;
+  const pair = name === "" ? `${scales.join("_")}_mul` : `${quant}_scales_mul`;
+  const scale = names.fresh(`${pair}:0`);
+  const cast = names.fresh(`${product}_cast_output`);
+  const isNarrow = type !== "float32";
+  const wide = isNarrow ? names.fresh(`${output}_float32`) : output;
+  const label = (base: string) => (name === "" ? "" : names.fresh(base));
+  const to = (code: number) => [intAttribute("to", code)];
+  return [
+    makeNode("Mul", scales, [scale], { name: names.fresh(pair) }),
+    makeNode("Cast", [product], [cast], { name: names.fresh(`${product}_cast`), attributes: to(codeOf("float32")) }),
+    makeNode("Mul", [cast, scale], [wide], { name: label(`${quant}_output_scale_mul`) }),
+    ...(isNarrow
+      ? [makeNode("Cast", [wide], [output], { name: names.fresh(`${output}_narrow`), attributes: to(codeOf(type)) })]
+      : []),
+  ];
+}
+
+interface Product {
+  /** The node's. */
+  readonly name: string;
+  /** What the node gave. */
+  readonly output: string;
+  /** The int32 product. */
+  readonly product: string;
+  readonly scales: readonly [activation: string, weight: string];
+  /** The type of the weight, and so of the output. */
+  readonly type: "float32" | "float16" | "bfloat16";
+}

@@ -1,0 +1,92 @@
+import type { HalfDType } from "../../dtypes.ts";
+import { ArgumentError, FormatError } from "../../errors.ts";
+import type { TensorFiles } from "../data.ts";
+import type { Decision } from "../decide.ts";
+import { Edits } from "../edits.ts";
+import { graphsOf, type Model } from "../graph.ts";
+import { Scope } from "../scopes.ts";
+import type { WeightSelection } from "../select.ts";
+import { sortNodes } from "../sort.ts";
+import { type FloatConstant, findConstants, readIntegers, usersOf } from "../weights.ts";
+import type { NarrowJob } from "./job.ts";
+import { isFloat } from "./order.ts";
+import { remarksOnRoles } from "./remarks.ts";
+import { declare, rewriteNodes } from "./rewrite.ts";
+import { Roles } from "./roles.ts";
+import { unwanted } from "./selection.ts";
+import { Values } from "./types.ts";
+import { Versions } from "./versions.ts";
+
+export interface HalfOptions extends WeightSelection {
+  readonly dtype: HalfDType;
+  /** What the model's own inputs and outputs are from now on, where they were float32. */
+  readonly io: "float32" | HalfDType;
+  /** Numbers beyond the largest half become it; they are an error otherwise. */
+  readonly clamp: boolean;
+}
+
+export interface Halves {
+  /** Nodes, tensors and jobs. */
+  readonly edits: Edits;
+  readonly jobs: readonly NarrowJob[];
+  readonly decisions: readonly Decision[];
+  readonly remarks: readonly string[];
+}
+
+/**
+ * Converts a model from float32 to half precision: weights, and the values between nodes. Nodes that cannot run so stay
+ * float32, with Casts around them, one for each value. Tensors that are yet to be made stay as they are. What the graphs
+ * declare of their values is changed at once, all else when the edits are applied.
+ *
+ * @throws FormatError when the opset has not the type, ArgumentError for a glob or a type that matches nothing
+ */
+export async function convertHalf(model: Model, files: TensorFiles, options: HalfOptions): Promise<Halves> {
+  const { dtype, io, clamp } = options;
+  const file = files.source.name;
+  if (io !== "float32" && io !== dtype) throw new ArgumentError("io", `${io} given; float32 or ${dtype} is wanted`);
+  const edits = new Edits();
+  if (!new Values(new Scope(file, model.graph)).all.some(isFloat)) {
+    return { edits, jobs: [], decisions: [], remarks: [`nothing to convert to ${dtype}: it has no float32`] };
+  }
+  checkOpset(file, model, dtype);
+  sortNodes(file, model);
+
+  const root = new Scope(file, model.graph);
+  const values = new Values(root);
+  const whyUnwanted = unwanted(model, values, options);
+  const roles = new Roles(model, root, values, { dtype, io: io === "float32" ? "float" : "half", whyUnwanted });
+  const constants = findConstants(root, await readIntegers(model, files));
+  const versions = new Versions(model, values, roles, constants, edits, { dtype, clamp });
+  rewriteNodes(roles, versions, edits, dtype);
+  for (const graph of graphsOf(model.graph)) declare(graph, values, versions, dtype);
+
+  const { jobs } = versions;
+  edits.jobs.push(...jobs);
+  edits.need({ ir: LEAST_IR, ...(model.opsets.has("") ? {} : { domain: "", opset: LEAST.bfloat16 }) });
+  const byConstant = new Map(jobs.map((job) => [job.constant, job]));
+  const decisions = constants.map((constant) => decisionOn(constant, byConstant.get(constant), roles));
+  return { edits, jobs, decisions, remarks: remarksOnRoles(roles, dtype) };
+}
+
+/** Initializers that are no inputs. */
+const LEAST_IR = 4;
+
+/** Before opset 6 Cast has the name of a type for it; bfloat16 came with 13. */
+const LEAST = { float16: 6, bfloat16: 13 } as const;
+
+function checkOpset(file: string, { opsets }: Model, dtype: HalfDType): void {
+  const opset = opsets.get("") ?? LEAST[dtype];
+  if (opset >= LEAST[dtype]) return;
+  throw new FormatError(file, `has opset ${opset}, and ${dtype} needs ${LEAST[dtype]}; raise it (opset: 13 or higher)`);
+}
+
+function decisionOn(constant: FloatConstant, job: NarrowJob | undefined, roles: Roles): Decision {
+  const { tensor, uses } = constant;
+  const isWeight = uses.some(({ axes }) => axes !== undefined);
+  const decision = { constant, isWeight, isPart: false, jobs: job ? [job] : [] };
+  if (job) return decision;
+  if (tensor.type !== "float32") return { ...decision, reason: tensor.type ?? "of a type that is not known" };
+  const why = uses.map(({ node }) => roles.kept.get(node)).find((reason) => reason);
+  const users = usersOf(constant).join(", ");
+  return { ...decision, reason: users === "" ? "used by no node" : `used by ${users}${why ? ` (${why})` : ""}` };
+}

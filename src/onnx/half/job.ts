@@ -1,0 +1,122 @@
+import type { Engine } from "../../core/engine.ts";
+import type { Narrowed } from "../../core/narrow.ts";
+import type { ResidentTensor } from "../../core/resident.ts";
+import { elementsOf } from "../../core/shape.ts";
+import type { FloatTensor } from "../../core/tensor.ts";
+import type { HalfDType } from "../../dtypes.ts";
+import { ArgumentError } from "../../errors.ts";
+import type { Job, Loss, Made, Tools } from "../jobs/job.ts";
+import type { FloatConstant } from "../weights.ts";
+import { Pending } from "../wire.ts";
+
+/** What becomes of values that a half does not hold. */
+export interface Limits {
+  /** Those beyond the largest half become it; an error otherwise. */
+  readonly clamps: boolean;
+  /** Those that would be 0 become the smallest half: what is divided by, or added so that it is never 0. */
+  readonly raises: boolean;
+}
+
+/**
+ * From here on a number stands for something endless: what is masked, what no sum reaches. Such numbers become the largest
+ * half, and not infinite, since 0 times that is not a number.
+ */
+const ENDLESS = 1e9;
+
+const halves = {
+  float16: { infinity: 0x7c00, largest: 65504 },
+  bfloat16: { infinity: 0x7f80, largest: 3.3895313892515355e38 },
+} as const;
+
+/** What a half does not hold of a tensor's values, and what became of them. */
+export interface NarrowLoss extends Loss {
+  readonly halves: Pick<Narrowed, "first" | "zeros" | "subnormals"> & {
+    /** Values beyond the largest half that became it; `first` is one of them. */
+    readonly clamped: number;
+    /** Values that became the smallest half, and would have become 0. */
+    readonly raised: number;
+  };
+}
+
+/** float32 values as halves. */
+export class NarrowJob implements Job {
+  readonly halves: Pending;
+
+  constructor(
+    readonly constant: FloatConstant,
+    readonly dtype: HalfDType,
+    private readonly limits: Limits,
+  ) {
+    this.halves = new Pending(2 * elementsOf(constant.tensor.shape));
+  }
+
+  get key(): string {
+    const { clamps, raises } = this.limits;
+    return [this.dtype, clamps, raises].join();
+  }
+
+  get parts(): readonly Pending[] {
+    return [this.halves];
+  }
+
+  /** @throws ArgumentError for a value beyond the largest half */
+  make(values: FloatTensor | ResidentTensor, { engine, shelf }: Tools): Made & { readonly loss: NarrowLoss } {
+    const bytes = shelf.bytes(this.halves.byteLength);
+    const out = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2);
+    const narrowed = engine.narrow(values, { dtype: this.dtype, out });
+    const floats = values.data as Float32Array;
+    const clamped = narrowed.overflows > 0 ? this.#clamp(floats, out) : 0;
+    const raised = narrowed.zeros > 0 && this.limits.raises ? raise(floats, out) : 0;
+    const { first, zeros, subnormals } = narrowed;
+    const isPlain = clamped === 0 && narrowed.nonFinite === 0;
+    const loss = isPlain
+      ? lossOf(engine, values, { dtype: this.dtype, shape: values.shape, data: out })
+      : this.#lossWithin(engine, floats, out);
+    const lost = { first, zeros: zeros - raised, subnormals, clamped, raised };
+    return { loss: { ...loss, halves: lost }, bytes: [[this.halves, bytes]] };
+  }
+
+  #clamp(values: Float32Array, out: Uint16Array): number {
+    const { infinity, largest } = halves[this.dtype];
+    let clamped = 0;
+    for (let i = 0; i < out.length; i++) {
+      const value = values[i]!;
+      if ((out[i]! & 0x7fff) !== infinity || !Number.isFinite(value)) continue;
+      if (!this.limits.clamps && Math.abs(value) < ENDLESS && this.dtype === "float16") throw beyond(value, i, largest);
+      // One below infinity, the sign as it is.
+      out[i] = out[i]! - 1;
+      clamped++;
+    }
+    return clamped;
+  }
+
+  /** Over the values that halves hold. */
+  #lossWithin(engine: Engine, values: Float32Array, out: Uint16Array): Loss {
+    const { largest } = halves[this.dtype];
+    const isWithin = (i: number) => Math.abs(values[i]!) <= largest;
+    const data = values.map((value, i) => (isWithin(i) ? value : 0));
+    const bits = out.map((half, i) => (isWithin(i) ? half : 0));
+    const shape = [out.length];
+    return lossOf(engine, { shape, data }, { dtype: this.dtype, shape, data: bits });
+  }
+}
+
+function lossOf(engine: Engine, values: FloatTensor | ResidentTensor, stored: FloatTensor): Loss {
+  const { sqnr, maxAbs } = engine.error(values, stored);
+  return { sqnr, maxAbs };
+}
+
+function raise(values: Float32Array, out: Uint16Array): number {
+  let raised = 0;
+  for (let i = 0; i < out.length; i++) {
+    if ((out[i]! & 0x7fff) !== 0 || values[i] === 0) continue;
+    out[i] = out[i]! | 1;
+    raised++;
+  }
+  return raised;
+}
+
+function beyond(value: number, index: number, largest: number): ArgumentError {
+  const cures = "clamp: true makes it that, exclude leaves the nodes that use it in float32";
+  return new ArgumentError("clamp", `${value} at flat index ${index} is beyond float16 (up to ${largest}); ${cures}`);
+}

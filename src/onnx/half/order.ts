@@ -1,0 +1,32 @@
+import type { Node } from "../graph.ts";
+import type { Scope } from "../scopes.ts";
+import type { Value, Values } from "./types.ts";
+
+/** A node, where it stands, and the node whose graph that is. */
+export interface Place {
+  readonly node: Node;
+  readonly scope: Scope;
+  readonly owner: Place | undefined;
+  readonly inputs: readonly (Value | undefined)[];
+  readonly outputs: readonly (Value | undefined)[];
+}
+
+/** The nodes of all graphs, each before those of its own graphs and, in sorted graphs, behind those it takes from. */
+export function placesOf(root: Scope, values: Values): Place[] {
+  const places: Place[] = [];
+  const visit = (scope: Scope, owner: Place | undefined) => {
+    for (const node of scope.graph.nodes) {
+      const inputs = node.inputs.map((name) => values.find(scope, name));
+      const outputs = node.outputs.map((name) => values.within(scope, name));
+      const place = { node, scope, owner, inputs, outputs };
+      places.push(place);
+      for (const { graphs } of node.attributes) for (const graph of graphs) visit(values.scopeOf(graph), place);
+    }
+  };
+  visit(root, undefined);
+  return places;
+}
+
+export function isFloat(value: Value | undefined): value is Value {
+  return value?.type === "float32";
+}

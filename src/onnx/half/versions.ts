@@ -1,0 +1,190 @@
+import type { HalfDType } from "../../dtypes.ts";
+import type { Edits } from "../edits.ts";
+import { intAttribute, type Model, makeNode, makeTensor, type Node, type Tensor } from "../graph.ts";
+import { Names } from "../names.ts";
+import { codeOf } from "../proto.ts";
+import type { Constant } from "../scopes.ts";
+import type { FloatConstant } from "../weights.ts";
+import { isLarge, isSingle } from "./islands.ts";
+import { type Limits, NarrowJob } from "./job.ts";
+import { isFloat } from "./order.ts";
+import { type Form, isCast, type Roles } from "./roles.ts";
+import type { Taker, Value, Values } from "./types.ts";
+
+/** The names that a value has: one for each form that someone wants it in. */
+type FormNames = Partial<Record<Form, string>>;
+
+export interface VersionOptions {
+  readonly dtype: HalfDType;
+  readonly clamp: boolean;
+}
+
+/** In which forms values are there, by which names, and the Casts and tensors that make them so. */
+export class Versions {
+  readonly jobs: NarrowJob[] = [];
+  /** What is left to Cast nodes of the model's own: the forms they give. */
+  readonly casts = new Map<Node, FormNames>();
+  readonly #needs = new Map<Value, Set<Form>>();
+  readonly #names = new Map<Value, FormNames>();
+  /** Values that a Cast has made of others, and that need no Cast any more. */
+  readonly #same = new Map<Value, Value>();
+  readonly #constants: ReadonlyMap<Tensor, FloatConstant>;
+  readonly #fresh: Names;
+
+  constructor(
+    model: Model,
+    values: Values,
+    private readonly roles: Roles,
+    constants: readonly FloatConstant[],
+    private readonly edits: Edits,
+    private readonly options: VersionOptions,
+  ) {
+    this.#constants = new Map(constants.map((constant) => [constant.tensor, constant]));
+    this.#fresh = new Names(model);
+    for (const value of values.all) {
+      if (isFloat(value) && value.isGiven) this.#need(value, roles.interfaceOf(value.scope));
+    }
+    // Those who take a value stand behind what makes it.
+    for (const { node, inputs, outputs } of roles.places.toReversed()) this.#gather(node, inputs, outputs[0]);
+    for (const value of values.all) if (isFloat(value)) this.#names.set(value, this.#plan(value));
+  }
+
+  /** The name of a value as it is wanted. */
+  nameOf(value: Value, form: Form | "any"): string {
+    const origin = this.#same.get(value);
+    if (origin) return this.nameOf(origin, isFloat(value) ? form : "half");
+    const names = this.#names.get(value);
+    if (!names) return value.name;
+    return (form === "any" ? (names.float ?? names.half) : names[form]) ?? value.name;
+  }
+
+  /** What stands under a value's own name from now on; undefined where nothing does. */
+  formAt(value: Value): Form | undefined {
+    const { half, float } = this.#names.get(value) ?? {};
+    return half === value.name ? "half" : float === value.name ? "float" : undefined;
+  }
+
+  isGone(value: Value): boolean {
+    return this.#same.has(value);
+  }
+
+  #need(value: Value, form: Form): void {
+    const forms = this.#needs.get(value);
+    if (forms) forms.add(form);
+    else this.#needs.set(value, new Set([form]));
+  }
+
+  #gather(node: Node, inputs: readonly (Value | undefined)[], output: Value | undefined): void {
+    const [input] = inputs;
+    if (isCast(node) && isFloat(input) && output && !output.isGiven) {
+      const isHalved = output.type === this.options.dtype;
+      if (isFloat(output) || isHalved) {
+        this.#same.set(output, input);
+        for (const form of isHalved ? (["half"] as const) : (this.#needs.get(output) ?? [])) this.#need(input, form);
+        return;
+      }
+    }
+    inputs.forEach((value, i) => {
+      const form = this.roles.takes({ node }, i);
+      if (isFloat(value) && form !== "any") this.#need(value, form);
+    });
+  }
+
+  #plan(value: Value): FormNames {
+    const needs = this.#needs.get(value) ?? new Set();
+    if (this.#same.has(value)) return {};
+    if (value.constant) return this.#planConstant(value, value.constant, needs);
+    if (!value.maker) return this.#planFrom(value, this.roles.interfaceOf(value.scope), needs);
+    const place = this.roles.placeOf(value.maker);
+    const form = this.roles.gives(place, value.output);
+    return form === "either" ? this.#planCast(value, place.inputs[0], needs) : this.#planFrom(value, form, needs);
+  }
+
+  /** A value that is there in one form, and in the other by a Cast. */
+  #planFrom(value: Value, home: Form, needs: ReadonlySet<Form>): FormNames {
+    const other = home === "half" ? "float" : "half";
+    const pinned = this.#pinned(value);
+    const names: FormNames = { [home]: pinned === other ? this.#newName(value, home) : value.name };
+    if (!needs.has(other)) return names;
+    names[other] = pinned === other ? value.name : this.#newName(value, other);
+    const cast = this.#cast(names[home]!, names[other], other);
+    if (value.maker) this.edits.follow(value.maker, [cast]);
+    else this.edits.prepend(value.scope.graph, [cast]);
+    return names;
+  }
+
+  /** A Cast can give both forms of its input, and is not needed for one that this has already. */
+  #planCast(value: Value, input: Value | undefined, needs: ReadonlySet<Form>): FormNames {
+    const pinned = this.#pinned(value);
+    const names: FormNames = {};
+    const given: FormNames = {};
+    for (const form of needs.size > 0 ? needs : (["float"] as const)) {
+      const isThere = form === "half" && pinned !== "half" && input?.type === this.options.dtype;
+      const isFirst = pinned === form || (pinned === undefined && Object.keys(given).length === 0);
+      names[form] = isThere ? this.nameOf(input, "any") : isFirst ? value.name : this.#newName(value, form);
+      if (!isThere) given[form] = names[form];
+    }
+    this.casts.set(value.maker!, given);
+    return names;
+  }
+
+  #planConstant(value: Value, constant: Constant, needs: ReadonlySet<Form>): FormNames {
+    const { tensor, graph, node, name } = constant;
+    if (!needs.has("half")) return { float: value.name };
+    if (tensor.data.kind === "pending" || tensor.data.kind === "placed") return this.#planFrom(value, "float", needs);
+    const limits = { clamps: this.options.clamp || value.takers.every(isBound), raises: isRaised(value) };
+    const job = this.narrow(constant, limits);
+    const halved = (as: string) => makeTensor(as, this.options.dtype, tensor.shape, job.halves);
+    if (!needs.has("float")) {
+      this.edits.substitute({ graph, tensor, node, name }, [halved(value.name)]);
+      return { half: value.name };
+    }
+    const pinned = this.#pinned(value);
+    const half = pinned === "half" ? value.name : this.#newName(value, "half");
+    if (pinned !== "half" && !isLarge(value)) {
+      this.edits.addTensors(graph, [halved(half)]);
+      return { float: value.name, half };
+    }
+    const float = pinned === "half" ? this.#newName(value, "float") : value.name;
+    this.edits.substitute({ graph, tensor, node, name }, [halved(half)]);
+    this.edits.prepend(graph, [this.#cast(half, float, "float")]);
+    return { half, float };
+  }
+
+  /** Notes that a constant's values are to be narrowed. */
+  narrow(constant: Constant, limits: Limits): NarrowJob {
+    const known = this.#constants.get(constant.tensor) ?? { ...constant, uses: [], viewers: [], isShown: false };
+    const job = new NarrowJob(known, this.options.dtype, limits);
+    this.jobs.push(job);
+    return job;
+  }
+
+  #cast(from: string, to: string, form: Form): Node {
+    const name = this.#fresh.fresh(`${to}_cast`);
+    return makeNode("Cast", [from], [to], { name, attributes: [this.castTo(form)] });
+  }
+
+  castTo(form: Form) {
+    return intAttribute("to", codeOf(form === "half" ? this.options.dtype : "float32"));
+  }
+
+  /** The form that a value must have under its own name, being given by its graph. */
+  #pinned(value: Value): Form | undefined {
+    return value.isGiven ? this.roles.interfaceOf(value.scope) : undefined;
+  }
+
+  #newName({ name }: Value, form: Form): string {
+    return this.#fresh.fresh(`${name}_${form === "half" ? this.options.dtype : "float32"}`);
+  }
+}
+
+/** Whether a node takes a value for a limit of others: beyond the largest half there are none. */
+function isBound({ node, input }: Taker): boolean {
+  if (node.domain !== "") return false;
+  return node.opType === "Min" || node.opType === "Max" || (node.opType === "Clip" && input > 0);
+}
+
+/** Whether 0 would be no approximation: of single numbers, which keep others from being 0, and where one divides by it. */
+function isRaised(value: Value): boolean {
+  return isSingle(value) || value.takers.some(({ node, input }) => node.opType === "Div" && input === 1);
+}

@@ -1,0 +1,66 @@
+import type { Model } from "../graph.ts";
+import type { Algorithm } from "../options.ts";
+import { viewersOf } from "../rewrite/reasons.ts";
+import type { Rewritten } from "../rewrite/rewritten.ts";
+import type { Scope } from "../scopes.ts";
+import type { WeightSelection } from "../select.ts";
+import { type FloatConstant, usersOf } from "../weights.ts";
+import { type Bnb4Wishes, proposeBnb4 } from "./bnb4.ts";
+import { proposeGather } from "./gather.ts";
+import { proposeGemm, proposeMatMul } from "./matmul.ts";
+import { type Forms, planForms } from "./propose.ts";
+
+export interface NbitsWishes extends WeightSelection {
+  readonly bits: 2 | 4 | 8;
+  readonly blockSize: 16 | 32 | 64 | 128 | 256;
+  readonly scheme: "symmetric" | "affine";
+  readonly algorithm: Algorithm;
+  /** What the product is computed in; 0, the runtime decides. */
+  readonly accuracyLevel: 0 | 1 | 2 | 3 | 4;
+  /** What scales are stored as: as the weights are, if not said. */
+  readonly scaleDtype?: "float16" | "bfloat16" | undefined;
+}
+
+const nbitsForms: Forms<NbitsWishes> = {
+  MatMul: { input: 1, propose: proposeMatMul },
+  Gemm: { input: 1, propose: proposeGemm },
+  Gather: { input: 0, propose: proposeGather },
+};
+
+const bnb4Forms: Forms<Bnb4Wishes> = { MatMul: { input: 1, propose: proposeBnb4 } };
+
+/** What ONNX Runtime's tools take. */
+const usual: readonly string[] = ["MatMul"];
+
+/**
+ * Plans matrices of 2, 4 or 8 bits in blocks: com.microsoft MatMulNBits in place of MatMul, and where they are asked for
+ * by `opTypes` in place of Gemm, and GatherBlockQuantized in place of Gather. Names and bytes as ONNX Runtime's
+ * MatMulNBitsQuantizer makes them.
+ *
+ * @throws ArgumentError for a pattern or a type that matches nothing
+ */
+export function planNbits(
+  model: Model,
+  root: Scope,
+  constants: readonly FloatConstant[],
+  wishes: NbitsWishes,
+): Rewritten {
+  return planForms(model, root, constants, wishes, { forms: nbitsForms, usual, whyLeft });
+}
+
+/** Plans matrices of 4-bit floats (NF4) in blocks: com.microsoft MatMulBnb4 in place of MatMul. */
+export function planBnb4(
+  model: Model,
+  root: Scope,
+  constants: readonly FloatConstant[],
+  wishes: Bnb4Wishes,
+): Rewritten {
+  return planForms(model, root, constants, wishes, { forms: bnb4Forms, usual, whyLeft });
+}
+
+function whyLeft(constant: FloatConstant): string {
+  const users = usersOf(constant).join(", ");
+  const viewers = viewersOf(constant);
+  const why = viewers === undefined ? `used by ${users}` : `${users} takes it from ${viewers}`;
+  return `${why}: the format "qdq" takes it, from opset 21 on`;
+}

@@ -1,0 +1,108 @@
+import { bytesOfTensor } from "../data.ts";
+import { Edits } from "../edits.ts";
+import type { Model, Node, Tensor } from "../graph.ts";
+import type { Job } from "../jobs/job.ts";
+import { Names } from "../names.ts";
+import { opNameOf } from "../ops.ts";
+import { type Claim, Claims } from "../rewrite/claims.ts";
+import { MICROSOFT } from "../rewrite/domain.ts";
+import { withoutWeights } from "../rewrite/reasons.ts";
+import type { Rewritten } from "../rewrite/rewritten.ts";
+import type { Scope } from "../scopes.ts";
+import { Selection, type WeightSelection } from "../select.ts";
+import type { FloatConstant } from "../weights.ts";
+
+/** A node in another form, not yet put in its place. */
+export interface Proposal {
+  /** What is made of its weight; nodes whose jobs have one key share what is stored. */
+  readonly job: Job;
+  /** What the weight is stored as. */
+  tensors(names: Names): readonly Tensor[];
+  /** The nodes that take that, by its tensors' names. */
+  nodes(tensors: readonly string[], names: Names): readonly Node[];
+}
+
+/** A node's other form with this weight, or the reason why it has none. */
+export type Propose<W> = (node: Node, constant: FloatConstant, wishes: W) => Proposal | string;
+
+/** The op types that have another form; `input` is where their weight is. */
+export type Forms<W> = Readonly<Record<string, { readonly input: number; readonly propose: Propose<W> }>>;
+
+/**
+ * Plans other forms for nodes with constant weights, where nobody else wants these as they are and it makes them smaller.
+ *
+ * @param usual the op types that are taken if the options name none
+ * @throws ArgumentError for a pattern or a type that matches nothing
+ */
+export function planForms<W extends WeightSelection>(
+  model: Model,
+  root: Scope,
+  constants: readonly FloatConstant[],
+  options: W,
+  {
+    forms,
+    usual,
+    whyLeft,
+  }: { forms: Forms<W>; usual: readonly string[]; whyLeft: (constant: FloatConstant) => string },
+): Rewritten {
+  const selection = new Selection(model, constants, root, options, Object.keys(forms));
+  const claims = new Claims(constants, selection);
+  const types = options.opTypes ?? usual;
+  const proposals = new Map<Claim, Map<Node, Proposal>>();
+  for (const scope of root.all()) {
+    for (const node of scope.graph.nodes) {
+      const name = opNameOf(node);
+      const form = forms[name];
+      const claim = form && claims.find(scope, node.inputs[form.input]);
+      if (!form || !claim) continue;
+      const unasked = types.includes(name) ? undefined : `${name} is taken where it is asked for (opTypes: ${name})`;
+      const proposal = claims.refusal(node, claim) ?? unasked ?? form.propose(node, claim.constant, options);
+      if (typeof proposal === "string") {
+        claim.reasons.add(proposal);
+        continue;
+      }
+      claim.take(node, form.input);
+      proposals.set(claim, (proposals.get(claim) ?? new Map()).set(node, proposal));
+    }
+  }
+  const edits = new Edits();
+  const names = new Names(model);
+  for (const [claim, proposed] of proposals) {
+    const left = whyKept(claim, [...proposed.values()]);
+    if (left === undefined) carryOut(claim, proposed, edits, names);
+    else claim.reasons.add(left);
+  }
+  claims.putInto(edits);
+  edits.need({ ir: 4 });
+  if (!edits.isEmpty) edits.need({ domain: MICROSOFT, opset: 1 });
+  return { edits, decisions: claims.decisions(whyLeft), remarks: withoutWeights(root, constants) };
+}
+
+/** A constant is stored in other forms if nothing is left that needs it as it is, and all of them together are smaller. */
+function whyKept(claim: Claim, proposals: readonly Proposal[]): string | undefined {
+  if (claim.isLeft) return "others use it as it is, so it would have to be stored twice";
+  const sizes = new Map(proposals.map(({ job }) => [job.key, bytesOf(job)]));
+  const byteLength = [...sizes.values()].reduce((a, b) => a + b, 0);
+  return byteLength < bytesOfTensor(claim.constant.tensor) ? undefined : "would not get smaller";
+}
+
+function bytesOf({ parts }: Job): number {
+  return parts.reduce((sum, { byteLength }) => sum + byteLength, 0);
+}
+
+function carryOut(claim: Claim, proposals: ReadonlyMap<Node, Proposal>, edits: Edits, names: Names): void {
+  const stored = new Map<string, readonly string[]>();
+  for (const [node, proposal] of proposals) {
+    const { job } = proposal;
+    if (!stored.has(job.key)) {
+      const tensors = proposal.tensors(names);
+      claim.jobs.push(job);
+      claim.tensors.push(...tensors);
+      stored.set(
+        job.key,
+        tensors.map(({ name }) => name),
+      );
+    }
+    edits.replace(node, proposal.nodes(stored.get(job.key)!, names));
+  }
+}

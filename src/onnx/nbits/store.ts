@@ -1,0 +1,33 @@
+import { makeTensor, type Tensor } from "../graph.ts";
+import { MatrixJob, type MatrixRecipe } from "../jobs/matrix.ts";
+import type { Names } from "../names.ts";
+import type { FloatConstant } from "../weights.ts";
+import type { NbitsWishes } from "./plan.ts";
+import type { Proposal } from "./propose.ts";
+
+type Shape = Pick<MatrixRecipe, "layout" | "k" | "n" | "isTight">;
+
+/** How a constant is stored as a matrix. */
+export function storageOf(
+  constant: FloatConstant,
+  { bits, blockSize, scheme, algorithm, scaleDtype }: NbitsWishes,
+  shape: Shape,
+): Pick<Proposal, "job" | "tensors"> {
+  const type = scaleDtype ?? (constant.tensor.type as MatrixRecipe["scaleDtype"]);
+  const symmetric = scheme === "symmetric";
+  const job = new MatrixJob(constant, { ...shape, bits, blockSize, algorithm, symmetric, scaleDtype: type });
+  return { job, tensors: (names) => tensorsOf(job, names) };
+}
+
+/** Codes, scales, and zero points where they are stored. */
+function tensorsOf(job: MatrixJob, names: Names): Tensor[] {
+  const { constant, recipe, blocks, stride, zeroStride } = job;
+  const { n, bits, scaleDtype, isTight } = recipe;
+  const name = (suffix: string) => names.fresh(`${constant.name}_${suffix}`);
+  const tensors = [
+    makeTensor(name(`Q${bits}`), "uint8", isTight ? [n, stride] : [n, blocks, stride / blocks], job.codes),
+    makeTensor(name("scales"), scaleDtype, [n, blocks], job.scale),
+  ];
+  if (job.zeroPoint) tensors.push(makeTensor(name("zero_points"), "uint8", [n, zeroStride], job.zeroPoint));
+  return tensors;
+}

@@ -1,0 +1,88 @@
+import { attributeOf, type Model, type Node, type Tensor } from "../graph.ts";
+import { opNameOf } from "../ops.ts";
+import type { ElementType } from "../proto.ts";
+import type { Scope } from "../scopes.ts";
+import { ElementTypes } from "./types.ts";
+
+/** A node where it stands, and what rules ask of it. */
+export interface Place {
+  readonly node: Node;
+  readonly op: string;
+  readonly opset: number;
+  /** Whether its inputs are constants or shapes: such nodes are computed when a model is loaded, or cost nothing. */
+  readonly isLight: boolean;
+  /** Whether the model itself defines what it does. */
+  readonly isFunction: boolean;
+  typeOf(input: number): ElementType | undefined;
+  constantAt(input: number): Tensor | undefined;
+  /** The node that makes an input, and where that stands. */
+  before(input: number): Place | undefined;
+  /** The nodes beside it that take its first output. */
+  after(): readonly Place[];
+  int(attribute: string, otherwise: number): number;
+}
+
+/** The nodes of a model, those of graphs within too. */
+export function* placesOf(model: Model, root: Scope): Generator<{ readonly place: Place; readonly scope: Scope }> {
+  const types = new ElementTypes(root);
+  const light = lightValues(root);
+  const functions = new Set(model.functions.map(({ domain, name }) => `${domain}:${name}`));
+  const users = usersByScope(root);
+  const placeOf = (node: Node, scope: Scope): Place => ({
+    node,
+    op: opNameOf(node),
+    opset: model.opsets.get(node.domain) ?? 1,
+    isLight: light.has(node),
+    isFunction: functions.has(`${node.domain}:${node.opType}`),
+    typeOf: (input) => types.ofInput(node, input, scope),
+    constantAt: (input) => {
+      const definition = scope.find(node.inputs[input] || "");
+      return definition?.kind === "constant" ? definition.constant.tensor : undefined;
+    },
+    before: (input) => {
+      const definition = scope.find(node.inputs[input] || "");
+      return definition?.kind === "node" ? placeOf(definition.node, definition.scope) : undefined;
+    },
+    after: () => (users.get(scope)?.get(node.outputs[0] ?? "") ?? []).map((user) => placeOf(user, scope)),
+    int: (attribute, otherwise) => attributeOf(node, attribute, "int") ?? otherwise,
+  });
+  for (const scope of root.all()) {
+    for (const node of scope.graph.nodes) yield { place: placeOf(node, scope), scope };
+  }
+}
+
+function usersByScope(root: Scope): ReadonlyMap<Scope, ReadonlyMap<string, readonly Node[]>> {
+  const users = new Map<Scope, Map<string, Node[]>>();
+  for (const scope of root.all()) {
+    const here = new Map<string, Node[]>();
+    users.set(scope, here);
+    for (const node of scope.graph.nodes) {
+      for (const name of new Set(node.inputs)) {
+        const list = here.get(name);
+        if (list) list.push(node);
+        else here.set(name, [node]);
+      }
+    }
+  }
+  return users;
+}
+
+/** Nodes whose inputs are constants or come from shapes. DequantizeLinear is left where it is when a model is loaded. */
+function lightValues(root: Scope): ReadonlySet<Node> {
+  const light = new Set<Node>();
+  for (const scope of root.all()) {
+    for (const node of scope.graph.nodes) {
+      const isLight = node.inputs.every((name) => {
+        if (name === "") return true;
+        const definition = scope.find(name);
+        return definition?.kind === "constant" || (definition?.kind === "node" && light.has(definition.node));
+      });
+      const hasGraphs = node.attributes.some(({ graphs }) => graphs.length > 0);
+      const isShape = node.domain === "" && (node.opType === "Shape" || node.opType === "Size");
+      if ((isLight && !hasGraphs && !keeps.has(node.opType)) || isShape) light.add(node);
+    }
+  }
+  return light;
+}
+
+const keeps = new Set(["DequantizeLinear", "RandomNormal", "RandomUniform"]);
