@@ -1,5 +1,7 @@
+import { squares } from "./codes";
 import { byOne, byTwo } from "./lanes";
-import { gather, lows, reciprocalOf, stored } from "./nbits";
+import { reciprocalOf, stored } from "./parameters";
+import { gather, lows } from "./transpose";
 
 // A flat array in blocks of `size`, quantized to 16 levels that lie anywhere, as com.microsoft MatMulBnb4 stores it: of two
 // codes in a byte the first is the high nibble; the scale of a block is its largest magnitude, a level's value is restored
@@ -10,14 +12,6 @@ import { gather, lows, reciprocalOf, stored } from "./nbits";
 //
 // `sums` goes on from call to call: float64, the squared error of even places, of odd ones; the same two of x^2, and of the
 // squares of what is restored, element by element; 4 float32, the largest error of places i mod 4, NaN skipped.
-
-// @ts-ignore: decorator
-@inline
-function squares(sum: v128, x: v128): v128 {
-  const low = f64x2.promote_low_f32x4(x);
-  const high = f64x2.promote_low_f32x4(v128.shuffle<i64>(x, x, 1, 1));
-  return f64x2.add(f64x2.add(sum, f64x2.mul(low, low)), f64x2.mul(high, high));
-}
 
 /** The lowest bytes of 16 lanes. */
 // @ts-ignore: decorator

@@ -16,6 +16,7 @@ export {
 export { quantizeF32B4, transposeF32 } from "./bnb4";
 export { mseF32, mseF32Columns, hqqF32, hqqF32Columns } from "./search";
 export { packNibbles, unpackI4, unpackU4 } from "./nibbles";
+export { countF32Halves } from "./count";
 export { convertF16F32, convertBF16F32, convertF32F16, convertF32BF16 } from "./half";
 
 export function quantizeF32I8(

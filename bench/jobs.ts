@@ -179,6 +179,14 @@ const bnb4: Prepare = (stage) => {
   return { from: 4, to: 0.5, head: (src, dst) => [src, dst, first, sums, others, raw] };
 };
 
+const count: Prepare = (stage) => {
+  const { input, other } = stage;
+  const halves = new Uint16Array(blocks.values.length);
+  stage.fill(input, blocks.values);
+  stage.fill(other, halves);
+  return { from: 4, to: 2, head: (src) => [src, other, stage.memory.tiles.sums] };
+};
+
 const transpose: Prepare = (stage) => {
   stage.fill(stage.input, blocks.values);
   return { from: 4, to: 4, head: (src, dst) => [src, dst] };
@@ -196,6 +204,7 @@ export const jobs: Readonly<Record<Family, Prepare>> = {
   error,
   nibbles,
   half,
+  count,
   nbits: matrix,
   encode: matrix,
   search: matrix,

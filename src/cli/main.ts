@@ -23,6 +23,7 @@ import { renderComparison, renderModel } from "./model-report.ts";
 import { renderInspection, renderReport, reportToJson, toJson } from "./report.ts";
 import { makeSet } from "./set.ts";
 import { printableName } from "./table.ts";
+import { inOptions } from "./words.ts";
 import { interruption, print, stemOf, withProgress, withSource, withSources } from "./work.ts";
 
 const EXIT_FAILED = 1;
@@ -53,9 +54,9 @@ async function quantize(input: string, options: QuantizeArguments): Promise<void
 }
 
 /** What the output is called after. */
-function suffixOf({ mode, dtype, bits, format, target }: QuantizeArguments): string {
+function suffixOf({ mode, dtype, bits, format }: QuantizeArguments): string {
   if (bits !== undefined && bits !== 4) return `nbits${bits}`;
-  const isNarrow = format === "nbits" || bits === 4 || (target === "webgpu" && format === undefined);
+  const isNarrow = format === "nbits" || bits === 4;
   const type = dtype ?? (isNarrow && mode !== "dynamic" ? "int4" : "int8");
   return mode === undefined || mode === "weight-only" ? type : `${mode}-${type}`;
 }
@@ -167,9 +168,9 @@ function adviceOn(error: unknown): string {
   return "";
 }
 
-/** Options as they are typed: where the library says `blockSize` or `opset: 13`. */
+/** Options as they are typed: where the library says `blockSize`. */
 function asTyped(error: unknown, message: string): string {
-  const typed = message.replace(/\(opset: (\d+)\)/g, "(--opset $1)").replace(/the format "(\w+)"/g, "--format $1");
+  const typed = inOptions(message);
   if (!(error instanceof ArgumentError) || !typed.startsWith(`${error.argument}: `)) return typed;
   const option = error.argument.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
   return `--${option}${typed.slice(error.argument.length)}`;

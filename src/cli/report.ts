@@ -11,6 +11,7 @@ import {
   printableName,
   tableOf,
 } from "./table.ts";
+import { inOptions } from "./words.ts";
 
 /** What a finished task is told of besides its report. */
 export interface Outcome {
@@ -45,7 +46,7 @@ export function renderReport(
     formatDecibels(t.sqnr),
     formatBytes(t.bytesBefore),
     formatBytes(t.bytesAfter),
-    t.reason === undefined ? "" : `copied: ${t.reason}`,
+    t.reason === undefined ? "" : `copied: ${inOptions(t.reason)}`,
   ]);
   const changed = tensors.filter(({ reason }) => reason === undefined).length;
   const ratio = bytesBefore === 0 ? 1 : bytesAfter / bytesBefore;

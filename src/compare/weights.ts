@@ -8,7 +8,8 @@ import { bytesOfTensor, TensorFiles } from "../onnx/data.ts";
 import { readModel } from "../onnx/decode.ts";
 import type { Model, Tensor } from "../onnx/graph.ts";
 import { loadTensor } from "../onnx/load.ts";
-import { findRestored, type RestoredWeight, readRestored } from "../onnx/restored.ts";
+import { findRestored, type RestoredWeight } from "../onnx/restored.ts";
+import { readRestored } from "../onnx/restored-values.ts";
 import { findConstants } from "../onnx/weights.ts";
 import type { Tracker } from "../task/progress.ts";
 
@@ -53,8 +54,14 @@ export interface OpenModel {
 
 /** A float constant, or codes that stand for one. */
 type Weight =
-  | { readonly kind: "float"; readonly tensor: Tensor }
-  | { readonly kind: "codes"; readonly tensor: Tensor; readonly restored: RestoredWeight };
+  | (Facts & { readonly kind: "float" })
+  | (Facts & { readonly kind: "codes"; readonly restored: RestoredWeight });
+
+interface Facts {
+  readonly shape: readonly number[];
+  readonly dtype: string;
+  readonly tensor: Tensor;
+}
 
 /**
  * Reads a model's structure and finds its weights: float constants of two or more dimensions, and codes with scales. A name
@@ -69,7 +76,10 @@ export async function openModel(source: ByteSource): Promise<OpenModel> {
   const weights = new Map<string, Weight>();
   const restored = findRestored(root);
   const parts = new Set(restored.flatMap(({ scale, zeroPoint }) => [scale, zeroPoint]));
-  for (const weight of restored) weights.set(weight.name, { kind: "codes", tensor: weight.codes, restored: weight });
+  for (const weight of restored) {
+    const { name, shape, dtype, codes } = weight;
+    if (!weights.has(name)) weights.set(name, { kind: "codes", shape, dtype, tensor: codes, restored: weight });
+  }
   for (const { name, tensor } of findConstants(root, new Map())) {
     if (
       tensor.type === "float64" ||
@@ -79,7 +89,7 @@ export async function openModel(source: ByteSource): Promise<OpenModel> {
       weights.has(name)
     )
       continue;
-    weights.set(name, { kind: "float", tensor });
+    weights.set(name, { kind: "float", shape: tensor.shape, dtype: tensor.type ?? "?", tensor });
   }
   return { model, files, weights };
 }
@@ -104,8 +114,8 @@ export async function compareWeights(
   for (const [name, left] of a.weights) {
     const right = b.weights.get(name);
     if (!right) continue;
-    if (!sameShape(left, right)) {
-      otherShapes.push({ name, a: left.tensor.shape, b: right.tensor.shape });
+    if (!isSame(left.shape, right.shape) && !isTurned(left, right)) {
+      otherShapes.push({ name, a: left.shape, b: right.shape });
       continue;
     }
     await tracker.at(name);
@@ -116,8 +126,14 @@ export async function compareWeights(
   return { weights, otherShapes, onlyInA: rest(a, b), onlyInB: rest(b, a) };
 }
 
-function sameShape(a: Weight, b: Weight): boolean {
-  return a.tensor.shape.join() === b.tensor.shape.join();
+function isSame(a: readonly number[], b: readonly number[]): boolean {
+  return a.join() === b.join();
+}
+
+/** Codes of a product's matrix do not tell how the weight lay: [K, N], or [N, K] as a Gemm may have it. */
+function isTurned(a: Weight, b: Weight): boolean {
+  const isCodes = a.kind === "codes" || b.kind === "codes";
+  return isCodes && a.shape.length === 2 && isSame(a.shape, [...b.shape].reverse());
 }
 
 interface Side {
@@ -126,16 +142,17 @@ interface Side {
 }
 
 async function compareOne(engine: Engine, name: string, a: Side, b: Side): Promise<WeightComparison> {
-  const values = await valuesOf(name, a);
+  const values = await valuesOf(engine, name, a);
   const left = "scale" in values ? engine.dequantize(values) : values;
-  const right = await valuesOf(name, b);
-  const types = { a: a.weight.tensor.type ?? "?", b: b.weight.tensor.type ?? "?" };
-  const facts = { name, shape: a.weight.tensor.shape, ...types };
-  const { sqnr, maxAbs, cosine } = engine.error(left, right);
+  const right = await valuesOf(engine, name, b);
+  const facts = { name, shape: a.weight.shape, a: a.weight.dtype, b: b.weight.dtype };
+  const straight = isSame(a.weight.shape, b.weight.shape) ? engine.error(left, right) : undefined;
   // ONNX Runtime's tool transposes weights of Gemm under their own name, which the shape of a square one does not show.
-  const turned = cosine < UNLIKE && isSquare(facts.shape) ? engine.error(transposed(left), right) : undefined;
-  if (!turned || turned.cosine <= cosine) return { ...facts, sqnr, maxAbs, cosine };
-  return { ...facts, sqnr: turned.sqnr, maxAbs: turned.maxAbs, cosine: turned.cosine, transposed: true };
+  const mayBeTurned = straight === undefined || (straight.cosine < UNLIKE && isSquare(facts.shape));
+  const turned = mayBeTurned ? engine.error(transposed(left), right) : undefined;
+  const best = turned && (straight === undefined || turned.cosine > straight.cosine) ? turned : straight!;
+  const { sqnr, maxAbs, cosine } = best;
+  return { ...facts, sqnr, maxAbs, cosine, ...(best === turned && { transposed: true }) };
 }
 
 /** Below this, what should be the same weight is not. */
@@ -147,10 +164,10 @@ function isSquare(shape: readonly number[]): boolean {
 
 function transposed(tensor: FloatTensor): FloatTensor {
   const data = floatsOf(tensor);
-  const [n = 0] = tensor.shape;
+  const [rows = 0, columns = 0] = tensor.shape;
   const values = new Float32Array(data.length);
-  for (let i = 0; i < n; i++) for (let j = 0; j < n; j++) values[j * n + i] = data[i * n + j]!;
-  return { shape: tensor.shape, data: values };
+  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) values[j * rows + i] = data[i * columns + j]!;
+  return { shape: [columns, rows], data: values };
 }
 
 function floatsOf(tensor: FloatTensor): Float32Array {
@@ -160,7 +177,7 @@ function floatsOf(tensor: FloatTensor): Float32Array {
   return tensor.data as Float32Array;
 }
 
-async function valuesOf(name: string, { files, weight }: Side): Promise<FloatTensor | QuantizedTensor> {
-  if (weight.kind === "codes") return readRestored(files, weight.restored);
+async function valuesOf(engine: Engine, name: string, { files, weight }: Side): Promise<FloatTensor | QuantizedTensor> {
+  if (weight.kind === "codes") return readRestored(engine, files, weight.restored);
   return loadTensor(files, { name, tensor: weight.tensor });
 }

@@ -28,7 +28,7 @@ export interface MatrixOptions {
   readonly algorithm?: BlockAlgorithm | undefined;
   /**
    * `"error"` (the default) refuses NaN and infinities. `"ignore"` leaves them out of the range: infinities saturate, NaN
-   * becomes code 0; the rows among which there are any are not searched.
+   * becomes code 0; a block that has any is not searched.
    */
   readonly nonFinite?: NonFinite | undefined;
   /** Takes the codes, instead of a new array. */
@@ -215,7 +215,7 @@ function allFinite({ memory }: Machine, { sums, n }: Chunk): boolean {
 
 /** Scales and zero points of each block from its finite values alone: the rare path, so plain. */
 function findOverFinite({ memory }: Machine, chunk: Chunk, plan: MatrixPlan): void {
-  const { n, k, bits, blockSize, blocks, layout, symmetric, scaleDtype } = plan;
+  const { n, k, bits, blockSize, blocks, layout, symmetric, scaleDtype, algorithm } = plan;
   const [row, step] = layout === "NK" ? [k, 1] : [1, n];
   const x = memory.view(Float32Array, chunk.src, (chunk.n - 1) * row + (k - 1) * step + 1);
   const scales = memory.view(Float32Array, chunk.scales, chunk.n * blocks);
@@ -223,12 +223,17 @@ function findOverFinite({ memory }: Machine, chunk: Chunk, plan: MatrixPlan): vo
   for (let i = 0; i < scales.length; i++) {
     const [r, b] = [Math.floor(i / blocks), i % blocks];
     let [min, max] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+    let finite = true;
     for (let j = b * blockSize; j < Math.min(k, (b + 1) * blockSize); j++) {
       const value = x[r * row + j * step]!;
-      if (!Number.isFinite(value)) continue;
+      if (!Number.isFinite(value)) {
+        finite = false;
+        continue;
+      }
       min = Math.min(min, value);
       max = Math.max(max, value);
     }
+    if (finite && algorithm !== "rtn") continue; // searched already
     const extremes = min > max ? { min: 0, max: 0, first: 0 } : { min, max, first: min };
     const { scale, zeroPoint } = blockParameters(extremes, bits, symmetric, roundings[scaleDtype]);
     scales[i] = scale;
@@ -266,8 +271,8 @@ export function takeScales(
   const halves = memory.view(Uint16Array, from, count);
   into.set(halves, at);
   if (dtype === "bfloat16") return undefined;
-  const large = halves.findIndex((half) => (half & 0x7fff) === 0x7c00);
-  return large < 0 ? undefined : large;
+  const large = [halves.indexOf(0x7c00), halves.indexOf(0xfc00)].filter((place) => place >= 0); // the infinities
+  return large.length > 0 ? Math.min(...large) : undefined;
 }
 
 export function scaleError(name: string | undefined, where: string): ArgumentError {

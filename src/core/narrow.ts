@@ -1,8 +1,9 @@
 import type { HalfDType } from "../dtypes.ts";
 import { TILE } from "../kernels/memory.ts";
+import { measure, type QuantizationError } from "./error.ts";
+import { layoutOf } from "./granularity.ts";
 import type { Machine } from "./machine.ts";
-import { type Operand, sourceOf } from "./operands.ts";
-import { elementsOf } from "./shape.ts";
+import { type Operand, type Source, sourceOf } from "./operands.ts";
 import { bytesOf } from "./tensor.ts";
 
 /** What half precision cannot hold of a tensor. */
@@ -16,15 +17,14 @@ export interface Narrowed {
   readonly zeros: number;
   /** Values that have fewer bits, being smaller than the smallest normal number. */
   readonly subnormals: number;
+  /** Over all values; without meaning where some became infinite. */
+  readonly error: QuantizationError;
 }
 
-/** All bits of the exponent, which are those of infinity, and its lowest, which is the smallest normal number. */
-const exponents = { float16: { all: 0x7c00, lowest: 0x0400 }, bfloat16: { all: 0x7f80, lowest: 0x0080 } } as const;
+/** All bits of the exponent, which are those of infinity. */
+const exponents = { float16: 0x7c00, bfloat16: 0x7f80 } as const;
 
-/** Of two halves in a word. */
-const twice = (bits: number) => bits * 0x10001;
-
-/** Writes the bits of the nearest halves of `values`, of two the even one, to `out`; counts what they do not hold. */
+/** Writes the bits of the nearest halves of `values`, of two the even one, to `out`; tells what that cost. */
 export function narrow(
   machine: Machine,
   values: Operand & { readonly shape: readonly number[] },
@@ -32,73 +32,57 @@ export function narrow(
   out: Uint16Array,
 ): Narrowed {
   const { kernels, memory } = machine;
-  const convert = dtype === "float16" ? kernels.convertF32F16 : kernels.convertF32BF16;
-  const source = sourceOf(machine, values, "values");
+  const isBrain = dtype === "bfloat16";
+  const convert = isBrain ? kernels.convertF32BF16 : kernels.convertF32F16;
+  const widen = isBrain ? kernels.convertBF16F32 : kernels.convertF16F32;
+  const exponent = exponents[dtype];
   const bytes = bytesOf(out);
-  const elements = elementsOf(values.shape);
-  const { raw } = memory.tiles;
-  const count = new Count(dtype);
-  for (let start = 0; start < elements; start += TILE) {
-    const length = Math.min(TILE, elements - start);
-    const from = source.address(start, length);
-    convert(from, raw, length);
-    bytes.set(memory.view(Uint8Array, raw, 2 * length), 2 * start);
-    // A word more than is there reads what lay in the tile before.
-    const words = memory.view(Int32Array, raw, Math.ceil(length / 2));
-    count.look(words, memory.view(Float32Array, from, length), start);
-  }
-  return count.result;
+  const { raw, others, second } = memory.tiles;
+  const beyond = new Beyond(exponent);
+  memory.view(Int32Array, second, 3).fill(0);
+
+  const source = sourceOf(machine, values, "values");
+  let from = 0;
+  const original: Source = { limit: source.limit, address: (start, length) => (from = source.address(start, length)) };
+  const narrowed: Source = {
+    limit: TILE,
+    address(start, length) {
+      convert(from, raw, length);
+      bytes.set(memory.view(Uint8Array, raw, 2 * length), 2 * start);
+      const before = memory.view(Int32Array, second, 3)[2]!;
+      kernels.countF32Halves(from, raw, second, length, exponent);
+      if (memory.view(Int32Array, second, 3)[2] !== before) {
+        beyond.look(memory.view(Uint16Array, raw, length), memory.view(Float32Array, from, length), start);
+      }
+      widen(raw, others, length);
+      return others;
+    },
+  };
+  const [error] = measure(machine, original, narrowed, layoutOf(values.shape, {}));
+  const [zeros = 0, subnormals = 0] = memory.view(Int32Array, second, 3);
+  return { error: error!, zeros, subnormals, ...beyond.found };
 }
 
-class Count {
-  readonly #all: number;
-  readonly #lowest: number;
+/** Halves without a finite value. */
+class Beyond {
   #overflows = 0;
   #first: Narrowed["first"];
   #nonFinite = 0;
-  #zeros = 0;
-  #subnormals = 0;
 
-  constructor(dtype: HalfDType) {
-    this.#all = exponents[dtype].all;
-    this.#lowest = exponents[dtype].lowest;
+  constructor(private readonly exponent: number) {}
+
+  get found(): Pick<Narrowed, "overflows" | "first" | "nonFinite"> {
+    return { overflows: this.#overflows, first: this.#first, nonFinite: this.#nonFinite };
   }
 
-  get result(): Narrowed {
-    return {
-      overflows: this.#overflows,
-      first: this.#first,
-      nonFinite: this.#nonFinite,
-      zeros: this.#zeros,
-      subnormals: this.#subnormals,
-    };
-  }
-
-  /**
-   * Two halves at a time: an exponent of all bits or of none, and no other, has no bit but its lowest left once 1 is added
-   * to it; the carry stays within the half, where the sign was.
-   */
-  look(words: Int32Array, values: Float32Array, start: number): void {
-    const [exponent, one] = [twice(this.#all), twice(this.#lowest)];
-    const low = this.#all & ~this.#lowest;
-    const high = low << 16;
-    for (let i = 0; i < words.length; i++) {
-      const word = words[i]!;
-      const next = ((word & exponent) + one) | 0;
-      if ((next & low) !== 0 && (next & high) !== 0) continue;
-      this.#note(word & 0x7fff, values[2 * i]!, start + 2 * i);
-      if (2 * i + 1 < values.length) this.#note((word >>> 16) & 0x7fff, values[2 * i + 1]!, start + 2 * i + 1);
-    }
-  }
-
-  #note(magnitude: number, value: number, index: number): void {
-    if (magnitude === 0) this.#zeros += value === 0 ? 0 : 1;
-    else if (magnitude < this.#lowest) this.#subnormals++;
-    else if (magnitude >= this.#all) {
+  look(halves: Uint16Array, values: Float32Array, start: number): void {
+    halves.forEach((half, i) => {
+      if ((half & this.exponent) !== this.exponent) return;
+      const value = values[i]!;
       if (Number.isFinite(value)) {
         this.#overflows++;
-        this.#first ??= { index, value };
+        this.#first ??= { index: start + i, value };
       } else this.#nonFinite++;
-    }
+    });
   }
 }

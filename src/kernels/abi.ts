@@ -72,6 +72,8 @@ export type Search = [
   rounding: number,
 ];
 
+type Searches = { [N in `${"mse" | "hqq"}F32${"" | "Columns"}`]: (...args: Search) => void };
+
 export type Kernels =
   /** Folds extremes into mins and maxs; not 0 if NaN or an infinity was met. */
   Both<"rangeF32", [src: number, mins: number, maxs: number], number> &
@@ -92,9 +94,9 @@ export type Kernels =
     /** Finds float32 scales, rounded to float16 (1), bfloat16 (2) or not (0), and packed zero points; writes the codes. */
     InBlocks<"quantizeF32N", [symmetric: number, rounding: number]> &
     /** The codes that go with the scales and zero points given, float32 both, [n, blocks]. */
-    InBlocks<"encodeF32N"> /** Finds scales and zero points of blocks by search: assembly/search.ts. */ & {
-      [N in `${"mse" | "hqq"}F32${"" | "Columns"}`]: (...args: Search) => void;
-    } & {
+    InBlocks<"encodeF32N"> &
+    /** Finds scales and zero points by search: assembly/search.ts. */
+    Searches & {
       /** Blocks of a flat array to 16 levels given by `table`: assembly/bnb4.ts. */
       quantizeF32B4(
         src: number,
@@ -109,6 +111,8 @@ export type Kernels =
       ): void;
       /** n columns of [k, stride] to [n, k]. */
       transposeF32(src: number, dst: number, n: number, k: number, stride: number): void;
+      /** Adds int32 counts to `out`: values that became 0, subnormal halves, infinities and NaN: assembly/count.ts. */
+      countF32Halves(values: number, halves: number, out: number, n: number, exponent: number): void;
       packNibbles(src: number, dst: number, n: number, odd: number): void;
       unpackI4(src: number, dst: number, n: number, odd: number): void;
       unpackU4(src: number, dst: number, n: number, odd: number): void;
@@ -133,6 +137,7 @@ export type Family =
   | "error"
   | "nibbles"
   | "half"
+  | "count"
   | "nbits"
   | "encode"
   | "bnb4"
@@ -174,6 +179,7 @@ export const kernelList = Object.fromEntries([
   ...blockBits.flatMap((bits) => both(`encodeF32N${bits}`, { family: "encode", bits })),
   ...["mseF32", "hqqF32"].flatMap((name) => both(name, { family: "search" })),
   ["quantizeF32B4", { family: "bnb4", columns: false }] as const,
+  ["countF32Halves", { family: "count", columns: false }] as const,
   ["transposeF32", { family: "transpose", columns: false }] as const,
   ...["packNibbles", "unpackI4", "unpackU4"].map((name) => [name, { family: "nibbles", columns: false }] as const),
   ...["convertF16F32", "convertBF16F32", "convertF32F16", "convertF32BF16"].map(

@@ -124,10 +124,10 @@ export async function inspectOnnx(
     return {
       ...factsOf(model, files),
       weights,
-      quantized: quantized.map(({ name, codes, scale, zeroPoint }) => ({
+      quantized: quantized.map(({ name, shape, dtype, codes, scale, zeroPoint }) => ({
         name,
-        shape: codes.shape,
-        dtype: codes.type ?? "?",
+        shape,
+        dtype,
         bytes: [codes, scale, zeroPoint].reduce((sum, tensor) => sum + (tensor ? bytesOfTensor(tensor) : 0), 0),
         scales: elementsOf(scale.shape),
       })),

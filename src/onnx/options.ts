@@ -79,16 +79,43 @@ export function planOptionsOf(options: All): PlanOptions {
   if (mode === "dynamic") return { kind: "dynamic", ...shared, ...dynamicOptions(options) };
   if (isHalf(dtype)) return { kind: "half", ...shared, ...halfOptions(options, dtype) };
   refuse(options, ["io", "clamp"], "is for float16 and bfloat16");
+  if (isMixed(options)) return mixedPlan(options, dtype ?? "int8", shared);
   const format = oneOf("format", options.format ?? usualFormat(dtype, options), formats);
   if (format === "nbits") return { kind: "nbits", ...shared, ...nbitsOptions(options) };
   refuse(options, ["bits", "accuracyLevel", "algorithm"], 'is for the format "nbits"');
   return { kind: "restored", ...shared, ...restoredOptions(options, dtype ?? "int8", format) };
 }
 
-/** Four bits are for MatMulNBits, which is also what WebGPU has kernels for. */
-function usualFormat(dtype: CodeDType | undefined, { bits, target }: All): Format {
-  const isNarrow = dtype === undefined ? target === "webgpu" : codeTypes[dtype].bits === 4;
+/** Four bits are for MatMulNBits. */
+function usualFormat(dtype: CodeDType | undefined, { bits }: All): Format {
+  const isNarrow = dtype !== undefined && codeTypes[dtype].bits === 4;
   return isNarrow || bits !== undefined ? "nbits" : "cast";
+}
+
+/** WebGPU has a kernel for MatMulNBits, and restores what else there is when it loads a model. */
+function isMixed({ target, format, bits, dtype, perChannel, reduceRange }: All): boolean {
+  const isEight = dtype === undefined || dtype === "int8" || dtype === "uint8";
+  return target === "webgpu" && isEight && !format && !bits && perChannel !== false && !reduceRange;
+}
+
+function mixedPlan(
+  options: All,
+  dtype: CodeDType,
+  shared: Pick<All, "include" | "exclude" | "opTypes" | "opset">,
+): PlanOptions {
+  const { accuracyLevel, algorithm, perChannel, ...others } = options;
+  const rest = { kind: "restored", ...shared, ...restoredOptions(others as All, dtype, "cast") } as const;
+  const matrices = options.opTypes?.filter((type) => type === "MatMul" || type === "Gemm" || type === "Gather");
+  if (matrices?.length === 0) return rest;
+  const wishes = nbitsOptions({
+    ...others,
+    perChannel: undefined,
+    accuracyLevel,
+    algorithm,
+    bits: 8,
+    dtype: undefined,
+  });
+  return { kind: "nbits", ...shared, opTypes: matrices, ...wishes, next: { ...rest, isSecond: true } };
 }
 
 function isHalf(dtype: All["dtype"]): dtype is HalfDType {
@@ -139,7 +166,7 @@ function nbitsOptions(options: All) {
     "matrices of MatMulNBits have a scale for each block, and use all codes",
   );
   const { dtype } = options;
-  const bits = oneOf("bits", options.bits ?? 4, bitWidths);
+  const bits = oneOf("bits", options.bits ?? (dtype ? codeTypes[dtype as CodeDType].bits : 4), bitWidths);
   const own = dtype === undefined ? bits : codeTypes[dtype as CodeDType].bits;
   if (own !== bits) throw new ArgumentError("dtype", `${dtype} given with ${bits} bits; leave one of them out`);
   const forms = formsFor(options);

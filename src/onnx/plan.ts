@@ -20,6 +20,8 @@ import type { Target } from "./targets/target.ts";
 import { findConstants, readIntegers } from "./weights.ts";
 
 interface Shared extends WeightSelection {
+  /** What comes after, on what this leaves. */
+  readonly next?: PlanOptions | undefined;
   /** Where the model is to run. */
   readonly target?: Target | undefined;
   /** Raises the model to this opset first. */
@@ -30,7 +32,7 @@ interface Shared extends WeightSelection {
 export type PlanOptions =
   | (Shared & { readonly kind: "restored" } & Wishes)
   | (Shared & { readonly kind: "dynamic" } & DynamicWishes)
-  | (Shared & { readonly kind: "nbits"; readonly half?: HalfOptions } & NbitsWishes)
+  | (Shared & { readonly kind: "nbits" } & NbitsWishes)
   | (Shared & { readonly kind: "bnb4" } & Bnb4Wishes)
   | (Shared & { readonly kind: "half" } & HalfOptions);
 
@@ -57,28 +59,42 @@ export async function changeModel(model: Model, files: TensorFiles, options: Pla
   const before = checkedScope(source.name, model);
   let isRaised = options.opset !== undefined;
   const remarks = options.opset === undefined ? [] : await raise(model, files, options.opset);
-  const rootOf = () => (isRaised ? new Scope(source.name, model.graph) : before);
-  let made = await decidedBy(options, model, files, rootOf());
+  let made = await decidedBy(options, model, files, isRaised ? new Scope(source.name, model.graph) : before);
   // What has nothing to quantize is not raised for it.
   if (made.needsOpset !== undefined && !made.edits.isEmpty && (model.opsets.get("") ?? 0) < made.needsOpset) {
     remarks.push(...(await raise(model, files, made.needsOpset)));
     isRaised = true;
-    made = await decidedBy(options, model, files, rootOf());
+    made = await decidedBy(options, model, files, new Scope(source.name, model.graph));
   }
-  const { edits, drafts = [] } = made;
-  edits.apply(source.name, model);
-  const first = {
-    decisions: made.decisions,
-    jobs: edits.jobs,
-    nodes: [...edits.nodes()],
-    drafts,
-    remarks: [...remarks, ...(made.remarks ?? [])],
-    isRaised,
-  };
-  const plan = options.kind === "nbits" && options.half ? await alsoHalve(first, model, files, options.half) : first;
+  let plan = applied({ decisions: [], jobs: [], nodes: [], drafts: [], remarks, isRaised }, made, model, files);
+  for (let { next } = options; next; { next } = next) {
+    plan = applied(plan, await decidedBy(next, model, files, new Scope(source.name, model.graph)), model, files);
+  }
   if (options.target === undefined) return plan;
   const found = remarksFor(options.target, model, new Scope(source.name, model.graph));
   return { ...plan, remarks: [...plan.remarks, ...found] };
+}
+
+/** A plan with what another pass decided, which is done to the model. */
+function applied(
+  plan: Plan,
+  { decisions, edits, drafts = [], remarks = [] }: Decided,
+  model: Model,
+  files: TensorFiles,
+): Plan {
+  edits.apply(files.source.name, model);
+  const later = new Map(decisions.map((decision) => [decision.constant.tensor, decision]));
+  const before = plan.decisions.map((each) =>
+    each.jobs.length > 0 ? each : (later.get(each.constant.tensor) ?? each),
+  );
+  return {
+    ...plan,
+    decisions: plan.decisions.length > 0 ? before : decisions,
+    jobs: [...plan.jobs, ...edits.jobs],
+    nodes: [...plan.nodes, ...edits.nodes()],
+    drafts: [...plan.drafts, ...drafts],
+    remarks: [...plan.remarks, ...remarks],
+  };
 }
 
 /** What a pass decides; nothing is changed yet. */
@@ -108,20 +124,6 @@ async function halve(model: Model, files: TensorFiles, options: HalfOptions): Pr
   // Loaded when it is wanted, as it knows every op there is.
   const { convertHalf } = await import("./half/convert.ts");
   return convertHalf(model, files, options);
-}
-
-/** Brings what is left of a changed model to half precision. */
-async function alsoHalve(plan: Plan, model: Model, files: TensorFiles, half: HalfOptions): Promise<Plan> {
-  const { decisions, edits, remarks = [] } = await halve(model, files, half);
-  edits.apply(files.source.name, model);
-  const halved = new Map(decisions.map((decision) => [decision.constant.tensor, decision]));
-  return {
-    ...plan,
-    decisions: plan.decisions.map((each) => (each.jobs.length > 0 ? each : (halved.get(each.constant.tensor) ?? each))),
-    jobs: [...plan.jobs, ...edits.jobs],
-    nodes: [...plan.nodes, ...edits.nodes()],
-    remarks: [...plan.remarks, ...remarks],
-  };
 }
 
 async function restoreWeights(

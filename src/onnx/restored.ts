@@ -1,22 +1,38 @@
 import type { Granularity } from "../core/granularity.ts";
 import { elementsOf } from "../core/shape.ts";
-import type { QuantizedTensor } from "../core/tensor.ts";
-import { type ArrayOf, type CodeDType, codeTypes } from "../dtypes.ts";
-import type { ArrayType } from "../formats/floats.ts";
-import { viewOf } from "../formats/floats.ts";
-import { widenHalves } from "../formats/halves.ts";
-import type { TensorFiles } from "./data.ts";
+import { codeTypes } from "../dtypes.ts";
 import { attributeOf, type Node, type Tensor } from "./graph.ts";
+import { QUANT_TYPES } from "./jobs/bnb4.ts";
+import { opNameOf } from "./ops.ts";
+import { scaleBehind } from "./products.ts";
 import type { Scope } from "./scopes.ts";
 
-/** A weight that a model holds as codes: written by this engine, by ONNX Runtime's tool, or behind DequantizeLinear. */
+/** A weight that a model holds as codes: written by this engine, by ONNX Runtime's tools, or behind DequantizeLinear. */
 export interface RestoredWeight {
   /** What the float weight is called, or was. */
   readonly name: string;
+  /** The weight's own; of a product's matrix [K, N], however the weight lay before. */
+  readonly shape: readonly number[];
+  /** What its codes are: int8, int4, nf4. */
+  readonly dtype: string;
   readonly codes: Tensor;
   readonly scale: Tensor;
   readonly zeroPoint: Tensor | undefined;
-  readonly granularity: Granularity;
+  readonly stored: StoredForm;
+}
+
+/** How the codes lie. */
+export type StoredForm =
+  /** As the weight, or with its last two axes swapped. */
+  | { readonly kind: "affine"; readonly granularity: Granularity; readonly swapsLast?: boolean }
+  /** [N, blocks, bytes]; of a table [N, bytes], its rows cut short where their values end. */
+  | ({ readonly kind: "matrix"; readonly bits: 2 | 4 | 8; readonly isTable: boolean } & Sides)
+  | ({ readonly kind: "bnb4"; readonly quantType: (typeof QUANT_TYPES)[number] } & Sides);
+
+interface Sides {
+  readonly n: number;
+  readonly k: number;
+  readonly blockSize: number;
 }
 
 /** Finds the constants of a model that are codes with scales beside them. */
@@ -30,11 +46,10 @@ export function findRestored(root: Scope): RestoredWeight[] {
         const spread = size === undefined ? undefined : constantBehind(scope, node.inputs[0]);
         if (spread) blockSizes.set(spread, Number(size));
       }
-      if (node.opType !== "DequantizeLinear") continue;
-      const [codes, scale, zeroPoint] = [0, 1, 2].map((i) => constantBehind(scope, node.inputs[i]));
-      if (!codes || !scale || !scaleTypes.has(scale.type ?? "") || !isCodes(codes) || found.has(codes)) continue;
-      const granularity = granularityFrom(node, codes, scale);
-      found.set(codes, { name: nameOf(codes.name, node.outputs[0]), codes, scale, zeroPoint, granularity });
+      for (const parts of takers[opNameOf(node)] ?? []) {
+        const weight = weightAt(node, scope, parts);
+        if (weight && !found.has(weight.codes)) found.set(weight.codes, weight);
+      }
     }
   }
   for (const scope of root.all()) {
@@ -45,10 +60,118 @@ export function findRestored(root: Scope): RestoredWeight[] {
       if (!scale || !scaleTypes.has(scale.type ?? "")) continue;
       const granularity = granularityOf(codes.shape, scale.shape, blockSizes.get(scale));
       const zeroPoint = constantBehind(scope, `${name}_zero_point`);
-      if (granularity) found.set(codes, { name, codes, scale, zeroPoint, granularity });
+      if (granularity) found.set(codes, { ...affine(codes, granularity), name, codes, scale, zeroPoint });
     }
   }
   return [...found.values()];
+}
+
+/** Where a node has its codes, and what belongs to them. */
+interface Parts {
+  readonly codes: number;
+  /** An input, or found behind the node. */
+  readonly scale: number | "behind";
+  readonly zeroPoint: number;
+  readonly form: (node: Node, codes: Tensor, scale: Tensor) => Form | undefined;
+}
+
+type Form = Pick<RestoredWeight, "shape" | "dtype" | "stored">;
+
+const swapped: Parts["form"] = (_, codes, { shape }) => {
+  const [directions = 0, columns = 0, rows = 0] = codes.shape;
+  const axis = shape.length === 2 ? ([0, 1] as const) : 0;
+  const stored = { kind: "affine", granularity: { axis }, swapsLast: true } as const;
+  return { shape: [directions, rows, columns], dtype: codes.type!, stored };
+};
+
+/** One scale for all, or one for each place along an axis, which may be counted from the end. */
+const along =
+  (axis: number): Parts["form"] =>
+  (_, codes, scale) => {
+    const own = axis < 0 ? axis + codes.shape.length : axis;
+    const many = elementsOf(scale.shape);
+    if (many === 1) return affine(codes, {});
+    return many === codes.shape[own] ? affine(codes, { axis: own }) : undefined;
+  };
+
+const takers: Readonly<Record<string, readonly Parts[]>> = {
+  DequantizeLinear: [
+    {
+      codes: 0,
+      scale: 1,
+      zeroPoint: 2,
+      form: (node, codes, scale) => affine(codes, granularityFrom(node, codes, scale)),
+    },
+  ],
+  MatMulInteger: [{ codes: 1, scale: "behind", zeroPoint: 3, form: along(-1) }],
+  ConvInteger: [{ codes: 1, scale: "behind", zeroPoint: 3, form: along(0) }],
+  "com.microsoft.QAttention": [{ codes: 1, scale: 4, zeroPoint: 7, form: along(-1) }],
+  "com.microsoft.DynamicQuantizeLSTM": [
+    { codes: 1, scale: 8, zeroPoint: 9, form: swapped },
+    { codes: 2, scale: 10, zeroPoint: 11, form: swapped },
+  ],
+  "com.microsoft.MatMulNBits": [{ codes: 1, scale: 2, zeroPoint: 3, form: matrixOf }],
+  "com.microsoft.MatMulBnb4": [{ codes: 1, scale: 2, zeroPoint: -1, form: bnb4Of }],
+  "com.microsoft.GatherBlockQuantized": [{ codes: 0, scale: 2, zeroPoint: 3, form: tableOf }],
+};
+
+function weightAt(node: Node, scope: Scope, { form, ...parts }: Parts): RestoredWeight | undefined {
+  const constantAt = (input: number) => constantBehind(scope, node.inputs[input]);
+  const codes = constantAt(parts.codes);
+  const scale = parts.scale === "behind" ? scaleBehind(node, scope) : constantAt(parts.scale);
+  if (!codes || !scale || !scaleTypes.has(scale.type ?? "") || !isCodes(codes)) return undefined;
+  const made = form(node, codes, scale);
+  const output = node.opType === "DequantizeLinear" ? node.outputs[0] : undefined;
+  return made && { ...made, name: nameOf(codes.name, output), codes, scale, zeroPoint: constantAt(parts.zeroPoint) };
+}
+
+function matrixOf(node: Node): Form | undefined {
+  const bits = bitsOf(node);
+  const sides = sidesOf(node);
+  return (
+    bits &&
+    sides && {
+      shape: [sides.k, sides.n],
+      dtype: `int${bits}`,
+      stored: { kind: "matrix", bits, isTable: false, ...sides },
+    }
+  );
+}
+
+function bnb4Of(node: Node): Form | undefined {
+  const sides = sidesOf(node);
+  const quantType = QUANT_TYPES[attributeOf(node, "quant_type", "int") ?? -1];
+  return (
+    sides && quantType && { shape: [sides.k, sides.n], dtype: quantType, stored: { kind: "bnb4", quantType, ...sides } }
+  );
+}
+
+/** Of bytes, which hold several codes each, or of a type of 4 bits, which are codes like any others. */
+function tableOf(node: Node, codes: Tensor, scale: Tensor): Form | undefined {
+  const blockSize = attributeOf(node, "block_size", "int") ?? 128;
+  const axis = attributeOf(node, "quantize_axis", "int") ?? 1;
+  if (codes.type !== "uint8") {
+    return affine(codes, { axis: axis < 0 ? axis + codes.shape.length : axis, blockSize });
+  }
+  const bits = bitsOf(node);
+  const [n = 0, bytes = 0] = codes.shape;
+  if (!bits || codes.shape.length !== 2 || scale.shape.length !== 2) return undefined;
+  const k = (bytes * 8) / bits;
+  return { shape: [n, k], dtype: `int${bits}`, stored: { kind: "matrix", bits, isTable: true, n, k, blockSize } };
+}
+
+function bitsOf(node: Node): 2 | 4 | 8 | undefined {
+  const bits = attributeOf(node, "bits", "int") ?? 4;
+  return bits === 2 || bits === 4 || bits === 8 ? bits : undefined;
+}
+
+function sidesOf(node: Node): Sides | undefined {
+  const [n, k, blockSize] = ["N", "K", "block_size"].map((name) => attributeOf(node, name, "int"));
+  return n === undefined || k === undefined || blockSize === undefined ? undefined : { n, k, blockSize };
+}
+
+function affine(codes: Tensor, granularity: Granularity): Form {
+  return { shape: codes.shape, dtype: codes.type!, stored: { kind: "affine", granularity } };
 }
 
 /** A constant as it lies, or the one whose rows a Gather takes. */
@@ -70,8 +193,11 @@ function granularityFrom(node: Node, codes: Tensor, scale: Tensor): Granularity 
 
 const SUFFIX = "_quantized";
 
-function nameOf(codes: string, restored = ""): string {
-  return codes.endsWith(SUFFIX) ? codes.slice(0, -SUFFIX.length) : restored;
+/** What codes are called after their weight, with a number behind it where that was taken. */
+const suffixes = /_(quantized|DQ_Q4|Q[248]|Bnb4)(_\d+)?$/;
+
+function nameOf(codes: string, restored = codes): string {
+  return suffixes.test(codes) ? codes.replace(suffixes, "") : restored;
 }
 
 const scaleTypes = new Set(["float32", "float16", "bfloat16"]);
@@ -101,41 +227,4 @@ function granularityOf(
     return { axis: first === last ? first : [first, last] };
   }
   return scales.length === 1 && scales[0] === shape[0] ? { axis: 0 } : undefined;
-}
-
-/** Reads a restored weight's parts. */
-export async function readRestored(
-  files: TensorFiles,
-  { codes, scale, zeroPoint, granularity }: RestoredWeight,
-): Promise<QuantizedTensor<CodeDType>> {
-  const dtype = codes.type as CodeDType;
-  const Codes = codeTypes[dtype].array as ArrayType<ArrayOf<CodeDType>>;
-  const data = viewOf(Codes, await files.read(codes));
-  const scales = await readFloats(files, scale);
-  const zeros = zeroPoint ? await readZeros(files, zeroPoint, scales.length) : new Int32Array(scales.length);
-  return { dtype, shape: codes.shape, data, scale: scales, zeroPoint: zeros, scheme: "affine", ...granularity };
-}
-
-async function readFloats(files: TensorFiles, tensor: Tensor): Promise<Float32Array> {
-  const bytes = await files.read(tensor);
-  if (tensor.type === "float16") return widenHalves(viewOf(Uint16Array, bytes));
-  if (tensor.type === "bfloat16")
-    return new Float32Array(Uint32Array.from(viewOf(Uint16Array, bytes), (x) => x << 16).buffer);
-  return viewOf(Float32Array, bytes);
-}
-
-/** One for all stands for each. */
-async function readZeros(files: TensorFiles, tensor: Tensor, count: number): Promise<Int32Array> {
-  const { bits, signed, array } = codeTypes[tensor.type as CodeDType];
-  const bytes = await files.read(tensor);
-  const elements = elementsOf(tensor.shape);
-  const zeros =
-    bits === 4
-      ? Int32Array.from({ length: elements }, (_, i) => nibble(bytes[i >> 1]! >> (4 * (i % 2)), signed))
-      : Int32Array.from(viewOf(array as ArrayType<Int8Array>, bytes));
-  return elements === count ? zeros : new Int32Array(count).fill(zeros[0] ?? 0);
-}
-
-function nibble(bits: number, signed: boolean): number {
-  return signed ? ((bits & 15) << 28) >> 28 : bits & 15;
 }

@@ -13,6 +13,8 @@ export interface WeightSelection {
   readonly exclude?: readonly string[] | undefined;
   /** Only weights of nodes of these types: `Conv`, `com.microsoft.Attention`. */
   readonly opTypes?: readonly string[] | undefined;
+  /** Whether another pass went before, which may have taken all that a glob or a type names. */
+  readonly isSecond?: boolean | undefined;
 }
 
 /** A constant that may be quantized, or the reason why not. */
@@ -41,7 +43,7 @@ export class Selection {
     model: Model,
     constants: readonly FloatConstant[],
     root: Scope,
-    { include, exclude, opTypes }: WeightSelection,
+    { include, exclude, opTypes, isSecond }: WeightSelection,
     ops: readonly string[] = weightOps,
   ) {
     this.#shadowing = new Set(root.shadowing());
@@ -49,11 +51,11 @@ export class Selection {
       findRestored(root).flatMap(({ scale, zeroPoint }) => [scale, ...(zeroPoint ? [zeroPoint] : [])]),
     );
     const weights = constants.filter((constant) => isWeight(constant) && !this.#isPart(constant));
-    const names = weights.flatMap(namesOf);
+    const names = isSecond ? undefined : weights.flatMap(namesOf);
     this.#included = matcherOf("include", include, names, "weight or node");
     this.#excluded = matcherOf("exclude", exclude, names, "weight or node");
     this.#types = opTypes && new Set(opTypes);
-    if (this.#types) checkTypes(model, this.#types, ops);
+    if (this.#types && !isSecond) checkTypes(model, this.#types, ops);
   }
 
   /** A constant as a whole: one name that is excluded is enough. */

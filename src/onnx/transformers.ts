@@ -66,7 +66,7 @@ export function planOf(variant: Variant, model: Model, { perChannel, reduceRange
     case "q4":
       return nbits;
     case "q4f16":
-      return { ...nbits, scaleDtype: "float16", half };
+      return { ...nbits, scaleDtype: "float16", next: { kind: "half", ...half } };
     case "bnb4":
       return { kind: "bnb4", blockSize: 64, quantType: "nf4" };
   }

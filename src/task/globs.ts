@@ -7,19 +7,20 @@ export type Matcher = (name: string) => boolean;
 /**
  * One matcher for the globs of an option; undefined where there are none.
  *
+ * @param names undefined where it is no error that a glob matches none
  * @param things what `names` are the names of, for the error: "tensor"
  * @throws ArgumentError for a glob that matches none of `names`
  */
 export function matcherOf(
   option: "include" | "exclude",
   globs: readonly string[] | undefined,
-  names: readonly string[],
+  names: readonly string[] | undefined,
   things: string,
 ): Matcher | undefined {
   if (globs === undefined || globs.length === 0) return undefined;
   const matchers = globs.map(compile);
   globs.forEach((glob, i) => {
-    if (names.some((name) => matchers[i]!(name))) return;
+    if (!names || names.some((name) => matchers[i]!(name))) return;
     const some = names.slice(0, 3).map(show).join(", ");
     throw new ArgumentError(
       option,

@@ -254,16 +254,19 @@ describe("--format and --opset", () => {
     expect(await apart("model.onnx", "model.int8.onnx")).toBeGreaterThan(35);
   });
 
-  it.each(["int4", "uint4"])("%s with --format cast is refused with advice, and done with --format qdq", async (dtype) => {
-    await put("model.onnx", mlp().bytes);
-    const words = [`--dtype: ${dtype} needs`, "--format nbits", /"?qdq"? and opset 21/];
-    await expectMisuse(["model.onnx", "--dtype", dtype, "--format", "cast"], ...words);
-    await expectRefusal(["model.onnx", "--dtype", dtype, "--format", "qdq"], "has opset 17", "--opset 21");
-    const done = await run("model.onnx", "--dtype", dtype, "--format", "qdq", "--opset", "21", "--block-size", "32");
-    expect(done).toMatchObject({ code: 0, stderr: "" });
-    expect(await listed()).toEqual(["model.onnx", `model.${dtype}.onnx`].sort());
-    expect(await apart("model.onnx", `model.${dtype}.onnx`)).toBeGreaterThan(12);
-  });
+  it.each(["int4", "uint4"])(
+    "%s with --format cast is refused with advice, and done with --format qdq",
+    async (dtype) => {
+      await put("model.onnx", mlp().bytes);
+      const words = [`--dtype: ${dtype} needs`, "--format nbits", /"?qdq"? and opset 21/];
+      await expectMisuse(["model.onnx", "--dtype", dtype, "--format", "cast"], ...words);
+      await expectRefusal(["model.onnx", "--dtype", dtype, "--format", "qdq"], "has opset 17", "--opset 21");
+      const done = await run("model.onnx", "--dtype", dtype, "--format", "qdq", "--opset", "21", "--block-size", "32");
+      expect(done).toMatchObject({ code: 0, stderr: "" });
+      expect(await listed()).toEqual(["model.onnx", `model.${dtype}.onnx`].sort());
+      expect(await apart("model.onnx", `model.${dtype}.onnx`)).toBeGreaterThan(12);
+    },
+  );
 
   // The format "cast" has no 4-bit types either: who takes the advice is sent back.
   it("int4 on an old opset is not told to take a format that has no int4", async () => {

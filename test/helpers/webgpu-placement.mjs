@@ -19,6 +19,7 @@ const limits = {
   maxComputeWorkgroupsPerDimension: 65535,
   maxStorageBuffersPerShaderStage: 10,
   maxBindGroups: 4,
+  maxBindingsPerBindGroup: 1000,
 };
 const features = new Set(["shader-f16", "subgroups"]);
 const info = { vendor: "none", architecture: "none", device: "none", description: "none" };

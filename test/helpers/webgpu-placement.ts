@@ -16,9 +16,12 @@ export async function placementsOf(models: readonly Uint8Array[]): Promise<Place
   try {
     const paths = models.map((_, i) => join(folder, `${i}.onnx`));
     for (const [i, path] of paths.entries()) await writeFile(path, models[i]!);
-    // It logs to both of its outputs.
+    // It logs to both of its outputs. To optimize code that is run once takes V8 a minute.
     const log = await open(join(folder, "log"), "w");
-    await once(spawn(process.execPath, [program, ...paths], { stdio: ["ignore", log.fd, log.fd] }), "exit");
+    await once(
+      spawn(process.execPath, ["--liftoff-only", program, ...paths], { stdio: ["ignore", log.fd, log.fd] }),
+      "exit",
+    );
     await log.close();
     const text = await readFile(join(folder, "log"), "utf8");
     const parts = text.split(`\n${mark}`).slice(1);

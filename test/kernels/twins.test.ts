@@ -149,7 +149,7 @@ function argumentsOf(name: KernelName, shape: Shape, random: () => number, arena
 }
 
 /** Those that go over groups; kernels over matrices have tests of their own. */
-const others = ["nibbles", "half", "nbits", "encode", "search", "bnb4", "transpose"];
+const others = ["nibbles", "half", "count", "nbits", "encode", "search", "bnb4", "transpose"];
 const grouped = kernelNames.filter((name) => !others.includes(kernelList[name].family));
 
 describe.each(grouped)("%s equals its twin", (name) => {
@@ -238,6 +238,27 @@ describe("half precision", () => {
       "boundaries",
     );
   });
+
+  it.each([0x7c00, 0x7f80])(
+    "countF32Halves equals its twin on every pair of a value and a half (exponent %i)",
+    (exponent) => {
+      const random = randomOf(7);
+      const halves = Uint16Array.from({ length: 65536 }, (_, i) => i);
+      for (const n of [65536, ...Array.from({ length: 40 }, (_, i) => i)]) {
+        const values = Float32Array.from({ length: n }, () =>
+          random() < 0.3 ? (random() < 0.5 ? 0 : -0) : random() - 0.5,
+        );
+        const arena = new Arena(random);
+        const first = between(random, 0, 65536 - n);
+        const regions = [
+          arena.region(4 * n, values),
+          arena.region(2 * n, halves.slice(first, first + n)),
+          arena.region(12),
+        ];
+        arena.compare("countF32Halves", [...regions, n, exponent], `length ${n}`);
+      }
+    },
+  );
 
   it("narrowing undoes widening", () => {
     const { memory, kernels } = twin;

@@ -1,5 +1,6 @@
 import type { Kernels } from "../abi.ts";
 import { bnb4Twins } from "./bnb4.ts";
+import { countTwins } from "./count.ts";
 import { errorTwins } from "./error.ts";
 import { halfTwins } from "./half.ts";
 import { nbitsTwins } from "./nbits.ts";
@@ -18,6 +19,7 @@ export function createTwin(memory: WebAssembly.Memory): Kernels {
     ...rangeTwins(viewOf),
     ...quantizeTwins(viewOf),
     ...errorTwins(viewOf),
+    ...countTwins(viewOf),
     ...halfTwins(viewOf),
     ...nibbleTwins(viewOf),
     ...nbitsTwins(viewOf),

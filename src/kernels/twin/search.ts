@@ -19,9 +19,8 @@ const factors = { 2: [0.5, 0.25], 4: [0.90625, 0.046875], 8: [0.984375, 0.007812
 const FACTORS = 7;
 const CLEARLY = fround(0.9999);
 
-const ROUNDS = 20;
+const TURNS = 10;
 const SHRINK = 0.25;
-const FALL = fround(1 / 1.01);
 
 interface Start extends BlockParameters {
   readonly bits: BlockBits;
@@ -101,14 +100,13 @@ function hqq(block: Block, start: Start): BlockParameters {
   const unit = reciprocalOf(start.scale);
   let [scale, found] = [start.scale, start.scale];
   let best = Number.POSITIVE_INFINITY;
-  let shrink = SHRINK;
-  for (let turn = 0; turn < ROUNDS; turn++) {
+  for (let turn = 0; turn < TURNS; turn++) {
     let [cost, rl, ll] = [0, 0, 0];
     eachCode(block, { reciprocal: reciprocalOf(scale), zeroPoint, bits }, (l, d) => {
       const root = fround(sqrt(abs(d)));
       const fourth = fround(sqrt(root));
       cost = fround(cost + fround(root * fourth));
-      const size = fround(shrink / fourth);
+      const size = fround(SHRINK / fourth);
       const rest = size < abs(d) ? size : abs(d);
       rl = fround(rl + fround((d < 0 ? -rest : rest) * l));
       ll = fround(ll + fround(l * l));
@@ -121,7 +119,6 @@ function hqq(block: Block, start: Start): BlockParameters {
     }
     const factor = fround(1 + fround(rl / ll));
     if (factor > 0) scale = fround(scale * factor);
-    shrink = fround(shrink * FALL);
   }
   return { scale: storedScale(found, rounding), zeroPoint };
 }

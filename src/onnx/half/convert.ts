@@ -46,7 +46,9 @@ export async function convertHalf(model: Model, files: TensorFiles, options: Hal
   if (io !== "float32" && io !== dtype) throw new ArgumentError("io", `${io} given; float32 or ${dtype} is wanted`);
   const edits = new Edits();
   if (!new Values(new Scope(file, model.graph)).all.some(isFloat)) {
-    return { edits, jobs: [], decisions: [], remarks: [`nothing to convert to ${dtype}: it has no float32`] };
+    const constants = findConstants(new Scope(file, model.graph), await readIntegers(model, files));
+    const decisions = constants.map((constant) => decisionOn(constant));
+    return { edits, jobs: [], decisions, remarks: [`nothing to convert to ${dtype}: it has no float32`] };
   }
   checkOpset(file, model, dtype);
   sortNodes(file, model);
@@ -77,16 +79,16 @@ const LEAST = { float16: 6, bfloat16: 13 } as const;
 function checkOpset(file: string, { opsets }: Model, dtype: HalfDType): void {
   const opset = opsets.get("") ?? LEAST[dtype];
   if (opset >= LEAST[dtype]) return;
-  throw new FormatError(file, `has opset ${opset}, and ${dtype} needs ${LEAST[dtype]}; raise it (opset: 13 or higher)`);
+  throw new FormatError(file, `has opset ${opset}, and ${dtype} needs ${LEAST[dtype]}; raise it (opset: 13)`);
 }
 
-function decisionOn(constant: FloatConstant, job: NarrowJob | undefined, roles: Roles): Decision {
+function decisionOn(constant: FloatConstant, job?: NarrowJob, roles?: Roles): Decision {
   const { tensor, uses } = constant;
   const isWeight = uses.some(({ axes }) => axes !== undefined);
   const decision = { constant, isWeight, isPart: false, jobs: job ? [job] : [] };
   if (job) return decision;
   if (tensor.type !== "float32") return { ...decision, reason: tensor.type ?? "of a type that is not known" };
-  const why = uses.map(({ node }) => roles.kept.get(node)).find((reason) => reason);
+  const why = uses.map(({ node }) => roles?.kept.get(node)).find((reason) => reason);
   const users = usersOf(constant).join(", ");
   return { ...decision, reason: users === "" ? "used by no node" : `used by ${users}${why ? ` (${why})` : ""}` };
 }

@@ -68,12 +68,10 @@ export class NarrowJob implements Job {
     const clamped = narrowed.overflows > 0 ? this.#clamp(floats, out) : 0;
     const raised = narrowed.zeros > 0 && this.limits.raises ? raise(floats, out) : 0;
     const { first, zeros, subnormals } = narrowed;
-    const isPlain = clamped === 0 && narrowed.nonFinite === 0;
-    const loss = isPlain
-      ? lossOf(engine, values, { dtype: this.dtype, shape: values.shape, data: out })
-      : this.#lossWithin(engine, floats, out);
+    const isPlain = clamped === 0 && raised === 0 && narrowed.nonFinite === 0;
+    const { sqnr, maxAbs } = isPlain ? narrowed.error : this.#errorWithin(engine, floats, out);
     const lost = { first, zeros: zeros - raised, subnormals, clamped, raised };
-    return { loss: { ...loss, halves: lost }, bytes: [[this.halves, bytes]] };
+    return { loss: { sqnr, maxAbs, halves: lost }, bytes: [[this.halves, bytes]] };
   }
 
   #clamp(values: Float32Array, out: Uint16Array): number {
@@ -91,19 +89,14 @@ export class NarrowJob implements Job {
   }
 
   /** Over the values that halves hold. */
-  #lossWithin(engine: Engine, values: Float32Array, out: Uint16Array): Loss {
+  #errorWithin(engine: Engine, values: Float32Array, out: Uint16Array): Loss {
     const { largest } = halves[this.dtype];
     const isWithin = (i: number) => Math.abs(values[i]!) <= largest;
     const data = values.map((value, i) => (isWithin(i) ? value : 0));
     const bits = out.map((half, i) => (isWithin(i) ? half : 0));
     const shape = [out.length];
-    return lossOf(engine, { shape, data }, { dtype: this.dtype, shape, data: bits });
+    return engine.error({ shape, data }, { dtype: this.dtype, shape, data: bits });
   }
-}
-
-function lossOf(engine: Engine, values: FloatTensor | ResidentTensor, stored: FloatTensor): Loss {
-  const { sqnr, maxAbs } = engine.error(values, stored);
-  return { sqnr, maxAbs };
 }
 
 function raise(values: Float32Array, out: Uint16Array): number {

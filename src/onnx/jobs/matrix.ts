@@ -64,8 +64,7 @@ export class MatrixJob implements Job {
     const full = (this.blocks * blockSize * bits) / 8;
     const out = shelf.bytes(n * full);
     const { codes, scale, zeroPoint, error } = engine.quantizeMatrix(values, {
-      ...{ bits, blockSize, symmetric, layout, scaleDtype, nonFinite, out },
-      ...(algorithm !== "rtn" && { algorithm }),
+      ...{ bits, blockSize, symmetric, layout, scaleDtype, algorithm, nonFinite, out },
     });
     if (this.stride < full)
       for (let row = 1; row < n; row++) codes.copyWithin(row * this.stride, row * full, row * full + this.stride);

@@ -14,8 +14,8 @@ export function* commonVerdicts(place: Place, target: Target): Generator<Verdict
   yield* integers(place, target);
   yield* nbits(place);
   if (isDepthwise(place) && hasOneScale(place)) {
-    // MobileNet: no prediction right of those that float has right.
-    const reason = "a depthwise convolution whose channels share one scale in 8 bits: accuracy collapses";
+    // MobileNet at one scale per weight: 0 % top-1.
+    const reason = "a depthwise convolution whose channels share one scale in 8 bits: accuracy may collapse";
     yield { severity: "inexact", reason, advice: "a scale per channel" };
   }
 }
@@ -79,13 +79,14 @@ function scalesAfter(place: Place): number[] {
     [0, 1].flatMap((i) => at.constantAt(i) ?? []).map(({ shape }) => elementsOf(shape));
   const follow = (at: Place, steps: number): number[] =>
     at.after().flatMap((user) => {
-      if (user.op === "Cast") return follow(user, steps);
-      if (user.op !== "Mul" || steps === 0) return [];
+      if (steps === 0) return [];
+      if (user.op === "Cast") return follow(user, steps - 1);
+      if (user.op !== "Mul") return [];
       // The scale of the activations times that of the weights is a Mul of its own.
       const beside = [0, 1].map((i) => user.before(i)).filter((each) => each?.op === "Mul");
       return [...constantsOf(user), ...beside.flatMap((each) => constantsOf(each!)), ...follow(user, steps - 1)];
     });
-  return follow(place, 2);
+  return follow(place, 3);
 }
 
 function isSingle(place: Place, input: number): boolean {

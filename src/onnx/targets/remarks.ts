@@ -8,7 +8,7 @@ export function remarksFor(target: Target, model: Model, root: Scope): string[] 
   const counts = new Map<string, number>();
   for (const { op, severity, reason, upTo } of findingsFor(target, model, root)) {
     if (upTo !== undefined) continue;
-    const line = `${op} ${severity} on ${target}: ${reason}`;
+    const line = `${op ?? "the model"} ${severity} on ${target}: ${reason}`;
     counts.set(line, (counts.get(line) ?? 0) + 1);
   }
   return Array.from(counts, ([line, count]) => (count === 1 ? line : `${count} x ${line}`));

@@ -1,0 +1,22 @@
+import type { Kernels } from "../abi.ts";
+import type { ViewOf } from "./walk.ts";
+
+/** Twin of assembly/count.ts. */
+export function countTwins(viewOf: ViewOf): Pick<Kernels, "countF32Halves"> {
+  return {
+    countF32Halves(values, halves, out, n, exponent) {
+      const view = viewOf();
+      const counts = [0, 0, 0] as [number, number, number];
+      for (let i = 0; i < n; i++) {
+        const half = view.getUint16(halves + 2 * i, true);
+        const bits = half & exponent;
+        if ((half & 0x7fff) === 0) counts[0] += view.getFloat32(values + 4 * i, true) === 0 ? 0 : 1;
+        else if (bits === 0) counts[1]++;
+        else if (bits === exponent) counts[2]++;
+      }
+      counts.forEach((count, i) => {
+        view.setInt32(out + 4 * i, view.getInt32(out + 4 * i, true) + count, true);
+      });
+    },
+  };
+}
