@@ -90,6 +90,46 @@ export function errorF32(
   }
 }
 
+/** The first, third and last of the sums alone, over one run: `out` holds three. Half the arithmetic. */
+export function lossF32(a: usize, b: usize, out: usize, n: usize): void {
+  for (; n > 0; ) {
+    const length = min(n, CHUNK);
+    lossOfChunk(a, b, out, length);
+    a += length << 2;
+    b += length << 2;
+    n -= length;
+  }
+}
+
+function lossOfChunk(a: usize, b: usize, out: usize, n: usize): void {
+  const zero = f64x2.splat(0);
+  let e0 = zero, e1 = zero, s0 = zero, s1 = zero, top0 = zero, top1 = zero;
+  for (; n >= 4; n -= 4, a += 16, b += 16) {
+    const x = v128.load(a), y = v128.load(b);
+    const p0 = f64x2.promote_low_f32x4(x), p1 = upper(x);
+    const d0 = f64x2.sub(p0, f64x2.promote_low_f32x4(y)), d1 = f64x2.sub(p1, upper(y));
+    e0 = f64x2.add(e0, f64x2.mul(d0, d0));
+    e1 = f64x2.add(e1, f64x2.mul(d1, d1));
+    s0 = f64x2.add(s0, f64x2.mul(p0, p0));
+    s1 = f64x2.add(s1, f64x2.mul(p1, p1));
+    top0 = f64x2.pmax(top0, f64x2.abs(d0));
+    top1 = f64x2.pmax(top1, f64x2.abs(d1));
+  }
+  let squared = fold(e0, e1), aa = fold(s0, s1);
+  top0 = f64x2.pmax(top0, top1);
+  let largest = max(f64x2.extract_lane(top0, 0), f64x2.extract_lane(top0, 1));
+  for (; n > 0; n--, a += 4, b += 4) {
+    const p = <f64>load<f32>(a);
+    const e = p - <f64>load<f32>(b);
+    squared += e * e;
+    aa += p * p;
+    largest = abs(e) > largest ? abs(e) : largest;
+  }
+  accumulate(out, squared);
+  accumulate(out + 8, aa);
+  if (largest > load<f64>(out, 16)) store<f64>(out, largest, 16);
+}
+
 // @ts-ignore: decorator
 @inline
 function add2(out: usize, value: v128): void {

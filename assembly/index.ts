@@ -8,7 +8,7 @@ export { rangeF32, rangeF32Columns } from "./range";
 export { absMaxF32, absMaxF32Columns } from "./magnitude";
 export { rangeFiniteF32, rangeFiniteF32Columns } from "./finite";
 export { quantizeF32I32, quantizeF32I32Columns } from "./bias";
-export { errorF32, errorF32Columns } from "./error";
+export { errorF32, lossF32, errorF32Columns } from "./error";
 export {
   quantizeF32N2, quantizeF32N2Columns, quantizeF32N4, quantizeF32N4Columns, quantizeF32N8, quantizeF32N8Columns,
   encodeF32N2, encodeF32N2Columns, encodeF32N4, encodeF32N4Columns, encodeF32N8, encodeF32N8Columns,

@@ -59,7 +59,9 @@ async function measureFile(file: string, folder: string, rounds: number, extra: 
   const output = `out${extname(file) === ".npy" ? ".safetensors" : extname(file)}`;
   const hook = `data:text/javascript,${encodeURIComponent(witness)}`;
   const files = filesOf(file);
-  const quantize = ["--import", hook, command, file, "-o", join(folder, output), "--force", "--quiet", ...extra];
+  // A set of files goes to a folder.
+  const to = extra.includes("--recipe") ? folder : join(folder, output);
+  const quantize = ["--import", hook, command, file, "-o", to, "--force", "--quiet", ...extra];
   const [copies, runs]: [Run[], Run[]] = [[], []];
   let bytesAfter = 0;
   // The first round brings the file and the programs into the system's cache.

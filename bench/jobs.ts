@@ -179,6 +179,12 @@ const bnb4: Prepare = (stage) => {
   return { from: 4, to: 0.5, head: (src, dst) => [src, dst, first, sums, others, raw] };
 };
 
+const loss: Prepare = (stage) => {
+  stage.fill(stage.input, blocks.values);
+  stage.fill(stage.other, near(EDGE));
+  return { from: 4, to: 4, head: (src) => [src, stage.other, stage.memory.tiles.sums] };
+};
+
 const count: Prepare = (stage) => {
   const { input, other } = stage;
   const halves = new Uint16Array(blocks.values.length);
@@ -204,6 +210,7 @@ export const jobs: Readonly<Record<Family, Prepare>> = {
   error,
   nibbles,
   half,
+  loss,
   count,
   nbits: matrix,
   encode: matrix,

@@ -52,7 +52,7 @@ function tailOf(name: KernelName, length: number): number[] {
   if (family === "search") return [...matrix, 4, 1, 0];
   if (family === "bnb4") return [length, BLOCK, 0];
   if (family === "transpose") return [COLUMNS, others, COLUMNS];
-  if (family === "half") return [length];
+  if (family === "half" || family === "loss") return [length];
   if (family === "count") return [length, 0x7c00];
   if (family === "nibbles") return [length, 0];
   return columns ? [1, 1, others, others, 0, COLUMNS] : [1, 1, length, length, 0];

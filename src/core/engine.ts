@@ -16,7 +16,7 @@ import { createTwin } from "../kernels/twin/index.ts";
 import { type MatrixOptions, planMatrix, type QuantizedMatrix, quantizeMatrix } from "./blocks.ts";
 import { type Bnb4Matrix, type Bnb4Options, quantizeBnb4 } from "./bnb4.ts";
 import { writeValues } from "./dequantize.ts";
-import { measure, type QuantizationError } from "./error.ts";
+import { type Loss, measure, measureLoss, type QuantizationError } from "./error.ts";
 import { type Axis, checkGranularity, type Granularity, type Layout, layoutOf } from "./granularity.ts";
 import type { Machine } from "./machine.ts";
 import { type Narrowed, narrow } from "./narrow.ts";
@@ -151,22 +151,21 @@ export class Engine {
   }
 
   /**
-   * @internal `quantize`, and `error` of what comes out: the same figures, in one pass over the tensor where it lies in
-   * linear memory as float32.
+   * @internal `quantize`, and what that cost, as `error` has it: in one pass over the tensor where it lies in linear memory
+   * as float32.
    */
   quantizeMeasured<D extends CodeDType>(
     tensor: FloatTensor | ResidentTensor,
     options: QuantizeOptions<D>,
-  ): { readonly q: QuantizedTensor<D>; readonly error: QuantizationError } {
+  ): { readonly q: QuantizedTensor<D>; readonly loss: Loss } {
     const { operand, q, plan, parameters } = this.#prepare<D>(tensor, options);
     const writer = codeWriterOf(this.#machine, operand, q, plan.layout, parameters, levelsOf(plan));
     // Both passes need the tile that other tensors go through, and minmax other parameters each.
     const inOne = isResident(operand) && operand.dtype === "float32" && !parameters.span;
     if (!inOne) writeCodes(this.#machine, operand, q, plan.layout, parameters, levelsOf(plan));
     const restored = restoredSource(this.#machine, q, plan.layout, inOne ? writer : undefined);
-    const whole = layoutOf(operand.shape, {});
-    const [error] = measure(this.#machine, sourceOf(this.#machine, operand, "values"), restored, whole);
-    return { q, error: error! };
+    const source = sourceOf(this.#machine, operand, "values");
+    return { q, loss: measureLoss(this.#machine, source, restored, elementsOf(operand.shape)) };
   }
 
   /**

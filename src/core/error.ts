@@ -17,6 +17,9 @@ export interface QuantizationError {
   readonly cosine: number;
 }
 
+/** The same without what asks for more sums. */
+export type Loss = Omit<QuantizationError, "cosine">;
+
 /** Five float64 sums for each group: squared error, dot product, squares of a, squares of b; and the largest error. */
 type Sums = readonly ArrayLike<number>[];
 
@@ -24,6 +27,20 @@ type Sums = readonly ArrayLike<number>[];
 export function measure(machine: Machine, a: Source, b: Source, layout: Layout): QuantizationError[] {
   const sums = sumsOf(machine, a, b, layout);
   return Array.from({ length: layout.parameters }, (_, p) => reportOf(sums, p, elementsAt(layout, p)));
+}
+
+/** Compares two tensors of so many elements as a whole: the figures of `measure`, but one, for half the arithmetic. */
+export function measureLoss({ kernels, memory }: Machine, a: Source, b: Source, elements: number): Loss {
+  const tile = memory.tiles.sums;
+  const sums = () => memory.view(Float64Array, tile, 3);
+  sums().fill(0);
+  const limit = Math.min(a.limit, b.limit);
+  for (let start = 0; start < elements; start += limit) {
+    const length = Math.min(limit, elements - start);
+    kernels.lossF32(a.address(start, length), b.address(start, length), tile, length);
+  }
+  const [squared = 0, aa = 0, maxAbs = 0] = sums();
+  return lossOf(squared, aa, maxAbs, elements);
 }
 
 function sumsOf(machine: Machine, a: Source, b: Source, layout: Layout): Sums {
@@ -44,10 +61,13 @@ function sumsOf(machine: Machine, a: Source, b: Source, layout: Layout): Sums {
 /** The figures of group `p` of so many elements. */
 export function reportOf(sums: Sums, p: number, elements: number): QuantizationError {
   const [squared, dot, aa, bb, maxAbs] = [sums[0]![p]!, sums[1]![p]!, sums[2]![p]!, sums[3]![p]!, sums[4]![p]!];
+  return { ...lossOf(squared, aa, maxAbs, elements), cosine: squared === 0 ? 1 : dot / Math.sqrt(aa * bb) || 0 };
+}
+
+function lossOf(squared: number, aa: number, maxAbs: number, elements: number): Loss {
   return {
     mse: elements === 0 ? 0 : squared / elements,
     sqnr: squared === 0 ? Number.POSITIVE_INFINITY : 10 * Math.log10(aa / squared),
     maxAbs,
-    cosine: squared === 0 ? 1 : dot / Math.sqrt(aa * bb) || 0,
   };
 }

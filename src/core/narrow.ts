@@ -1,9 +1,9 @@
 import type { HalfDType } from "../dtypes.ts";
 import { TILE } from "../kernels/memory.ts";
-import { measure, type QuantizationError } from "./error.ts";
-import { layoutOf } from "./granularity.ts";
+import { type Loss, measureLoss } from "./error.ts";
 import type { Machine } from "./machine.ts";
 import { type Operand, type Source, sourceOf } from "./operands.ts";
+import { elementsOf } from "./shape.ts";
 import { bytesOf } from "./tensor.ts";
 
 /** What half precision cannot hold of a tensor. */
@@ -18,7 +18,7 @@ export interface Narrowed {
   /** Values that have fewer bits, being smaller than the smallest normal number. */
   readonly subnormals: number;
   /** Over all values; without meaning where some became infinite. */
-  readonly error: QuantizationError;
+  readonly loss: Loss;
 }
 
 /** All bits of the exponent, which are those of infinity. */
@@ -58,9 +58,9 @@ export function narrow(
       return others;
     },
   };
-  const [error] = measure(machine, original, narrowed, layoutOf(values.shape, {}));
+  const loss = measureLoss(machine, original, narrowed, elementsOf(values.shape));
   const [zeros = 0, subnormals = 0] = memory.view(Int32Array, second, 3);
-  return { error: error!, zeros, subnormals, ...beyond.found };
+  return { loss, zeros, subnormals, ...beyond.found };
 }
 
 /** Halves without a finite value. */

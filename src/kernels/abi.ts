@@ -111,6 +111,8 @@ export type Kernels =
       ): void;
       /** n columns of [k, stride] to [n, k]. */
       transposeF32(src: number, dst: number, n: number, k: number, stride: number): void;
+      /** Adds to `out`: float64, squared error, squares of a; and the largest error. */
+      lossF32(a: number, b: number, out: number, n: number): void;
       /** Adds int32 counts to `out`: values that became 0, subnormal halves, infinities and NaN: assembly/count.ts. */
       countF32Halves(values: number, halves: number, out: number, n: number, exponent: number): void;
       packNibbles(src: number, dst: number, n: number, odd: number): void;
@@ -135,6 +137,7 @@ export type Family =
   | "dequantize"
   | "minmaxBack"
   | "error"
+  | "loss"
   | "nibbles"
   | "half"
   | "count"
@@ -179,6 +182,7 @@ export const kernelList = Object.fromEntries([
   ...blockBits.flatMap((bits) => both(`encodeF32N${bits}`, { family: "encode", bits })),
   ...["mseF32", "hqqF32"].flatMap((name) => both(name, { family: "search" })),
   ["quantizeF32B4", { family: "bnb4", columns: false }] as const,
+  ["lossF32", { family: "loss", columns: false }] as const,
   ["countF32Halves", { family: "count", columns: false }] as const,
   ["transposeF32", { family: "transpose", columns: false }] as const,
   ...["packNibbles", "unpackI4", "unpackU4"].map((name) => [name, { family: "nibbles", columns: false }] as const),

@@ -83,12 +83,10 @@ function unchanged(written: readonly Chunk[]): string[] {
   return written.length === 1 && only && isSpan(only) ? ["nothing to do: the model is written as it was read"] : [];
 }
 
-/** Codes save more than they cost, or are not written; a newer opset may say in tensors what was said in attributes. */
+/** A newer opset says in tensors what was said in attributes; a small layer has more nodes than weights. */
 function growth(files: TensorFiles, bytesAfter: number): string[] {
   const more = bytesAfter - files.byteLength;
-  return more > 0
-    ? [`larger than the input by ${more} bytes: what the newer opset needs outweighs what codes save`]
-    : [];
+  return more > 0 ? [`larger than the input by ${more} bytes: what was added outweighs what codes save`] : [];
 }
 
 function count(n: number, what: string): string {

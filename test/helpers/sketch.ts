@@ -1,5 +1,5 @@
 import { compareOutputs } from "./model-feeds.ts";
-import { type Extra, graph, graphsIn, model, type ReadNode, type TypeName, tensor, value } from "./onnx-build.ts";
+import { graph, graphsIn, model, type ReadNode, type TypeName, tensor, value } from "./onnx-build.ts";
 import { normals, randomOf } from "./random.ts";
 import {
   type Feed,
@@ -31,17 +31,18 @@ export interface Sketch {
   /** Inputs by what they are fed. */
   readonly feeds: Feeds;
   readonly outputs: readonly string[];
+  /** What the file says of inner values: `float32[2,n]`. */
+  readonly values?: Readonly<Record<string, string>>;
   /** Of inputs and outputs that are floats; float32 if not said. */
   readonly type?: Float;
   readonly opset?: number;
   readonly opsets?: Readonly<Record<string, number>>;
   readonly ir?: number;
-  readonly extra?: Extra;
 }
 
 /** A model of a few nodes. */
 export function sketch({ nodes, weights = {}, feeds, outputs, type = "float32", ...rest }: Sketch): Uint8Array {
-  const { opset = 17, opsets = {}, ir = 8 } = rest;
+  const { opset = 17, opsets = {}, ir = 8, values = {} } = rest;
   return model({
     ir,
     opsets: { "": opset, ...opsets },
@@ -50,6 +51,7 @@ export function sketch({ nodes, weights = {}, feeds, outputs, type = "float32", 
       initializers: Object.entries(weights).map(([name, drawn], i) => drawnTensor(name, drawn, i)),
       inputs: Object.entries(feeds).map(([name, feed]) => value(name, `${typeOf(feed, type)}[${feed.dims}]`)),
       outputs: outputs.map((name) => value(name, type)),
+      values: Object.entries(values).map(([name, spec]) => value(name, spec)),
     }),
   });
 }
@@ -58,9 +60,14 @@ export function sketch({ nodes, weights = {}, feeds, outputs, type = "float32", 
 export function drawnTensor(name: string, drawn: readonly number[] | Drawn | Uint8Array, seed = 0): Uint8Array {
   if (drawn instanceof Uint8Array) return drawn;
   const { shape, type = "float32", deviation = 1, data } = "shape" in drawn ? drawn : ({ shape: drawn } as Drawn);
-  const length = shape.reduce((a, b) => a * b, 1);
-  const values = data ? Float32Array.from(data) : normals(randomOf(100 + seed), length, deviation);
+  const values = data ? Float32Array.from(data) : drawnValues(shape, seed, deviation);
   return tensor(name, type, shape, bitsOf(type, values));
+}
+
+/** The values of the initializer in that place. */
+export function drawnValues(shape: readonly number[], place = 0, deviation = 1): Float32Array {
+  const length = shape.reduce((a, b) => a * b, 1);
+  return normals(randomOf(100 + place), length, deviation);
 }
 
 function bitsOf(type: Float, values: Float32Array): Float32Array | Uint16Array {

@@ -149,7 +149,7 @@ function argumentsOf(name: KernelName, shape: Shape, random: () => number, arena
 }
 
 /** Those that go over groups; kernels over matrices have tests of their own. */
-const others = ["nibbles", "half", "count", "nbits", "encode", "search", "bnb4", "transpose"];
+const others = ["nibbles", "half", "count", "loss", "nbits", "encode", "search", "bnb4", "transpose"];
 const grouped = kernelNames.filter((name) => !others.includes(kernelList[name].family));
 
 describe.each(grouped)("%s equals its twin", (name) => {
@@ -259,6 +259,15 @@ describe("half precision", () => {
       }
     },
   );
+
+  it.each([0, 1, 3, 4, 5, 130, 65535, 65536, 65537, 100_000])("lossF32 equals its twin, %i values", (n) => {
+    const random = randomOf(8);
+    const arena = new Arena(random);
+    const values = () => Float32Array.from({ length: n }, () => (random() < 0.001 ? Number.NaN : random() - 0.5));
+    const sums = Float64Array.of(0.25, 3, 0.5);
+    const regions = [arena.region(4 * n, values()), arena.region(4 * n, values()), arena.region(24, sums)];
+    arena.compare("lossF32", [...regions, n], `length ${n}`);
+  });
 
   it("narrowing undoes widening", () => {
     const { memory, kernels } = twin;

@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import { createEngine, type Engine } from "../../src/core/engine.ts";
 import { node } from "../helpers/onnx-build.ts";
@@ -84,5 +85,22 @@ describe("Conv", () => {
       outputs: ["y"],
     };
     await expectLeft(model, ["Conv of two constants"]);
+  });
+
+  it("of any shape is near", async () => {
+    const small = fc.integer({ min: 1, max: 6 });
+    const kernel = fc.array(fc.integer({ min: 1, max: 3 }), { minLength: 1, maxLength: 3 });
+    await fc.assert(
+      fc.asyncProperty(small, small, small, kernel, fc.constantFrom(...eightBits), async (c, o, g, sides, options) => {
+        const model: Sketch = {
+          nodes: [node("Conv", "x w b", "y", { group: g, pads: sides.flatMap(() => [1, 0]) })],
+          weights: { w: [g * o, c, ...sides], b: [g * o] },
+          feeds: { x: floats([1, g * c, ...sides.map(() => 5)]) },
+          outputs: ["y"],
+        };
+        await expectNear(model, options, 20);
+      }),
+      { numRuns: 25, seed: 3 },
+    );
   });
 });

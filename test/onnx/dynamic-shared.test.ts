@@ -2,16 +2,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { createEngine, type Engine } from "../../src/core/engine.ts";
 import { graph, graphsIn, node, tensor, typeCodes, value } from "../helpers/onnx-build.ts";
 import { eightBits, NEAR, rewriterOf } from "../helpers/rewritten.ts";
-import {
-  drawnTensor,
-  floats,
-  indices,
-  initializersIn,
-  nearness,
-  nodesIn,
-  type Sketch,
-  sketch,
-} from "../helpers/sketch.ts";
+import { drawnTensor, floats, indices, initializersIn, nearness, type Sketch } from "../helpers/sketch.ts";
 
 // Models that calculate in integers: what one node makes and several take. Tables whose rows are looked up as codes,
 // values that are quantized once for all, in graphs around them or within, and weights that others use as they are.
@@ -21,7 +12,7 @@ beforeAll(async () => {
   engine = await createEngine();
 });
 
-const { quantized, rewritten, expectNear } = rewriterOf(() => engine, { mode: "dynamic" });
+const { rewritten, expectNear } = rewriterOf(() => engine, { mode: "dynamic" });
 
 const product = { MatMulInteger: 1, Mul: 2, Cast: 1 };
 const ids = indices([3, 1, -2, 49]);
@@ -46,6 +37,11 @@ describe.each(["float32", "float16"] as const)("a table of %s", (type) => {
       typeCode: typeCodes.uint8,
       shape: [50, 16],
     });
+  });
+
+  it("may have its rows described in the file, which have no name any more", async () => {
+    const values = { r: `${type}[4,16]` };
+    await expectNear({ ...base, nodes: [lookup, multiply], weights, outputs: ["y"], values });
   });
 
   it.each([
@@ -261,58 +257,5 @@ describe("a weight that others use as it is", () => {
       const ops = await expectNear(model);
       expect(ops.DequantizeLinear ?? 0).toBe("perm" in attributes ? 1 : 0);
     }
-  });
-});
-
-describe("names", () => {
-  it("that are taken are not given again", async () => {
-    const model: Sketch = {
-      nodes: [
-        node("Relu", "x", "x_quantized"),
-        node("Add", "x_quantized w_scale", "x_scale"),
-        node("MatMul", "x_scale w", "y", {}, { name: "w_zero_point_1" }),
-        node("Gemm", "x_scale w c", "y_MatMul", {}, { name: "" }),
-        node("MatMul", "x_scale w", "z", {}, { name: "" }),
-      ],
-      weights: { w: [16, 8], w_quantized: [16, 8], w_scale: [1], w_zero_point: [1], c: [8] },
-      feeds: { x: floats([3, 16]) },
-      outputs: ["y", "y_MatMul", "z"],
-    };
-    expect(await expectNear(model)).toMatchObject({ MatMulInteger: 3, DynamicQuantizeLinear: 1 });
-    const { bytes } = await rewritten(model);
-    const names = nodesIn(bytes).flatMap(({ name }) => (name === "" ? [] : [name]));
-    expect(new Set(names).size).toBe(names.length);
-    expect(nodesIn(bytes).filter(({ op }) => op === "MatMulInteger")).toHaveLength(3);
-  });
-
-  it("of equal nodes become different ones", async () => {
-    // Runtimes of today refuse such a model; what is written is none.
-    const same = (inputs: string, output: string) => node("MatMul", inputs, output, {}, { name: "same" });
-    const before = sketch({
-      nodes: [same("x w", "y"), same("x w", "z")],
-      weights: { w: [16, 8] },
-      feeds: { x: floats([3, 16]) },
-      outputs: ["y", "z"],
-    });
-    const names = nodesIn((await quantized(before, { mode: "dynamic" })).bytes).map(({ name }) => name);
-    expect(new Set(names).size).toBe(names.length);
-  });
-
-  it("that stand for two things are left as they are, and said so", async () => {
-    const branch = (output: string) => ({
-      graph: graph({
-        nodes: [node("MatMul", "x w", output)],
-        initializers: [drawnTensor("w", [16, 8], 5)],
-        outputs: [value(output, "float32")],
-      }),
-    });
-    const model: Sketch = {
-      nodes: [node("MatMul", "x w", "y"), node("If", "c", "z", { then_branch: branch("p"), else_branch: branch("q") })],
-      weights: { w: [16, 8] },
-      feeds: { x: floats([3, 16]), c: yes },
-      outputs: ["y", "z"],
-    };
-    const { reasons } = await rewritten(model);
-    expect(new Set(reasons)).toEqual(new Set(["a name of its own or of its users stands for two things"]));
   });
 });

@@ -10,12 +10,13 @@ function fold(lanes: Float64Array): number {
 }
 
 /** Twins of assembly/error.ts. */
-export function errorTwins(viewOf: ViewOf): Pick<Kernels, "errorF32" | "errorF32Columns"> {
+export function errorTwins(viewOf: ViewOf): Pick<Kernels, "errorF32" | "errorF32Columns" | "lossF32"> {
   const add = (view: DataView, at: number, value: number) => {
     view.setFloat64(at, view.getFloat64(at, true) + value, true);
   };
 
-  const chunk = (view: DataView, a: number, b: number, out: number, stride: number, n: number) => {
+  /** Adds the five sums of a chunk to those in `into`, `stride` bytes apart. */
+  const chunk = (view: DataView, a: number, b: number, into: DataView, n: number, out = 0, stride = 8) => {
     const sums = [0, 1, 2, 3].map(() => new Float64Array(4));
     let largest = 0;
     const terms = (i: number): [number, number, number, number] => {
@@ -38,9 +39,9 @@ export function errorTwins(viewOf: ViewOf): Pick<Kernels, "errorF32" | "errorF32
       });
     }
     totals.forEach((total, k) => {
-      add(view, out + k * stride, total);
+      add(into, out + k * stride, total);
     });
-    if (largest > view.getFloat64(out + 4 * stride, true)) view.setFloat64(out + 4 * stride, largest, true);
+    if (largest > into.getFloat64(out + 4 * stride, true)) into.setFloat64(out + 4 * stride, largest, true);
   };
 
   return {
@@ -49,9 +50,22 @@ export function errorTwins(viewOf: ViewOf): Pick<Kernels, "errorF32" | "errorF32
       eachRun(shape, (first, n, p) => {
         for (let from = 0; from < n; from += CHUNK) {
           const at = 4 * (first + from);
-          chunk(view, a + at, b + at, out + 8 * p, 8 * count, Math.min(CHUNK, n - from));
+          chunk(view, a + at, b + at, view, Math.min(CHUNK, n - from), out + 8 * p, 8 * count);
         }
       });
+    },
+
+    lossF32(a, b, out, n) {
+      const view = viewOf();
+      for (let from = 0; from < n; from += CHUNK) {
+        const sums = new DataView(new ArrayBuffer(40));
+        const at = 4 * from;
+        sums.setFloat64(32, view.getFloat64(out + 16, true), true);
+        chunk(view, a + at, b + at, sums, Math.min(CHUNK, n - from));
+        add(view, out, sums.getFloat64(0, true));
+        add(view, out + 8, sums.getFloat64(16, true));
+        view.setFloat64(out + 16, sums.getFloat64(32, true), true);
+      }
     },
 
     errorF32Columns(a: number, b: number, out: number, count: number, ...shape: Columns): void {

@@ -69,7 +69,7 @@ export class NarrowJob implements Job {
     const raised = narrowed.zeros > 0 && this.limits.raises ? raise(floats, out) : 0;
     const { first, zeros, subnormals } = narrowed;
     const isPlain = clamped === 0 && raised === 0 && narrowed.nonFinite === 0;
-    const { sqnr, maxAbs } = isPlain ? narrowed.error : this.#errorWithin(engine, floats, out);
+    const { sqnr, maxAbs } = isPlain ? narrowed.loss : this.#errorWithin(engine, floats, out);
     const lost = { first, zeros: zeros - raised, subnormals, clamped, raised };
     return { loss: { sqnr, maxAbs, halves: lost }, bytes: [[this.halves, bytes]] };
   }

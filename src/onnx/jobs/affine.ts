@@ -61,7 +61,7 @@ export class AffineJob implements Job {
     if (finite || zeroPoint !== found.q.zeroPoint) {
       found = engine.quantizeMeasured(values, { ...how, scale: finite ?? found.q.scale, zeroPoint });
     }
-    const { q, error } = found;
+    const { q, loss } = found;
     const codes = bytesOf(q.data);
     const bytes: [Pending, Uint8Array][] = [
       [this.codes, this.form.swapsLast ? swapLast(codes, shape) : codes],
@@ -71,7 +71,7 @@ export class AffineJob implements Job {
       const zeros = this.form.zeroPoint === undefined ? q.zeroPoint : q.zeroPoint.subarray(0, 1);
       bytes.push([this.zeroPoint, zeroPointBytes(dtype, zeros)]);
     }
-    return { loss: { sqnr: error.sqnr, maxAbs: error.maxAbs }, bytes };
+    return { loss, bytes };
   }
 
   /** A group of zeros has a zero point of 0, even where the others have another. */

@@ -14,7 +14,7 @@ export const proposeGather: Propose<NbitsWishes> = (node, constant, wishes) => {
   const [n = 0, k = 0] = shape;
   if (shape.length !== 2 || gatherAxisOf(node, 2) !== 0) return "Gather of other things than a table's rows";
   const { bits, blockSize } = wishes;
-  if ((k * bits) % 8 !== 0) return `Gather of rows of ${k} values, which ${bits} bits each do not make whole bytes`;
+  if ((k * bits) % 8 !== 0) return `Gather of rows of ${k} values, whose codes of ${bits} bits fill no whole bytes`;
   return {
     ...storageOf(constant, wishes, { layout: "NK", k, n, isTight: true }),
     nodes([codes = "", scales = "", ...zeroPoints], names) {

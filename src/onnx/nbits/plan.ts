@@ -29,6 +29,9 @@ const nbitsForms: Forms<NbitsWishes> = {
 
 const bnb4Forms: Forms<Bnb4Wishes> = { MatMul: { input: 1, propose: proposeBnb4 } };
 
+/** Add, which takes the place of Gemm's C, broadcasts by itself from this opset on. */
+const ADD_OPSET = 7;
+
 /** What ONNX Runtime's tools take. */
 const usual: readonly string[] = ["MatMul"];
 
@@ -45,7 +48,8 @@ export function planNbits(
   constants: readonly FloatConstant[],
   wishes: NbitsWishes,
 ): Rewritten {
-  return planForms(model, root, constants, wishes, { forms: nbitsForms, usual, whyLeft });
+  const made = planForms(model, root, constants, wishes, { forms: nbitsForms, usual, whyLeft });
+  return wishes.opTypes?.includes("Gemm") ? { ...made, needsOpset: ADD_OPSET } : made;
 }
 
 /** Plans matrices of 4-bit floats (NF4) in blocks: com.microsoft MatMulBnb4 in place of MatMul. */
