@@ -170,10 +170,9 @@ function adviceOn(error: unknown): string {
 
 /** Options as they are typed: where the library says `blockSize`. */
 function asTyped(error: unknown, message: string): string {
-  const typed = inOptions(message);
-  if (!(error instanceof ArgumentError) || !typed.startsWith(`${error.argument}: `)) return typed;
+  if (!(error instanceof ArgumentError) || !message.startsWith(`${error.argument}: `)) return inOptions(message);
   const option = error.argument.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-  return `--${option}${typed.slice(error.argument.length)}`;
+  return `--${option}: ${inOptions(message.slice(error.argument.length + 2))}`;
 }
 
 /** Says what went wrong in one line on stderr; the exit code. */

@@ -51,7 +51,7 @@ export interface OnnxOptions {
   readonly target?: Target | undefined;
   /** Raises the model to this opset of ONNX first. */
   readonly opset?: number | undefined;
-  /** Only weights of nodes of these types. One that matches nothing is an error. */
+  /** Only weights of nodes of these types. It is an error when the model has none of them, or one is not known. */
   readonly opTypes?: readonly string[] | undefined;
 }
 

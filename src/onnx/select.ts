@@ -126,12 +126,14 @@ function whyNoWeight(constant: FloatConstant): string {
   return `used by ${usersOf(constant).join(", ")}, not as a weight`;
 }
 
+/** A list for all models may name types that this one has not, if it has others: they are known, at least. */
 function checkTypes(model: Model, types: ReadonlySet<string>, ops: readonly string[]): void {
   const there = new Set<string>();
   for (const { nodes } of graphsOf(model.graph)) for (const node of nodes) there.add(opNameOf(node));
   const known = ops.filter((type) => there.has(type)).join(", ") || "none";
+  const none = Array.from(types).every((type) => !there.has(type));
   for (const type of types) {
-    if (!there.has(type))
+    if (!there.has(type) && (none || !ops.includes(type)))
       throw new ArgumentError("opTypes", `the model has no ${type} node; of those with weights it has: ${known}`);
     if (!ops.includes(type))
       throw new ArgumentError("opTypes", `${type} has no weights that can be quantized so; here: ${known}`);

@@ -113,10 +113,17 @@ describe("what is asked for", () => {
     { options: { accuracyLevel: 5 as 4 }, message: "accuracyLevel: 5 given" },
     { options: { dtype: "int4", bits: 8 }, message: "dtype: int4 given with 8 bits; leave one of them out" },
     { options: { opTypes: ["Conv"] }, message: "opTypes: the model has no Conv node" },
+    { options: { opTypes: ["Gemm", "Gather"] }, message: "opTypes: the model has no Gemm node" },
+    { options: { opTypes: ["MatMul", "Matmul"] }, message: "opTypes: the model has no Matmul node" },
     { options: { perChannel: true }, message: "perChannel: matrices of MatMulNBits have a scale for each block" },
     { options: { include: ["v"] }, message: 'include: "v" matches no weight or node' },
   ])("$options is refused", async ({ options, message }) => {
     await expect(rewritten(product(64, 16), options)).rejects.toThrow(message);
+  });
+
+  it("a list of types for all models may name some that this one has not", async () => {
+    const { ops } = await rewritten(product(64, 16), { opTypes: ["MatMul", "Gemm", "Gather"] });
+    expect(ops).toEqual({ MatMulNBits: 1 });
   });
 
   it("int4 and uint4 are the same; the scheme tells whether zero points are stored", async () => {

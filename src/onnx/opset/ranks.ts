@@ -1,5 +1,6 @@
 import { attributeOf, type Node } from "../graph.ts";
-import { type ElementType, elementTypeOf } from "../proto.ts";
+import type { ElementType } from "../proto.ts";
+import { outputRule } from "../types/rules.ts";
 import type { Scope, Value } from "./scope.ts";
 
 /**
@@ -198,35 +199,12 @@ function shapeListed(node: Node): Shape | undefined {
   return dims && rank(dims.length);
 }
 
-const ofInput = (input: number) => (_: Node, type: (input: number) => ElementType | undefined) => type(input);
-const always = (type: ElementType) => () => type;
-
-type TypeRule = (
-  node: Node,
-  type: (input: number) => ElementType | undefined,
-  index: number,
-) => ElementType | undefined;
-
-const typeRules: ReadonlyMap<string, TypeRule> = new Map<string, TypeRule>([
-  ...each(`${elementwise} ${arithmetic} ${reductions} ${pools} ${globals} ${movers}`, ofInput(0)),
-  ...each("Conv ConvTranspose Flatten Gemm MatMul Transpose Reshape Expand Squeeze Unsqueeze Gather", ofInput(0)),
-  ...each("LSTM GRU RNN GatherElements GatherND Einsum", ofInput(0)),
-  ...each("Where CastLike DequantizeLinear", ofInput(1)),
-  ...each(`${tests} Not IsInf IsNaN`, always("bool")),
-  ...each("ArgMax ArgMin Shape Size NonZero", always("int64")),
-  ["OneHot", ofInput(2)],
-  ["QuantizeLinear", (node, type) => (node.inputs[2] ? type(2) : undefined)],
-  ["Cast", (node) => elementTypeOf(attributeOf(node, "to", "int") ?? 0)],
-]);
-
-/** Second outputs are indices and masks, but for Split's and those of recurrent layers. */
-const alike = new Set(["Split", "LSTM", "GRU", "RNN"]);
-
 function inferredType({ producer, index = 0, scope }: Value, depth: number): ElementType | undefined {
-  if (producer?.domain !== "" || (index > 0 && !alike.has(producer.opType))) return undefined;
+  if (producer?.domain !== "") return undefined;
   const type = (input: number) => {
     const name = producer.inputs[input];
     return name ? typeOf(scope, name, depth) : undefined;
   };
-  return typeRules.get(producer.opType)?.(producer, type, index);
+  const rule = outputRule(producer, index);
+  return rule ? rule(type) : type(0);
 }
