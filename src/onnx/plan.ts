@@ -100,9 +100,6 @@ function applied(
 /** What a pass decides; nothing is changed yet. */
 interface Decided extends Rewritten {
   readonly drafts?: readonly Draft[];
-  /** The opset that its nodes need, to which a model is raised that has less. */
-  readonly needsOpset?: number;
-  readonly remarks?: readonly string[];
 }
 
 async function decidedBy(options: PlanOptions, model: Model, files: TensorFiles, root: Scope): Promise<Decided> {

@@ -49,7 +49,7 @@ export async function quarteredHalved(
   const half = { dtype: "float16", io: "float32", clamp: false } as const;
   const wanted = [
     { sink: bytesSink(), plan: nbits },
-    { sink: bytesSink(), plan: { ...nbits, scaleDtype: "float16", half } as const },
+    { sink: bytesSink(), plan: { ...nbits, scaleDtype: "float16", next: { kind: "half", ...half } } as const },
   ] as const;
   const source = bytesSource(bytes, "m.onnx");
   const [, report] = await quantizeOnnx(await engine, source, wanted, { nonFinite: "error" });

@@ -9,12 +9,11 @@ import type { WeightSelection } from "../select.ts";
 import { sortNodes } from "../sort.ts";
 import { type FloatConstant, findConstants, readIntegers, usersOf } from "../weights.ts";
 import type { NarrowJob } from "./job.ts";
-import { isFloat } from "./order.ts";
+import { isFloat, valuesOf } from "./order.ts";
 import { remarksOnRoles } from "./remarks.ts";
 import { declare, rewriteNodes } from "./rewrite.ts";
 import { Roles } from "./roles.ts";
 import { unwanted } from "./selection.ts";
-import { Values } from "./types.ts";
 import { Versions } from "./versions.ts";
 
 export interface HalfOptions extends WeightSelection {
@@ -45,7 +44,7 @@ export async function convertHalf(model: Model, files: TensorFiles, options: Hal
   const file = files.source.name;
   if (io !== "float32" && io !== dtype) throw new ArgumentError("io", `${io} given; float32 or ${dtype} is wanted`);
   const edits = new Edits();
-  if (!new Values(new Scope(file, model.graph)).all.some(isFloat)) {
+  if (!valuesOf(new Scope(file, model.graph)).all.some(isFloat)) {
     const constants = findConstants(new Scope(file, model.graph), await readIntegers(model, files));
     const decisions = constants.map((constant) => decisionOn(constant));
     return { edits, jobs: [], decisions, remarks: [`nothing to convert to ${dtype}: it has no float32`] };
@@ -54,7 +53,7 @@ export async function convertHalf(model: Model, files: TensorFiles, options: Hal
   sortNodes(file, model);
 
   const root = new Scope(file, model.graph);
-  const values = new Values(root);
+  const values = valuesOf(root);
   const whyUnwanted = unwanted(model, values, options);
   const roles = new Roles(model, root, values, { dtype, io: io === "float32" ? "float" : "half", whyUnwanted });
   const constants = findConstants(root, await readIntegers(model, files));

@@ -1,9 +1,9 @@
 import { elementsOf } from "../../core/shape.ts";
 import { attributeOf, type Node } from "../graph.ts";
 import { opNameOf } from "../ops.ts";
+import type { Value } from "../types/values.ts";
 import { isMover } from "./ops.ts";
 import { isFloat, type Place } from "./order.ts";
-import type { Value } from "./types.ts";
 
 /** Constants of fewer elements need not be halved to save room. */
 export const FEW = 1024;

@@ -1,6 +1,25 @@
 import type { Node } from "../graph.ts";
+import { opNameOf } from "../ops.ts";
 import type { Scope } from "../scopes.ts";
-import type { Value, Values } from "./types.ts";
+import { type Value, Values } from "../types/values.ts";
+import { isKnown } from "./ops.ts";
+
+/** The values of a model that may have been quantized just now: of ops that nothing is known of nothing is assumed. */
+export function valuesOf(root: Scope): Values {
+  return new Values(root, {
+    isPlain: isKnown,
+    typeAt(node, value) {
+      // A table that was quantized just now is of another type than what it stands for.
+      const isTable = opNameOf(node) === "com.microsoft.GatherBlockQuantized";
+      return isTable && isPending(value) ? "float32" : value?.type;
+    },
+  });
+}
+
+/** Whether a value is a constant that is yet to be made. */
+export function isPending(value: Value | undefined): boolean {
+  return value?.constant?.tensor.data.kind === "pending";
+}
 
 /** A node, where it stands, and the node whose graph that is. */
 export interface Place {

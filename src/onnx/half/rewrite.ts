@@ -11,9 +11,9 @@ import {
   type ValueInfo,
 } from "../graph.ts";
 import { codeOf } from "../proto.ts";
+import type { Value, Values } from "../types/values.ts";
 import { isFloat, type Place } from "./order.ts";
 import { type Form, isCast, type Roles } from "./roles.ts";
-import type { Value, Values } from "./types.ts";
 import type { Versions } from "./versions.ts";
 
 /** Gives each node the forms of its inputs and outputs that it takes and gives. */

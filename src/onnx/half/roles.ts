@@ -3,10 +3,10 @@ import type { Model, Node } from "../graph.ts";
 import { opNameOf } from "../ops.ts";
 import type { ElementType } from "../proto.ts";
 import type { Scope } from "../scopes.ts";
+import type { Value, Values } from "../types/values.ts";
 import { anglesIn, isLarge, isMadeOfNone, isQuantizedNext, quantizedIn } from "./islands.ts";
 import { fixedOf, halfSince, isControl, isKnown, isMover, takesAny } from "./ops.ts";
-import { isFloat, type Place, placesOf } from "./order.ts";
-import type { Value, Values } from "./types.ts";
+import { isFloat, isPending, type Place, placesOf } from "./order.ts";
 
 /** What a value that was float32 is, or is wanted as. */
 export type Form = "half" | "float";
@@ -149,7 +149,6 @@ export function isCast(node: Node): boolean {
 
 /** Whether a node was half already but for some inputs: what is being quantized with halves for scales. */
 function isMixed({ inputs }: Place, dtype: HalfDType): boolean {
-  const isPending = (value: Value | undefined) => value?.constant?.tensor.data.kind === "pending";
   return inputs.some(isFloat) && inputs.some((value) => isPending(value) && value?.type === (dtype as ElementType));
 }
 

@@ -1,11 +1,11 @@
 import { ArgumentError } from "../../errors.ts";
 import { matcherOf } from "../../task/globs.ts";
 import { graphsOf, type Model, type Node } from "../graph.ts";
-import { opNameOf } from "../ops.ts";
+import { opNameOf, weightOps } from "../ops.ts";
 import type { WeightSelection } from "../select.ts";
+import type { Values } from "../types/values.ts";
 import { isControl, isMover } from "./ops.ts";
 import { isFloat } from "./order.ts";
-import type { Values } from "./types.ts";
 
 /**
  * Why a node is to stay float32, by its own name, those of the constants it takes, and its type.
@@ -28,9 +28,11 @@ export function unwanted(
   const included = matcherOf("include", include, all, "weight or node");
   const excluded = matcherOf("exclude", exclude, all, "weight or node");
   const types = opTypes && new Set(opTypes);
-  for (const type of types ?? []) {
-    if (!nodes.some((node) => opNameOf(node) === type))
-      throw new ArgumentError("opTypes", `the model has no ${type} node`);
+  const there = new Set(nodes.map(opNameOf));
+  const missing = opTypes?.filter((type) => !there.has(type)) ?? [];
+  const strange = missing.find((type) => !weightOps.includes(type));
+  if (strange !== undefined || (missing.length > 0 && missing.length === opTypes?.length)) {
+    throw new ArgumentError("opTypes", `the model has no ${strange ?? missing[0]} node`);
   }
   return (node) => {
     const own = names.get(node) ?? [];

@@ -4,12 +4,12 @@ import { intAttribute, type Model, makeNode, makeTensor, type Node, type Tensor 
 import { Names } from "../names.ts";
 import { codeOf } from "../proto.ts";
 import type { Constant } from "../scopes.ts";
+import type { Taker, Value, Values } from "../types/values.ts";
 import type { FloatConstant } from "../weights.ts";
 import { isLarge, isSingle } from "./islands.ts";
 import { type Limits, NarrowJob } from "./job.ts";
 import { isFloat } from "./order.ts";
 import { type Form, isCast, type Roles } from "./roles.ts";
-import type { Taker, Value, Values } from "./types.ts";
 
 /** The names that a value has: one for each form that someone wants it in. */
 type FormNames = Partial<Record<Form, string>>;

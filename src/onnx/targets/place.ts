@@ -2,7 +2,7 @@ import { attributeOf, type Model, type Node, type Tensor } from "../graph.ts";
 import { opNameOf } from "../ops.ts";
 import type { ElementType } from "../proto.ts";
 import type { Scope } from "../scopes.ts";
-import { ElementTypes } from "./types.ts";
+import { Values } from "../types/values.ts";
 
 /** A node where it stands, and what rules ask of it. */
 export interface Place {
@@ -24,17 +24,16 @@ export interface Place {
 
 /** The nodes of a model, those of graphs within too. */
 export function* placesOf(model: Model, root: Scope): Generator<{ readonly place: Place; readonly scope: Scope }> {
-  const types = new ElementTypes(root);
+  const values = new Values(root);
   const light = lightValues(root);
   const functions = new Set(model.functions.map(({ domain, name }) => `${domain}:${name}`));
-  const users = usersByScope(root);
   const placeOf = (node: Node, scope: Scope): Place => ({
     node,
     op: opNameOf(node),
     opset: model.opsets.get(node.domain) ?? 1,
     isLight: light.has(node),
     isFunction: functions.has(`${node.domain}:${node.opType}`),
-    typeOf: (input) => types.ofInput(node, input, scope),
+    typeOf: (input) => values.find(scope, node.inputs[input] ?? "")?.type,
     constantAt: (input) => {
       const definition = scope.find(node.inputs[input] || "");
       return definition?.kind === "constant" ? definition.constant.tensor : undefined;
@@ -43,28 +42,16 @@ export function* placesOf(model: Model, root: Scope): Generator<{ readonly place
       const definition = scope.find(node.inputs[input] || "");
       return definition?.kind === "node" ? placeOf(definition.node, definition.scope) : undefined;
     },
-    after: () => (users.get(scope)?.get(node.outputs[0] ?? "") ?? []).map((user) => placeOf(user, scope)),
+    after: () => {
+      const takers = values.within(scope, node.outputs[0] ?? "")?.takers ?? [];
+      const users = new Set(takers.filter((taker) => taker.scope === scope).map((taker) => taker.node));
+      return Array.from(users, (user) => placeOf(user, scope));
+    },
     int: (attribute, otherwise) => attributeOf(node, attribute, "int") ?? otherwise,
   });
   for (const scope of root.all()) {
     for (const node of scope.graph.nodes) yield { place: placeOf(node, scope), scope };
   }
-}
-
-function usersByScope(root: Scope): ReadonlyMap<Scope, ReadonlyMap<string, readonly Node[]>> {
-  const users = new Map<Scope, Map<string, Node[]>>();
-  for (const scope of root.all()) {
-    const here = new Map<string, Node[]>();
-    users.set(scope, here);
-    for (const node of scope.graph.nodes) {
-      for (const name of new Set(node.inputs)) {
-        const list = here.get(name);
-        if (list) list.push(node);
-        else here.set(name, [node]);
-      }
-    }
-  }
-  return users;
 }
 
 /** Nodes whose inputs are constants or come from shapes. DequantizeLinear is left where it is when a model is loaded. */
