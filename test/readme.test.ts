@@ -9,7 +9,7 @@ it("the README's examples run as they are written", async () => {
   const readme = await readFile("README.md", "utf8");
   const blocks = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map((match) => match[1]!);
   const runnable = blocks.filter((block) => !block.includes("?url"));
-  expect([blocks.length, runnable.length]).toEqual([6, 5]);
+  expect([blocks.length, runnable.length]).toEqual([7, 6]);
 
   const folder = await mkdtemp(join(tmpdir(), "wasm-quant-"));
   try {
@@ -18,13 +18,14 @@ it("the README's examples run as they are written", async () => {
     await writeFile(join(folder, "package.json"), JSON.stringify(manifest)); // a package may import itself by name
     for (const name of ["dist", "example", "node_modules"]) await symlink(resolve(name), join(folder, name));
     const print =
-      "console.log(JSON.stringify([q.data.length, report.tensors.length, engine.error(x, q).sqnr > 40, comparison.outputs[0].comparison.top1]));";
+      "console.log(JSON.stringify([q.data.length, report.tensors.length, engine.error(x, q).sqnr > 40, comparison.outputs[0].comparison.top1, files.length]));";
     const code = `${runnable.join("\n")}\n${print}\n`;
     await writeFile(join(folder, "readme.js"), code);
     const { stdout, stderr } = await promisify(execFile)(process.execPath, ["readme.js"], { cwd: folder });
     expect(stderr).toBe("");
-    expect(JSON.parse(stdout)).toEqual([1728, 4, true, 1]);
-    expect(await readdir(folder)).toContain("digits.int8.onnx");
+    expect(JSON.parse(stdout)).toEqual([1728, 4, true, 1, 2]);
+    const made = ["digits.int8.onnx", "digits_fp16.onnx", "digits_quantized.onnx"];
+    expect(await readdir(folder)).toEqual(expect.arrayContaining(made));
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

@@ -60,7 +60,7 @@ async function writeParts(made: Made["bytes"], jobs: Group, addresses: Addresses
   const [first] = jobs;
   for (const [pending, bytes] of made) {
     const part = first.parts.indexOf(pending);
-    for (const { parts } of jobs) await addresses.write(parts[part]!, bytes);
+    await Promise.all(jobs.map(({ parts }) => addresses.write(parts[part]!, bytes)));
   }
 }
 
