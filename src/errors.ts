@@ -16,10 +16,11 @@ export class ArgumentError extends WasmQuantError {
   constructor(
     /** Which argument, as its caller would write it: `axis`, `shape`, `scale`. */
     readonly argument: string,
-    message: string,
+    /** What is wrong with it. */
+    readonly detail: string,
     options?: ErrorOptions,
   ) {
-    super(`${argument}: ${message}`, options);
+    super(`${argument}: ${detail}`, options);
   }
 }
 

@@ -79,6 +79,9 @@ export interface TransformersOptions extends TaskOptions {
   /** Of the 8-bit variants: leaves half of the codes unused, for runtimes whose 16-bit accumulators saturate. */
   readonly reduceRange?: boolean | undefined;
   readonly nonFinite?: NonFinite | undefined;
+  /** Globs over names of weights and nodes: which are made smaller, which stay as they are. */
+  readonly include?: readonly string[] | undefined;
+  readonly exclude?: readonly string[] | undefined;
 }
 
 /** One file of a set. */
@@ -99,11 +102,13 @@ export async function quantizeForTransformers(
   sinkFor: (suffix: string) => Promise<ByteSink>,
   options: TransformersOptions = {},
 ): Promise<VariantReport[]> {
-  checkKeys(options, ["only", "perChannel", "reduceRange", "nonFinite", "onProgress", "signal"]);
+  checkKeys(options, ["only", "perChannel", "reduceRange", "nonFinite", "include", "exclude", "onProgress", "signal"]);
   const nonFinite = oneOf("nonFinite", options.nonFinite ?? "error", ["error", "ignore"]);
   const how = {
     perChannel: checkBoolean("perChannel", options.perChannel, true),
     reduceRange: checkBoolean("reduceRange", options.reduceRange, false),
+    include: checkNames("include", options.include),
+    exclude: checkNames("exclude", options.exclude),
   };
   const only = checkNames("only", options.only)?.map((name) => oneOf("only", name, variants));
   const chosen = variants.filter((variant) => only?.includes(variant) ?? true);

@@ -163,7 +163,7 @@ function quantizeCommand(program: Command): Command {
         .choices(["transformers.js"])
         .conflicts([
           ...["mode", "dtype", "format", "bits", "algorithm", "accuracyLevel", "io", "clamp", "blockSize", "axis"],
-          ...["symmetric", "asymmetric", "scheme", "include", "exclude", "opset", "opTypes"],
+          ...["symmetric", "asymmetric", "scheme", "target", "opset", "opTypes"],
         ]),
     )
     .option("--only <list>", `recipe: these of the set, as q8,q4 (${variants.join(", ")})`, variantList)

@@ -47,17 +47,22 @@ async function quantize(input: string, options: QuantizeArguments): Promise<void
     if (!output.toLowerCase().endsWith(extension)) {
       throw new ArgumentError("output", `${output} given; what is written is a ${extension} file`);
     }
-    await convert(source, output, options, "quantized", (engine, sink, task) =>
+    await convert(source, output, options, isHalf(dtype) ? "converted" : "quantized", (engine, sink, task) =>
       quantizeModel(engine, source, sink, { ...how, ...model, ...task }),
     );
   });
 }
 
+function isHalf(dtype: QuantizeArguments["dtype"]): boolean {
+  return dtype === "float16" || dtype === "bfloat16";
+}
+
 /** What the output is called after. */
 function suffixOf({ mode, dtype, bits, format }: QuantizeArguments): string {
-  if (bits !== undefined && bits !== 4) return `nbits${bits}`;
-  const isNarrow = format === "nbits" || bits === 4;
-  const type = dtype ?? (isNarrow && mode !== "dynamic" ? "int4" : "int8");
+  const isMatrices = mode !== "dynamic" && (format === "nbits" || bits !== undefined);
+  const isEight = bits === 8 || dtype === "int8" || dtype === "uint8";
+  if (isMatrices && (isEight || bits === 2)) return `nbits${bits ?? 8}`;
+  const type = dtype ?? (isMatrices ? "int4" : "int8");
   return mode === undefined || mode === "weight-only" ? type : `${mode}-${type}`;
 }
 
@@ -163,7 +168,7 @@ try {
 /** The library says what is wrong; the words for doing something about it are the command's. */
 function adviceOn(error: unknown): string {
   if (error instanceof FileError && error.message.endsWith("exists already"))
-    return "; --force replaces it, -o names another";
+    return `; --force replaces it, -o names another${process.argv.includes("--recipe") ? " folder" : ""}`;
   if (error instanceof FormatError && error.message.endsWith("exclude it")) return " (--exclude GLOB)";
   return "";
 }
@@ -171,8 +176,17 @@ function adviceOn(error: unknown): string {
 /** Options as they are typed: where the library says `blockSize`. */
 function asTyped(error: unknown, message: string): string {
   if (!(error instanceof ArgumentError) || !message.startsWith(`${error.argument}: `)) return inOptions(message);
-  const option = error.argument.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-  return `--${option}: ${inOptions(message.slice(error.argument.length + 2))}`;
+  return `--${optionFor(error.argument)}: ${inOptions(error.detail)}`;
+}
+
+/** What was typed for an argument: some have several options. */
+function optionFor(argument: string): string {
+  const others: Readonly<Record<string, readonly string[]>> = {
+    perChannel: ["per-tensor"],
+    scheme: ["symmetric", "asymmetric"],
+  };
+  const typed = others[argument]?.find((option) => process.argv.includes(`--${option}`));
+  return typed ?? argument.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
 /** Says what went wrong in one line on stderr; the exit code. */

@@ -1,10 +1,11 @@
-import { readdir, stat } from "node:fs/promises";
+import { mkdir, readdir, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { createEngine } from "../core/engine.ts";
 import { FileError } from "../errors.ts";
+import type { ByteSink } from "../formats/source.ts";
 import { quantizeForTransformers, type VariantReport } from "../model.ts";
-import { createFile } from "../node.ts";
-import { isVariant, suffixes, type Variant } from "../onnx/transformers.ts";
+import { createFile, type FileSinkOptions } from "../node.ts";
+import { isVariant, suffixes, type Variant, variants } from "../onnx/transformers.ts";
 import type { QuantizeArguments } from "./args.ts";
 import { toJson } from "./report.ts";
 import { columnsOf, formatBytes, formatDecibels, printable, printableName, tableOf } from "./table.ts";
@@ -22,30 +23,63 @@ export async function makeSet(input: string, options: QuantizeArguments): Promis
   const engine = await createEngine();
   const sessions = await sessionsIn(input);
   const folder = options.output ?? dirname(sessions[0]!);
-  const info = await stat(folder).catch(() => undefined);
-  if (!info?.isDirectory()) throw new FileError(folder, "is no folder; a set of files is written to one (-o)");
-  const { only, reduceRange } = options;
+  await mkdir(folder, { recursive: true }).catch((cause) => {
+    throw new FileError(folder, "is no folder; a set of files is written to one (-o)", { cause });
+  });
+  const { only, reduceRange, include, exclude } = options;
   const perChannel = options.perTensor ? false : options.perChannel;
+  const nameOf = (path: string, suffix: string) => join(folder, `${basename(stemOf(path))}${suffix}.onnx`);
   const reports: SessionReport[] = [];
-  for (const path of sessions) {
-    const nameOf = (suffix: string) => join(folder, `${basename(stemOf(path))}${suffix}.onnx`);
-    const files = await withSource(path, (source) =>
-      withProgress(options, (task) =>
-        quantizeForTransformers(engine, source, (suffix) => createFile(nameOf(suffix), { overwrite: options.force }), {
-          ...{ only, perChannel, reduceRange },
-          ...task,
-        }),
-      ),
-    );
-    const outputs = files.map((file) => ({ ...file, output: nameOf(suffixes[file.variant]) }));
-    reports.push({ input: path, bytesBefore: outputs[0]?.bytesBefore ?? 0, files: outputs });
-  }
+  const held = new HeldSinks();
+  await held.all(async () => {
+    // Whatever is there already is found before any work is done.
+    for (const path of sessions) {
+      for (const variant of only ?? variants) {
+        await held.create(nameOf(path, suffixes[variant]), { overwrite: options.force });
+      }
+    }
+    for (const path of sessions) {
+      const files = await withSource(path, (source) =>
+        withProgress(options, (task) =>
+          quantizeForTransformers(engine, source, async (suffix) => held.sink(nameOf(path, suffix)), {
+            ...{ only, perChannel, reduceRange, include, exclude },
+            ...task,
+          }),
+        ),
+      );
+      const outputs = files.map((file) => ({ ...file, output: nameOf(path, suffixes[file.variant]) }));
+      reports.push({ input: path, bytesBefore: outputs[0]?.bytesBefore ?? 0, files: outputs });
+    }
+  });
   if (options.quiet) return;
   print(
     options.json
       ? toJson(reports)
       : `${reports.map(renderSession).join("\n")}${(performance.now() / 1000).toFixed(2)} s\n`,
   );
+}
+
+/** Files that appear together, once all of them are written: closing one waits for the others. */
+class HeldSinks {
+  readonly #sinks = new Map<string, ByteSink>();
+
+  async create(path: string, options: FileSinkOptions): Promise<void> {
+    if (!this.#sinks.has(path)) this.#sinks.set(path, await createFile(path, options));
+  }
+
+  sink(path: string): ByteSink {
+    return { ...this.#sinks.get(path)!, close: async () => {} };
+  }
+
+  async all(write: () => Promise<void>): Promise<void> {
+    try {
+      await write();
+      for (const sink of this.#sinks.values()) await sink.close();
+    } catch (error) {
+      for (const sink of this.#sinks.values()) await sink.abort().catch(() => {}); // what went wrong first is what matters
+      throw error;
+    }
+  }
 }
 
 /** A model by itself; in a folder, or in its folder `onnx`, each that is no variant of another. */
@@ -90,6 +124,6 @@ function renderSession({ input, bytesBefore, files }: SessionReport): string {
 }
 
 function warningOn(before: number, after: number, made: number): string {
-  if (made === 0) return "nothing to quantize: as the model";
-  return after > before ? "warning: larger than the model" : "";
+  if (after > before) return "warning: larger than the model";
+  return made === 0 ? "nothing to make smaller: as the model" : "";
 }

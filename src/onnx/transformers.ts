@@ -5,6 +5,7 @@
  */
 import { graphsOf, type Model } from "./graph.ts";
 import type { PlanOptions } from "./plan.ts";
+import type { WeightSelection } from "./select.ts";
 
 export const variants = ["fp16", "q8", "int8", "uint8", "q4", "q4f16", "bnb4"] as const;
 export type Variant = (typeof variants)[number];
@@ -31,7 +32,7 @@ export function isVariant(stem: string): boolean {
   return [...Object.values(suffixes), ...otherSuffixes].some((suffix) => stem.endsWith(suffix));
 }
 
-export interface VariantOptions {
+export interface VariantOptions extends Pick<WeightSelection, "include" | "exclude"> {
   readonly perChannel: boolean;
   readonly reduceRange: boolean;
 }
@@ -40,7 +41,12 @@ export interface VariantOptions {
 const unsigned = new Set(["Conv", "GroupQueryAttention", "MultiHeadAttention"]);
 
 /** How a variant of a model is made. */
-export function planOf(variant: Variant, model: Model, { perChannel, reduceRange }: VariantOptions): PlanOptions {
+export function planOf(variant: Variant, model: Model, options: VariantOptions): PlanOptions {
+  const { include, exclude } = options;
+  return { ...formOf(variant, model, options), include, exclude };
+}
+
+function formOf(variant: Variant, model: Model, { perChannel, reduceRange }: VariantOptions): PlanOptions {
   const dynamic = (dtype: "int8" | "uint8"): PlanOptions => {
     const scheme = dtype === "int8" ? "symmetric" : "affine";
     return { kind: "dynamic", dtype, scheme, perChannel, reduceRange };

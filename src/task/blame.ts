@@ -8,7 +8,10 @@ export function nameFile<T>(file: string, tensor: string | undefined, run: () =>
     if (cause instanceof NonFiniteError) {
       throw new FormatError(file, `holds ${cause.value} at flat index ${cause.index}; exclude it`, tensor, { cause });
     }
-    if (cause instanceof ArgumentError) throw new FormatError(file, cause.message, tensor, { cause });
+    if (cause instanceof ArgumentError) {
+      // That it is the data that will not do goes without saying.
+      throw new FormatError(file, cause.argument === "data" ? cause.detail : cause.message, tensor, { cause });
+    }
     throw cause;
   }
 }

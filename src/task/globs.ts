@@ -24,7 +24,7 @@ export function matcherOf(
     const some = names.slice(0, 3).map(show).join(", ");
     throw new ArgumentError(
       option,
-      `"${glob}" matches no ${things}; there are ${some}${names.length > 3 ? ", ..." : ""}`,
+      `"${glob}" matches no ${things}; there are ${some || "none"}${names.length > 3 ? ", ..." : ""}`,
     );
   });
   return (name) => matchers.some((matches) => matches(name));

@@ -292,7 +292,7 @@ describe("what means nothing", () => {
       ["--op-types", "Conv"],
       ["--op-types: ", "no Conv node", "MatMul"],
     ],
-    [["--op-types", "MatMul,Conv"], ["no Conv node"]],
+    [["--op-types", "MatMul,Convolution"], ["no Convolution node"]],
     [["--op-types", "Relu"], ["--op-types: Relu has no weights"]],
     [
       ["--include", "nothing*"],

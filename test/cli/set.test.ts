@@ -1,4 +1,4 @@
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -62,11 +62,33 @@ describe("a folder", () => {
 
   it("named onnx within the one that is named does, too; -o names another for what is written", async () => {
     await mkdir(at("repository", "onnx"), { recursive: true });
-    await mkdir(at("out"));
     await copyFile(digits, at("repository", "onnx", "model.onnx"));
     const { code } = await run("repository", ...recipe, "--only", "q4", "-o", "out", "--quiet");
     expect(code).toBe(0);
     expect(await listed("out")).toEqual(["model_q4.onnx"]);
+  });
+
+  it("is made whole or not at all: nothing of one session where another will not do", async () => {
+    await writeFile(at("encoder_model.onnx"), "no model");
+    const damaged = await run(".", ...recipe, "--only", "q8");
+    expect(damaged).toMatchObject({ code: 1, stdout: "" });
+    expect(damaged.stderr).toContain("encoder_model.onnx: ");
+    expect(await listed()).toEqual(["decoder_model_merged.onnx", "encoder_model.onnx"]);
+
+    await copyFile(digits, at("encoder_model.onnx"));
+    await copyFile(digits, at("encoder_model_q4.onnx"));
+    const taken = await run(".", ...recipe, "--only", "q8,q4");
+    expect(taken.stderr).toContain(
+      "encoder_model_q4.onnx: exists already; --force replaces it, -o names another folder",
+    );
+    expect(await listed()).toEqual(["decoder_model_merged.onnx", "encoder_model.onnx", "encoder_model_q4.onnx"]);
+  });
+
+  it("may leave weights as they are", async () => {
+    const { stdout } = await run(".", ...recipe, "--only", "int8", "--exclude", "*", "--json");
+    const [{ files }] = JSON.parse(stdout);
+    expect(files[0].tensors.map(({ reason }: { reason?: string }) => reason)).toContain("excluded");
+    expect(files[0].bytesAfter).toBe(files[0].bytesBefore);
   });
 
   it("that has no models is refused", async () => {
@@ -92,6 +114,7 @@ it.each([
   [["--recipe", "gguf"], /transformers\.js/],
   [[...recipe, "--only", "q5"], /There is no q5; allowed are fp16, q8/],
   [[...recipe, "--dtype", "int8"], /cannot be used with/],
+  [[...recipe, "--target", "webgpu"], /cannot be used with/],
   [["--only", "q8"], /'--only <list>' is for --recipe/],
 ])("%j is wrong usage", async (args, words) => {
   await copyFile(digits, at("model.onnx"));

@@ -28,13 +28,24 @@ async function constantOf(bytes: Uint8Array, wishes = {}): Promise<{ values: num
 describe("numbers beyond the largest half", () => {
   it("are refused with their tensor, place and value", async () => {
     await expect(halved(with1("Mul", [1, -70000, 80000]))).rejects.toThrow(
-      'm.onnx: tensor "k": clamp: -70000 at flat index 1 is beyond float16 (up to 65504); ' +
+      'm.onnx: tensor "k": -70000 at flat index 1 is beyond float16 (up to 65504); ' +
         "clamp: true makes it that, exclude leaves the nodes that use it in float32",
     );
   });
 
   it("become it where that is wanted", async () => {
     expect((await constantOf(with1("Mul", [1, -70000, 65519]), { clamp: true })).values).toEqual([1, -65504, 65504]);
+  });
+
+  it("count as lost, as they were clamped, but for those that stand for something endless", async () => {
+    const bytes = modelOf({
+      nodes: [node("MatMul", "x w", "y")],
+      initializers: [tensor("w", "float32", [2, 2], [70000, 1, 2, -1e30])],
+      inputs: [value("x", "float32[1,2]")],
+      outputs: [value("y", "float32")],
+    });
+    const { report } = await halved(bytes, { clamp: true });
+    expect(report.tensors[0]).toMatchObject({ name: "w", maxAbs: 70000 - 65504 });
   });
 
   it("that round to it are no trouble", async () => {
@@ -103,7 +114,7 @@ describe("numbers too small for a half", () => {
     const { values, remarks } = await constantOf(with1("Mul", [1e-9, -1e-5, 0, 1, 3e-6, -2e-8]));
     expect(values.map((x) => (x === 0 ? 0 : 1))).toEqual([0, 1, 0, 1, 1, 0]);
     expect(remarks).toContain("too small for float16, now 0: k (2 of 6)");
-    expect(remarks).toContain("small for float16, and so with fewer bits: k (2 of 6)");
+    expect(remarks).toContain("too small to keep all bits in float16: k (2 of 6)");
   });
 
   it("stay above 0 where they are all there is, lest something be divided by 0", async () => {

@@ -2,7 +2,7 @@ import { Edits } from "../edits.ts";
 import type { Model, Node } from "../graph.ts";
 import { Names } from "../names.ts";
 import { opNameOf } from "../ops.ts";
-import { Claims } from "../rewrite/claims.ts";
+import { type Claim, Claims } from "../rewrite/claims.ts";
 import { viewersOf, withoutWeights } from "../rewrite/reasons.ts";
 import type { Rewritten } from "../rewrite/rewritten.ts";
 import type { Scope } from "../scopes.ts";
@@ -61,7 +61,7 @@ export function planDynamic(
   return {
     edits,
     decisions: claims.decisions(whyLeft),
-    remarks: [...keptBeside(claims), ...withoutWeights(root, constants)],
+    remarks: [...otherType(claims, options), ...keptBeside(claims), ...withoutWeights(root, constants)],
   };
 }
 
@@ -125,4 +125,12 @@ function whyLeft(constant: FloatConstant): string {
   return viewers === undefined
     ? `has no dynamic form in ${users}`
     : `${users} takes it from ${viewers}, not as it is stored`;
+}
+
+/** A line where convolutions have another type than was asked for. */
+function otherType(claims: Claims, { dtype, convDtype }: DynamicWishes): string[] {
+  if (convDtype === undefined || convDtype === dtype) return [];
+  const isConv = ({ constant: { uses } }: Claim) => uses.some(({ node }) => opNameOf(node) === "Conv");
+  const any = claims.taken.some((claim) => isConv(claim) && claim.jobs.some((job) => job.dtype === convDtype));
+  return any ? [`Conv in ${convDtype}: ONNX Runtime up to 1.23.2 has no ConvInteger of ${dtype}`] : [];
 }

@@ -86,7 +86,11 @@ function decisionOn(constant: FloatConstant, job?: NarrowJob, roles?: Roles): De
   const isWeight = uses.some(({ axes }) => axes !== undefined);
   const decision = { constant, isWeight, isPart: false, jobs: job ? [job] : [] };
   if (job) return decision;
-  if (tensor.type !== "float32") return { ...decision, reason: tensor.type ?? "of a type that is not known" };
+  if (tensor.type !== "float32")
+    return {
+      ...decision,
+      reason: tensor.type === undefined ? "of a type that is not known" : `${tensor.type} already`,
+    };
   const why = uses.map(({ node }) => roles?.kept.get(node)).find((reason) => reason);
   const users = usersOf(constant).join(", ");
   return { ...decision, reason: users === "" ? "used by no node" : `used by ${users}${why ? ` (${why})` : ""}` };

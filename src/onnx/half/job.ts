@@ -30,7 +30,7 @@ const halves = {
 
 /** What a half does not hold of a tensor's values, and what became of them. */
 export interface NarrowLoss extends Loss {
-  readonly halves: Pick<Narrowed, "first" | "zeros" | "subnormals"> & {
+  readonly halves: Pick<Narrowed, "first" | "zeros" | "subnormals" | "nonFinite"> & {
     /** Values beyond the largest half that became it; `first` is one of them. */
     readonly clamped: number;
     /** Values that became the smallest half, and would have become 0. */
@@ -67,10 +67,10 @@ export class NarrowJob implements Job {
     const floats = values.data as Float32Array;
     const clamped = narrowed.overflows > 0 ? this.#clamp(floats, out) : 0;
     const raised = narrowed.zeros > 0 && this.limits.raises ? raise(floats, out) : 0;
-    const { first, zeros, subnormals } = narrowed;
-    const isPlain = clamped === 0 && raised === 0 && narrowed.nonFinite === 0;
+    const { first, zeros, subnormals, nonFinite } = narrowed;
+    const isPlain = clamped === 0 && raised === 0 && nonFinite === 0;
     const { sqnr, maxAbs } = isPlain ? narrowed.loss : this.#errorWithin(engine, floats, out);
-    const lost = { first, zeros: zeros - raised, subnormals, clamped, raised };
+    const lost = { first, zeros: zeros - raised, subnormals, nonFinite, clamped, raised };
     return { loss: { sqnr, maxAbs, halves: lost }, bytes: [[this.halves, bytes]] };
   }
 
@@ -88,10 +88,10 @@ export class NarrowJob implements Job {
     return clamped;
   }
 
-  /** Over the values that halves hold. */
+  /** Over all but NaN, infinities and what stands for something endless, as masks do: one of them would outweigh all else. */
   #errorWithin(engine: Engine, values: Float32Array, out: Uint16Array): Loss {
-    const { largest } = halves[this.dtype];
-    const isWithin = (i: number) => Math.abs(values[i]!) <= largest;
+    const most = Math.max(halves[this.dtype].largest, ENDLESS);
+    const isWithin = (i: number) => Math.abs(values[i]!) < most;
     const data = values.map((value, i) => (isWithin(i) ? value : 0));
     const bits = out.map((half, i) => (isWithin(i) ? half : 0));
     const shape = [out.length];
@@ -111,5 +111,5 @@ function raise(values: Float32Array, out: Uint16Array): number {
 
 function beyond(value: number, index: number, largest: number): ArgumentError {
   const cures = "clamp: true makes it that, exclude leaves the nodes that use it in float32";
-  return new ArgumentError("clamp", `${value} at flat index ${index} is beyond float16 (up to ${largest}); ${cures}`);
+  return new ArgumentError("data", `${value} at flat index ${index} is beyond float16 (up to ${largest}); ${cures}`);
 }

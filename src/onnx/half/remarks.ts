@@ -49,8 +49,9 @@ export function remarksOnLosses(jobs: readonly Job[], losses: ReadonlyMap<Job, L
       ({ first }) => `${first?.value}`,
     ),
     ...tell(`too small for ${dtype}, now its smallest lest they be 0`, ({ raised }) => raised),
+    ...tell("NaN or infinite, as before", ({ nonFinite }) => nonFinite),
     ...tell(`too small for ${dtype}, now 0`, ({ zeros }) => zeros),
-    ...tell(`small for ${dtype}, and so with fewer bits`, ({ subnormals }) => subnormals),
+    ...tell(`too small to keep all bits in ${dtype}`, ({ subnormals }) => subnormals),
   ];
 }
 

@@ -13,11 +13,25 @@ export function viewersOf({ uses, viewers }: FloatConstant): string | undefined 
 export function withoutWeights(root: Scope, constants: readonly FloatConstant[]): string[] {
   const users = new Set(constants.flatMap(({ uses }) => uses.map(({ node }) => node)));
   const nodes: Node[] = [];
-  for (const { graph } of root.all()) {
-    nodes.push(...graph.nodes.filter((node) => opNameOf(node) === "MatMul" && !users.has(node)));
+  for (const scope of root.all()) {
+    const { graph } = scope;
+    const isBare = (node: Node) => opNameOf(node) === "MatMul" && !users.has(node);
+    nodes.push(...graph.nodes.filter((node) => isBare(node) && !node.inputs.some((name) => isRestored(scope, name))));
   }
   if (nodes.length === 0) return [];
   const names = nodes.slice(0, 3).map(({ name, outputs: [output = ""] }) => name || output);
   const many = nodes.length === 1 ? "1 MatMul has" : `${nodes.length} MatMul have`;
   return [`${many} no constant to multiply with, so no weight: ${names.join(", ")}${nodes.length > 3 ? ", ..." : ""}`];
+}
+
+/** What a weight that is quantized already goes through on its way to a product. */
+const restoring = new Set(["DequantizeLinear", "Mul", "Sub", "Cast", "Transpose", "Reshape"]);
+
+/** Whether a value is made of a constant alone, by ops that restore weights. */
+function isRestored(scope: Scope, name: string): boolean {
+  let definition = scope.find(name);
+  while (definition?.kind === "node" && restoring.has(definition.node.opType)) {
+    definition = definition.scope.find(definition.node.inputs[0] ?? "");
+  }
+  return definition?.kind === "constant";
 }

@@ -151,6 +151,6 @@ export function modelVerdicts(target: Target, root: Scope): TargetFinding[] {
   const halves = [...root.all()].some(({ graph }) => graph.initializers.some(({ type }) => type === "float16"));
   if (!halves) return [];
   // transformers.js issues 867 and, on overflow, onnxruntime issue 26732.
-  const reason = "float16 needs a device with shader-f16; values beyond 65504 become infinite";
-  return [{ severity: "fails", reason, advice: "a float32 model for devices without" }];
+  const reason = "float16 runs on devices with shader-f16 alone; values beyond 65504 become infinite";
+  return [{ severity: "depends", reason, advice: "a float32 model for devices without" }];
 }

@@ -6,9 +6,10 @@ import type { Target } from "./target.ts";
 /** What is to be said of a model that was made for a target: a line for each kind of node that does not run there as it should. */
 export function remarksFor(target: Target, model: Model, root: Scope): string[] {
   const counts = new Map<string, number>();
-  for (const { op, severity, reason, upTo } of findingsFor(target, model, root)) {
+  for (const { op, severity, reason, advice, upTo } of findingsFor(target, model, root)) {
     if (upTo !== undefined) continue;
-    const line = `${op ?? "the model"} ${severity} on ${target}: ${reason}`;
+    const what = severity === "depends" ? "depends on the device" : severity;
+    const line = `${op ?? "the model"} ${what} on ${target}: ${reason}${advice ? ` (${advice})` : ""}`;
     counts.set(line, (counts.get(line) ?? 0) + 1);
   }
   return Array.from(counts, ([line, count]) => (count === 1 ? line : `${count} x ${line}`));

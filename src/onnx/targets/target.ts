@@ -15,11 +15,11 @@ export const SEEN_WITH = "1.30.0";
 
 /**
  * How bad it is: `fails` (the model does not load or run), `falls back` (runs on the CPU, with its values copied there and
- * back), `inexact` (gives numbers that are off), `slow`.
+ * back), `inexact` (gives numbers that are off), `slow`, `depends` (on the device).
  */
-export type Severity = "fails" | "falls back" | "inexact" | "slow";
+export type Severity = "fails" | "falls back" | "inexact" | "slow" | "depends";
 
-export const severities: readonly Severity[] = ["fails", "inexact", "falls back", "slow"];
+export const severities: readonly Severity[] = ["fails", "depends", "inexact", "falls back", "slow"];
 
 /** What is known of an op on a target. */
 export interface Verdict {
