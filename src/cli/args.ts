@@ -2,9 +2,11 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { schemeNames } from "../core/schemes.ts";
 import { type CodeDType, codeTypes, type HalfDType } from "../dtypes.ts";
 import {
+  type AccuracyLevel,
   type Algorithm,
   accuracyLevels,
   algorithms,
+  type BitWidth,
   bitWidths,
   type Format,
   formats,
@@ -43,8 +45,8 @@ export interface QuantizeArguments extends WriteOptions {
   readonly include?: string[];
   readonly exclude?: string[];
   readonly format?: Format;
-  readonly bits?: 2 | 4 | 8;
-  readonly accuracyLevel?: 0 | 1 | 2 | 3 | 4;
+  readonly bits?: BitWidth;
+  readonly accuracyLevel?: AccuracyLevel;
   readonly algorithm?: Algorithm;
   readonly io?: "float32" | HalfDType;
   readonly clamp?: true;

@@ -13,11 +13,20 @@ import { checkArray } from "./tensor.ts";
 /** `KN`: [K, N], as MatMul has its B. `NK`: [N, K], as Gemm with transB has it, and tables. Blocks run along K in both. */
 export type MatrixLayout = "KN" | "NK";
 
+/** What ONNX Runtime's kernels take. */
+export const blockSizes = [16, 32, 64, 128, 256] as const;
+export type BlockSize = (typeof blockSizes)[number];
+
+/** The widths of codes that there are kernels for. */
+export const bitWidths = [2, 4, 8] as const satisfies readonly BlockBits[];
+export type BitWidth = (typeof bitWidths)[number];
+
 /** How the scale of a block is chosen: by its extremes alone, or searched for (assembly/search.ts). */
-export type BlockAlgorithm = "rtn" | "mse" | "hqq";
+export const algorithms = ["rtn", "mse", "hqq"] as const;
+export type Algorithm = (typeof algorithms)[number];
 
 export interface MatrixOptions {
-  readonly bits: BlockBits;
+  readonly bits: BitWidth;
   readonly blockSize: number;
   /** Whether the zero point is the middle code for all blocks, and not stored. */
   readonly symmetric: boolean;
@@ -25,7 +34,7 @@ export interface MatrixOptions {
   /** How scales are stored; float32 if not said. Codes are those of the scale as stored. */
   readonly scaleDtype?: FloatDType | undefined;
   /** `rtn`, round to nearest, if not said: byte for byte what ONNX Runtime's MatMulNBits tool writes. */
-  readonly algorithm?: BlockAlgorithm | undefined;
+  readonly algorithm?: Algorithm | undefined;
   /**
    * `"error"` (the default) refuses NaN and infinities. `"ignore"` leaves them out of the range: infinities saturate, NaN
    * becomes code 0; a block that has any is not searched.
@@ -49,7 +58,7 @@ export interface QuantizedMatrix {
 /** Options made definite, and the sizes that follow from them. */
 export interface MatrixPlan extends Required<Omit<MatrixOptions, "out">> {
   readonly scaleDtype: FloatDType;
-  readonly algorithm: BlockAlgorithm;
+  readonly algorithm: Algorithm;
   readonly nonFinite: NonFinite;
   readonly n: number;
   readonly k: number;
@@ -60,15 +69,12 @@ export interface MatrixPlan extends Required<Omit<MatrixOptions, "out">> {
   readonly zeroBytes: number;
 }
 
-/** What ONNX Runtime's kernels take. */
-export const blockSizes = [16, 32, 64, 128, 256] as const;
-
 /** @throws ArgumentError unless the shape is that of a matrix and the options are among those allowed. */
 export function planMatrix(shape: readonly number[], options: MatrixOptions): MatrixPlan {
   const known = ["bits", "blockSize", "symmetric", "layout", "scaleDtype", "algorithm", "nonFinite", "out"];
   checkKeys(options, known);
   const [n, k] = sidesOf(shape, options.layout);
-  const bits = oneOf("bits", options.bits, [2, 4, 8]);
+  const bits = oneOf("bits", options.bits, bitWidths);
   const blockSize = oneOf("blockSize", options.blockSize, blockSizes);
   const blocks = Math.ceil(k / blockSize);
   return {
@@ -77,7 +83,7 @@ export function planMatrix(shape: readonly number[], options: MatrixOptions): Ma
     symmetric: checkBoolean("symmetric", options.symmetric, true),
     layout: options.layout,
     scaleDtype: oneOf("scaleDtype", options.scaleDtype ?? "float32", ["float32", "float16", "bfloat16"]),
-    algorithm: oneOf("algorithm", options.algorithm ?? "rtn", ["rtn", "mse", "hqq"]),
+    algorithm: oneOf("algorithm", options.algorithm ?? "rtn", algorithms),
     nonFinite: oneOf("nonFinite", options.nonFinite ?? "error", ["error", "ignore"]),
     n,
     k,

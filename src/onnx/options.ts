@@ -1,10 +1,14 @@
+import { type Algorithm, algorithms, type BitWidth, bitWidths, blockSizes } from "../core/blocks.ts";
 import { checkBoolean, codeNames, oneOf } from "../core/options.ts";
 import type { SchemeName } from "../core/schemes.ts";
 import { type CodeDType, codeTypes, type HalfDType } from "../dtypes.ts";
 import { ArgumentError } from "../errors.ts";
+import { type AccuracyLevel, accuracyLevels } from "./nbits/wishes.ts";
 import type { PlanOptions } from "./plan.ts";
 import { formsOn, type TargetForms } from "./targets/forms.ts";
 import { type Target, targetNames } from "./targets/target.ts";
+
+export { type AccuracyLevel, type Algorithm, accuracyLevels, algorithms, type BitWidth, bitWidths };
 
 /** What runs on integers: nothing, as weights are restored first, or layers whose inputs are quantized as they come. */
 export const modes = ["weight-only", "dynamic"] as const;
@@ -15,14 +19,6 @@ export const formats = ["cast", "qdq", "nbits"] as const;
 export type Format = (typeof formats)[number];
 
 export const halfTypes: readonly HalfDType[] = ["float16", "bfloat16"];
-
-export const algorithms = ["rtn", "mse", "hqq"] as const;
-export type Algorithm = (typeof algorithms)[number];
-
-/** The sizes that MatMulNBits takes. */
-export const blockSizes = [16, 32, 64, 128, 256] as const;
-export const bitWidths = [2, 4, 8] as const;
-export const accuracyLevels = [0, 1, 2, 3, 4] as const;
 
 /** Of ONNX models alone. */
 export interface OnnxOptions {
@@ -38,9 +34,9 @@ export interface OnnxOptions {
    */
   readonly format?: Format | undefined;
   /** Of `nbits`: bits of a code, 4 if not said. */
-  readonly bits?: (typeof bitWidths)[number] | undefined;
+  readonly bits?: BitWidth | undefined;
   /** Of `nbits`: what the product is computed in; 1 float32, 2 float16, 3 bfloat16, 4 int8; 0, the runtime decides. */
-  readonly accuracyLevel?: (typeof accuracyLevels)[number] | undefined;
+  readonly accuracyLevel?: AccuracyLevel | undefined;
   /** Of `nbits`: how the scale of a block is found: as it lies (rtn), by least squares (mse), by half-quadratic splitting (hqq). */
   readonly algorithm?: Algorithm | undefined;
   /** Of float16 and bfloat16: the type of the model's inputs and outputs, `float32` if not said, or that of the weights. */
@@ -156,7 +152,7 @@ function dynamicOptions(options: All) {
   if (forms?.instead !== undefined) {
     throw new ArgumentError("target", `${options.target} has no kernels for integer layers; ${forms.instead}`);
   }
-  return { dtype, convDtype: forms?.integers.ConvInteger, scheme: schemeOf(options, dtype), ...switches(options) };
+  return { dtype, convDtype: forms?.convDtype, scheme: schemeOf(options, dtype), ...switches(options) };
 }
 
 function nbitsOptions(options: All) {
@@ -184,6 +180,7 @@ function nbitsOptions(options: All) {
     scheme: schemeOf({ ...options, scheme }, "int4"),
     accuracyLevel: oneOf("accuracyLevel", options.accuracyLevel ?? forms?.nbits.accuracyLevel ?? 0, accuracyLevels),
     algorithm: oneOf("algorithm", options.algorithm ?? "rtn", algorithms),
+    gatherBits: forms?.nbits.gatherBits,
   };
 }
 

@@ -1,16 +1,16 @@
-import { FormatError } from "../errors.ts";
 import { checkedScope } from "./checked.ts";
 import type { TensorFiles } from "./data.ts";
-import { type Decision, decide } from "./decide.ts";
+import type { Decision } from "./decide.ts";
 import type { DynamicWishes } from "./dynamic/pass.ts";
 import { DYNAMIC_OPSET, planDynamic } from "./dynamic/plan.ts";
-import { Edits } from "./edits.ts";
 import type { Draft } from "./forms/draft.ts";
+import { planRestored } from "./forms/plan.ts";
 import type { Model, Node } from "./graph.ts";
 import type { HalfOptions } from "./half/convert.ts";
 import type { Job } from "./jobs/job.ts";
 import type { Bnb4Wishes } from "./nbits/bnb4.ts";
-import { type NbitsWishes, planBnb4, planNbits } from "./nbits/plan.ts";
+import { planBnb4, planNbits } from "./nbits/plan.ts";
+import type { NbitsWishes } from "./nbits/wishes.ts";
 import type { Wishes } from "./recipe.ts";
 import type { Rewritten } from "./rewrite/rewritten.ts";
 import { Scope } from "./scopes.ts";
@@ -103,7 +103,7 @@ interface Decided extends Rewritten {
 }
 
 async function decidedBy(options: PlanOptions, model: Model, files: TensorFiles, root: Scope): Promise<Decided> {
-  if (options.kind === "restored") return restoreWeights(model, files, root, options);
+  if (options.kind === "restored") return planRestored(model, files, root, options);
   const constants = findConstants(root, await readIntegers(model, files));
   switch (options.kind) {
     case "dynamic":
@@ -123,33 +123,6 @@ async function halve(model: Model, files: TensorFiles, options: HalfOptions): Pr
   return convertHalf(model, files, options);
 }
 
-async function restoreWeights(
-  model: Model,
-  files: TensorFiles,
-  root: Scope,
-  options: WeightSelection & Wishes,
-): Promise<Decided> {
-  const decisions = await decide(model, files, root, options);
-  const drafts = decisions.flatMap(({ draft }) => draft ?? []);
-  if (drafts.length > 0) importOps(model, drafts);
-  checkForm(files.source.name, model, drafts);
-  const edits = new Edits();
-  for (const draft of drafts) draft.putInto(edits);
-  return { decisions, edits, drafts, remarks: unsuitedBlocks(decisions, options) };
-}
-
-/** Weights to which blocks were of no use. */
-function unsuitedBlocks(decisions: readonly Decision[], { blockSize }: Wishes): string[] {
-  if (blockSize === undefined) return [];
-  const others = decisions.filter(({ draft }) => draft && draft.job.recipe.granularity.blockSize === undefined);
-  if (others.length === 0) return [];
-  const names = others.map(({ constant }) => constant.name).slice(0, 3);
-  const many = `${others.length} weight${others.length === 1 ? "" : "s"}`;
-  return [
-    `a scale per channel, as blocks do not suit them: ${names.join(", ")}${others.length > 3 ? ", ..." : ""} (${many})`,
-  ];
-}
-
 /** The newest opset that a runtime was seen to take. */
 const RUNTIMES_TAKE = 26;
 
@@ -160,25 +133,4 @@ async function raise(model: Model, files: TensorFiles, opset: number): Promise<s
   if (from === to) return [];
   const beyond = to > RUNTIMES_TAKE ? [`ONNX Runtime up to 1.30 takes opsets up to ${RUNTIMES_TAKE}`] : [];
   return [`opset ${from} raised to ${to}`, ...beyond, ...rewritten];
-}
-
-/** A common opset, for models that so far have nodes of other domains only. */
-const COMMON_OPSET = 13;
-
-/** What restores weights are ONNX's own ops. Before IR 3 they could not but be those of opset 1. */
-function importOps(model: Model, drafts: readonly Draft[]): void {
-  if (model.opsets.has("")) return;
-  const needed = drafts.map(({ requirement }) => requirement.opset);
-  model.opsets.set("", model.irVersion < 3 ? 1 : needed.reduce((a, b) => Math.max(a, b), COMMON_OPSET));
-}
-
-/** @throws FormatError when the model's opset has not what the form needs */
-function checkForm(file: string, model: Model, drafts: readonly Draft[]): void {
-  const opset = model.opsets.get("") ?? 0;
-  for (const { requirement } of drafts) {
-    const { opset: least, what, others } = requirement;
-    if (opset >= least) continue;
-    const advice = `raise it (opset: ${least})${others ? ` or take the format "${others}"` : ""}`;
-    throw new FormatError(file, `has opset ${opset}, and ${what} came with ${least}; ${advice}`);
-  }
 }

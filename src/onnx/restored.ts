@@ -1,3 +1,4 @@
+import { type BitWidth, bitWidths } from "../core/blocks.ts";
 import type { Granularity } from "../core/granularity.ts";
 import { elementsOf } from "../core/shape.ts";
 import { codeTypes } from "../dtypes.ts";
@@ -26,7 +27,7 @@ export type StoredForm =
   /** As the weight, or with its last two axes swapped. */
   | { readonly kind: "affine"; readonly granularity: Granularity; readonly swapsLast?: boolean }
   /** [N, blocks, bytes]; of a table [N, bytes], its rows cut short where their values end. */
-  | ({ readonly kind: "matrix"; readonly bits: 2 | 4 | 8; readonly isTable: boolean } & Sides)
+  | ({ readonly kind: "matrix"; readonly bits: BitWidth; readonly isTable: boolean } & Sides)
   | ({ readonly kind: "bnb4"; readonly quantType: (typeof QUANT_TYPES)[number] } & Sides);
 
 interface Sides {
@@ -160,9 +161,9 @@ function tableOf(node: Node, codes: Tensor, scale: Tensor): Form | undefined {
   return { shape: [n, k], dtype: `int${bits}`, stored: { kind: "matrix", bits, isTable: true, n, k, blockSize } };
 }
 
-function bitsOf(node: Node): 2 | 4 | 8 | undefined {
+function bitsOf(node: Node): BitWidth | undefined {
   const bits = attributeOf(node, "bits", "int") ?? 4;
-  return bits === 2 || bits === 4 || bits === 8 ? bits : undefined;
+  return bitWidths.find((width) => width === bits);
 }
 
 function sidesOf(node: Node): Sides | undefined {

@@ -85,11 +85,11 @@ export class Selection {
   #obstacle({ constant, isWeight, isPart }: Candidate): string | undefined {
     if (isPart) return "belongs to a weight that is quantized already";
     if (!isWeight) return whyNoWeight(constant);
-    const { name, uses, tensor } = constant;
+    const { name, uses, tensor, dtype } = constant;
     if ([name, ...uses.flatMap(({ node }) => node.outputs)].some((each) => this.#shadowing.has(each))) {
       return "a name of its own or of its users stands for two things";
     }
-    if (tensor.type === "float64") return "float64";
+    if (dtype === "float64") return dtype;
     return tensor.shape.includes(0) ? "empty" : undefined;
   }
 

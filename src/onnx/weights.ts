@@ -1,4 +1,6 @@
 import { elementsOf } from "../core/shape.ts";
+import type { FloatDType } from "../dtypes.ts";
+import { ArgumentError } from "../errors.ts";
 import type { TensorFiles } from "./data.ts";
 import { tensorsOf } from "./data.ts";
 import type { Model, Node, Tensor } from "./graph.ts";
@@ -19,12 +21,15 @@ export interface Use {
 
 /** A float constant and who uses it. */
 export interface FloatConstant extends Constant {
+  readonly dtype: FloatDType | "float64";
   readonly uses: readonly Use[];
   /** Nodes that take it as it is and show it otherwise: Transpose, Reshape. */
   readonly viewers: readonly Node[];
   /** Whether it is wanted by its name, as a float: by such nodes, or as a graph's output. */
   readonly isShown: boolean;
 }
+
+const floats = ["float32", "float16", "bfloat16", "float64"] as const;
 
 /** Shapes and axes are this long at the most. */
 const FEW = 64;
@@ -70,11 +75,13 @@ export function findConstants(root: Scope, integers: Integers): FloatConstant[] 
       if (tensor) outputs.add(tensor);
     }
   }
-  return constantsOf(root).map((constant) => {
+  return constantsOf(root).flatMap((constant) => {
     const { tensor } = constant;
+    const dtype = floatTypeOf(tensor);
+    if (dtype === undefined) return [];
     const viewing = viewers.get(tensor) ?? [];
     const isShown = viewing.length > 0 || outputs.has(tensor);
-    return { ...constant, uses: uses.get(tensor) ?? [], viewers: viewing, isShown };
+    return { ...constant, dtype, uses: uses.get(tensor) ?? [], viewers: viewing, isShown };
   });
 }
 
@@ -100,14 +107,20 @@ function constantsOf(root: Scope): Constant[] {
     const names = [...graph.initializers.map(({ name }) => name), ...graph.nodes.flatMap(({ outputs }) => outputs)];
     for (const name of names) {
       const definition = name === "" ? undefined : scope.find(name);
-      if (definition?.kind === "constant" && isFloat(definition.constant)) constants.push(definition.constant);
+      if (definition?.kind === "constant") constants.push(definition.constant);
     }
   }
   return constants;
 }
 
-function isFloat({ tensor: { type } }: Constant): boolean {
-  return type === "float32" || type === "float16" || type === "bfloat16" || type === "float64";
+function floatTypeOf({ type }: Tensor): FloatConstant["dtype"] | undefined {
+  return floats.find((dtype) => dtype === type);
+}
+
+/** The type of a constant that is quantized: those of float64 stay as they are (select.ts). */
+export function weightTypeOf({ name, dtype }: FloatConstant): FloatDType {
+  if (dtype !== "float64") return dtype;
+  throw new ArgumentError("dtype", `${name} is float64; it stays as it is`);
 }
 
 /** The types of the nodes that use a constant, each once. */

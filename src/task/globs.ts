@@ -1,5 +1,6 @@
 import picomatch from "picomatch";
 import { ArgumentError } from "../errors.ts";
+import { listed } from "./words.ts";
 
 /** Whether something of that name is meant. */
 export type Matcher = (name: string) => boolean;
@@ -21,11 +22,7 @@ export function matcherOf(
   const matchers = globs.map(compile);
   globs.forEach((glob, i) => {
     if (!names || names.some((name) => matchers[i]!(name))) return;
-    const some = names.slice(0, 3).map(show).join(", ");
-    throw new ArgumentError(
-      option,
-      `"${glob}" matches no ${things}; there are ${some || "none"}${names.length > 3 ? ", ..." : ""}`,
-    );
+    throw new ArgumentError(option, `"${glob}" matches no ${things}; there are ${listed(names.map(show)) || "none"}`);
   });
   return (name) => matchers.some((matches) => matches(name));
 }

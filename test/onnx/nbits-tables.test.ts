@@ -141,6 +141,20 @@ describe("left as it is", () => {
     expect((await expectSame(lookup(50, 33), { bits: 8 })).ops).toEqual({ GatherBlockQuantized: 1 });
   });
 
+  it("in 2 bits for WebGPU, which some versions run in 4 and 8 alone", async () => {
+    const reason = "Gather in 2 bits, which not all versions of the target run; 4 and 8 they do";
+    await expectLeft(lookup(50, 64), [reason], { bits: 2, blockSize: 16, target: "webgpu" });
+    for (const [bits, target] of [
+      [2, "node"],
+      [2, "web-wasm"],
+      [4, "webgpu"],
+      [8, "webgpu"],
+    ] as const) {
+      const { ops } = await rewritten(lookup(50, 64), { bits, blockSize: 16, target });
+      expect(ops).toEqual({ GatherBlockQuantized: 1 });
+    }
+  });
+
   it("where it is not asked for", async () => {
     await expectLeft(lookup(50, 64), ["Gather is taken where it is asked for (opTypes: Gather)"], {
       opTypes: undefined,

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { blockSizes } from "../../src/core/blocks.ts";
 import { bytesSource, createEngine, inspectModel } from "../../src/index.ts";
 import { formsOn } from "../../src/onnx/targets/forms.ts";
 import { f32, safetensorsFile } from "../helpers/checkpoints.ts";
@@ -178,17 +179,17 @@ describe("depthwise convolutions in 8 bits", () => {
 
 describe("forms", () => {
   it.each(["node", "web-wasm"] as const)("those of integers run in %s", async (target) => {
-    const { integers, nbits: many } = formsOn(target);
+    const { convDtype, nbits: many } = formsOn(target);
     const open = target === "node" ? runtimes.node : runtimes.web;
-    for (const op of ["MatMulInteger", "ConvInteger"] as const) {
-      const each = integer(op, "uint8", integers[op]!);
-      expect(await runs(open(modelOf(each)))).toBe(true);
-      expect((await findings(target, each)).filter(({ severity }) => severity === "fails")).toEqual([]);
-    }
-    for (const block of many.blockSizes) expect(await runs(open(modelOf(nbits({ block }))))).toBe(true);
-    for (const bits of many.floatZeroPoints) {
-      expect(await runs(open(modelOf(nbits({ bits, zeros: "float32" }))))).toBe(true);
-    }
+    const conv = integer("ConvInteger", "uint8", convDtype!);
+    expect((await findings(target, conv)).filter(({ severity }) => severity === "fails")).toEqual([]);
+    const cases = [
+      conv,
+      ...blockSizes.map((block) => nbits({ block })),
+      ...many.bits.map((bits) => nbits({ bits })),
+      ...many.gatherBits.map((bits) => gather("uint8", bits)),
+    ];
+    for (const each of cases) expect(await runs(open(modelOf(each)))).toBe(true);
   });
 });
 

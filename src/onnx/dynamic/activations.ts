@@ -1,7 +1,7 @@
 import type { Edits } from "../edits.ts";
 import { intAttribute, makeNode, type Node } from "../graph.ts";
 import type { Names } from "../names.ts";
-import { codeOf } from "../proto.ts";
+import { codeOf, type ElementType } from "../proto.ts";
 import type { Scope } from "../scopes.ts";
 
 /** The names of a value's uint8 codes, scale and zero point. */
@@ -16,7 +16,7 @@ export interface Made extends Quantized {
   readonly name: string;
   /** The node that gives them. */
   readonly by: Node;
-  readonly type: string;
+  readonly type: ElementType;
   /** Nodes that take the codes, as their first input. */
   readonly takers: Set<Node>;
 }

@@ -18,7 +18,8 @@ export const rewriteConv: Rewrite = ({ node, scope }, pass) => {
   if (refused !== undefined) return refused;
   const { names } = pass;
   const [output = ""] = node.outputs;
-  const { shape, type } = claim.constant.tensor;
+  const { dtype: type, tensor } = claim.constant;
+  const { shape } = tensor;
   const stored = pass.weights.store(claim, storageFor(shape, pass.wishes));
   const a = pass.activations.quantized(scope, x, isFloat32(claim), node);
   const product = names.fresh(`${output}_output_quantized`);
@@ -29,10 +30,7 @@ export const rewriteConv: Rewrite = ({ node, scope }, pass) => {
       name,
       attributes: node.attributes,
     }),
-    ...restoreProduct(
-      { name: node.name, output: scaled, product, scales: [a.scale, stored.scale], type: type as "float32" },
-      pass,
-    ),
+    ...restoreProduct({ name: node.name, output: scaled, product, scales: [a.scale, stored.scale], type }, pass),
   ];
   if (bias) {
     const dimensions = BigInt64Array.from([1n, -1n, ...shape.slice(2).map(() => 1n)]);

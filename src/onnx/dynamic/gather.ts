@@ -1,5 +1,5 @@
 import { intAttribute, makeNode, type Node } from "../graph.ts";
-import { codeOf } from "../proto.ts";
+import { codeOf, type ElementType } from "../proto.ts";
 import type { Pass, Rewrite } from "./pass.ts";
 
 /** Gather of a table's codes, uint8 as activations are: whoever takes them as codes needs no more. */
@@ -14,7 +14,7 @@ export const rewriteGather: Rewrite = ({ node, scope }, pass) => {
   const codes = pass.names.fresh(`${output}_quantized`);
   claim.take(node, 0);
   const { scale, zeroPoint } = stored;
-  const type = claim.constant.tensor.type!;
+  const type = claim.constant.dtype;
   pass.activations.know(scope, { name: output, codes, scale, zeroPoint, by: node, type });
   pass.edits.replace(node, [{ ...node, inputs: [stored.codes, ...node.inputs.slice(1)], outputs: [codes] }]);
   return undefined;
@@ -36,7 +36,7 @@ export const rewriteTranspose: Rewrite = ({ node, scope }, pass) => {
 export function dequantize(
   name: string,
   { codes, scale, zeroPoint }: { codes: string; scale: string; zeroPoint: string },
-  { type, axis }: { type: string; axis?: number | undefined },
+  { type, axis }: { type: ElementType; axis?: number | undefined },
   { names }: Pick<Pass, "names">,
 ): Node[] {
   const attributes = axis === undefined ? [] : [intAttribute("axis", axis)];
@@ -49,7 +49,7 @@ export function dequantize(
     }),
   ];
   if (isNarrow) {
-    const to = [intAttribute("to", codeOf(type as "float16"))];
+    const to = [intAttribute("to", codeOf(type))];
     nodes.push(makeNode("Cast", [wide], [name], { name: names.fresh(`${name}_narrow`), attributes: to }));
   }
   return nodes;

@@ -62,9 +62,9 @@ function multiply(
   const product = pass.names.fresh(`${output}_output_quantized`);
   const inputs = [a.codes, stored.codes, a.zeroPoint, stored.zeroPoint];
   const label = name === "" ? "" : pass.names.fresh(`${name}_quant`);
-  const type = claim.constant.tensor.type as "float32";
+  const scales = [a.scale, stored.scale] as const;
   return [
     makeNode("MatMulInteger", inputs, [product], { name: label }),
-    ...restoreProduct({ name, output, product, scales: [a.scale, stored.scale], type }, pass),
+    ...restoreProduct({ name, output, product, scales, type: claim.constant.dtype }, pass),
   ];
 }

@@ -6,6 +6,7 @@ import { codeOf } from "../proto.ts";
 import type { Recipe } from "../recipe.ts";
 import type { Claim, Claims } from "../rewrite/claims.ts";
 import type { Scope } from "../scopes.ts";
+import type { FloatConstant } from "../weights.ts";
 import type { Activations } from "./activations.ts";
 import type { Storage, StoredWeights } from "./stored.ts";
 
@@ -49,7 +50,7 @@ export function centred({ reduceRange, ...wishes }: DynamicWishes, axis: number)
 }
 
 export function isFloat32({ constant }: Claim): boolean {
-  return constant.tensor.type === "float32";
+  return constant.dtype === "float32";
 }
 
 /**
@@ -89,5 +90,5 @@ interface Product {
   readonly product: string;
   readonly scales: readonly [activation: string, weight: string];
   /** The type of the weight, and so of the output. */
-  readonly type: "float32" | "float16" | "bfloat16";
+  readonly type: FloatConstant["dtype"];
 }

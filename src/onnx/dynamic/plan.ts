@@ -1,3 +1,4 @@
+import { listed } from "../../task/words.ts";
 import { Edits } from "../edits.ts";
 import type { Model, Node } from "../graph.ts";
 import { Names } from "../names.ts";
@@ -115,8 +116,7 @@ function endsProcess({ opType, attributes }: Node): boolean {
 function keptBeside(claims: Claims): string[] {
   const names = claims.taken.flatMap((claim) => (claim.isLeft && !claim.isRestored ? [claim.constant.name] : []));
   if (names.length === 0) return [];
-  const which = `${names.slice(0, 3).join(", ")}${names.length > 3 ? ", ..." : ""}`;
-  return [`stored as codes and as before, as some nodes take it as it was: ${which}`];
+  return [`stored as codes and as before, as some nodes take it as it was: ${listed(names)}`];
 }
 
 function whyLeft(constant: FloatConstant): string {

@@ -59,9 +59,9 @@ interface BlockIndex {
   readonly axis: number;
 }
 
-function restore(chain: Chain, { tensor }: FloatConstant, { codes, scale, zeroPoint }: Parts): void {
+function restore(chain: Chain, { tensor, dtype }: FloatConstant, { codes, scale, zeroPoint }: Parts): void {
   const toFloat32 = [intAttribute("to", codeOf("float32"))];
-  const narrow = tensor.type !== "float32";
+  const narrow = dtype !== "float32";
   let value = chain.add("Cast", [codes], toFloat32, { last: false });
   if (zeroPoint !== undefined) {
     const offset = chain.add("Cast", [zeroPoint], toFloat32, { last: false, suffix: "offset" });

@@ -47,7 +47,7 @@ interface Parts {
 
 function restore(
   chain: Chain,
-  { tensor }: FloatConstant,
+  { tensor, dtype }: FloatConstant,
   { codes, scale, zeroPoint }: Parts,
   { axis, blockSize }: Granularity,
 ): void {
@@ -55,7 +55,7 @@ function restore(
     ...(typeof axis === "number" ? [intAttribute("axis", axis)] : []),
     ...(blockSize === undefined ? [] : [intAttribute("block_size", blockSize)]),
   ];
-  const narrow = tensor.type !== "float32";
+  const narrow = dtype !== "float32";
   const inputs = [codes, scale, ...(zeroPoint === undefined ? [] : [zeroPoint])];
   const value = chain.add("DequantizeLinear", inputs, attributes, { last: !narrow });
   if (narrow) chain.add("Cast", [value], [intAttribute("to", tensor.typeCode)], { last: true, suffix: "narrow" });

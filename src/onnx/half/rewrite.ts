@@ -13,10 +13,10 @@ import {
 import { codeOf } from "../proto.ts";
 import type { Value, Values } from "../types/values.ts";
 import { isFloat, type Place } from "./order.ts";
-import { type Form, isCast, type Roles } from "./roles.ts";
+import { isCast, type Precision, type Roles } from "./roles.ts";
 import type { Versions } from "./versions.ts";
 
-/** Gives each node the forms of its inputs and outputs that it takes and gives. */
+/** Gives each node the precisions of its inputs and outputs that it takes and gives. */
 export function rewriteNodes(roles: Roles, versions: Versions, edits: Edits, dtype: HalfDType): void {
   for (const place of roles.places) {
     const { node, outputs } = place;
@@ -40,7 +40,7 @@ function rewritten(place: Place, roles: Roles, versions: Versions, dtype: HalfDT
   });
   const outputs = node.outputs.map((name, i) => {
     const value = given[i];
-    return isFloat(value) ? versions.nameOf(value, roles.gives(place, i) as Form) : name;
+    return isFloat(value) ? versions.nameOf(value, roles.gives(place, i) as Precision) : name;
   });
   const attributes = typed(place, roles, versions, dtype);
   const isSame = same(inputs, node.inputs) && same(outputs, node.outputs) && attributes === node.attributes;
@@ -64,20 +64,20 @@ function typed(place: Place, roles: Roles, versions: Versions, dtype: HalfDType)
   return [...attributes.filter(({ name }) => name !== "value"), makeAttribute("value", { kind: "tensor", value })];
 }
 
-/** A Cast for each form that is wanted of what it gives. */
+/** A Cast for each precision that is wanted of what it gives. */
 function rewriteCast(place: Place, output: Value, versions: Versions, edits: Edits): void {
   const { node, inputs } = place;
   if (versions.isGone(output)) {
     edits.replace(node, []);
     return;
   }
-  const given = Object.entries(versions.casts.get(node) ?? {}) as [Form, string][];
+  const given = Object.entries(versions.casts.get(node) ?? {}) as [Precision, string][];
   const input = inputs[0] ? versions.nameOf(inputs[0], "any") : node.inputs[0]!;
   const [only] = given;
   if (given.length === 1 && only![0] === "float" && only![1] === node.outputs[0] && input === node.inputs[0]) return;
-  const casts = given.map(([form, name], i): Node => {
+  const casts = given.map(([precision, name], i): Node => {
     const { origin, ...made } = node;
-    const changed = { ...made, inputs: [input], outputs: [name], attributes: [versions.castTo(form)] };
+    const changed = { ...made, inputs: [input], outputs: [name], attributes: [versions.castTo(precision)] };
     return i === 0 ? { ...changed, origin } : { ...changed, name };
   });
   edits.replace(node, casts);
@@ -88,12 +88,12 @@ export function declare(graph: Graph, values: Values, versions: Versions, dtype:
   const scope = values.scopeOf(graph);
   const told = (info: ValueInfo): ValueInfo => {
     const value = values.within(scope, info.name);
-    const isHalved = info.elementType === "float32" && isFloat(value) && versions.formAt(value) === "half";
+    const isHalved = info.elementType === "float32" && isFloat(value) && versions.precisionAt(value) === "half";
     return isHalved ? { ...info, elementType: dtype } : info;
   };
   const isThere = ({ name }: ValueInfo) => {
     const value = values.within(scope, name);
-    return !value || !(versions.isGone(value) || (isFloat(value) && versions.formAt(value) === undefined));
+    return !value || !(versions.isGone(value) || (isFloat(value) && versions.precisionAt(value) === undefined));
   };
   graph.inputs = graph.inputs.map(told);
   graph.outputs = graph.outputs.map(told);

@@ -9,12 +9,12 @@ import { fixedOf, halfSince, isControl, isKnown, isMover, takesAny } from "./ops
 import { isFloat, isPending, type Place, placesOf } from "./order.ts";
 
 /** What a value that was float32 is, or is wanted as. */
-export type Form = "half" | "float";
+export type Precision = "half" | "float";
 
 export interface RoleOptions {
   readonly dtype: HalfDType;
   /** Of the model's own inputs and outputs. */
-  readonly io: Form;
+  readonly io: Precision;
   /** Why a node is to stay float32, where someone wishes so. */
   readonly whyUnwanted: (node: Node) => string | undefined;
 }
@@ -53,20 +53,20 @@ export class Roles {
   }
 
   /** What the graph that a value is of has it as, where the value is one of its inputs or outputs. */
-  interfaceOf(scope: Scope): Form {
+  interfaceOf(scope: Scope): Precision {
     const owner = this.#owners.get(scope);
     if (!owner) return this.options.io;
     return isControl(owner.node) && !this.kept.has(owner.node) ? "half" : "float";
   }
 
   /** What a node takes a float as; "any" as it is. */
-  takes({ node }: Pick<Place, "node">, input: number): Form | "any" {
+  takes({ node }: Pick<Place, "node">, input: number): Precision | "any" {
     if (takesAny(node)) return "any";
     return this.kept.has(node) || fixedOf(node).inputs?.includes(input) ? "float" : "half";
   }
 
   /** What a node gives a float as; "either" where it can give both. */
-  gives({ node }: Place, output: number): Form | "either" {
+  gives({ node }: Place, output: number): Precision | "either" {
     if (isCast(node)) return "either";
     return this.kept.has(node) || fixedOf(node).outputs?.includes(output) ? "float" : "half";
   }

@@ -9,23 +9,26 @@ import type { FloatConstant } from "../weights.ts";
 import { isLarge, isSingle } from "./islands.ts";
 import { type Limits, NarrowJob } from "./job.ts";
 import { isFloat } from "./order.ts";
-import { type Form, isCast, type Roles } from "./roles.ts";
+import { isCast, type Precision, type Roles } from "./roles.ts";
 
-/** The names that a value has: one for each form that someone wants it in. */
-type FormNames = Partial<Record<Form, string>>;
+/** The names that a value has: one for each precision that someone wants it in. */
+type PrecisionNames = Partial<Record<Precision, string>>;
+
+/** Of constants that nobody else takes: what ConstantOfShape is filled with. */
+const lone = { dtype: "float32", uses: [], viewers: [], isShown: false } as const;
 
 export interface VersionOptions {
   readonly dtype: HalfDType;
   readonly clamp: boolean;
 }
 
-/** In which forms values are there, by which names, and the Casts and tensors that make them so. */
+/** In which precisions values are there, by which names, and the Casts and tensors that make them so. */
 export class Versions {
   readonly jobs: NarrowJob[] = [];
-  /** What is left to Cast nodes of the model's own: the forms they give. */
-  readonly casts = new Map<Node, FormNames>();
-  readonly #needs = new Map<Value, Set<Form>>();
-  readonly #names = new Map<Value, FormNames>();
+  /** What is left to Cast nodes of the model's own: the precisions they give. */
+  readonly casts = new Map<Node, PrecisionNames>();
+  readonly #needs = new Map<Value, Set<Precision>>();
+  readonly #names = new Map<Value, PrecisionNames>();
   /** Values that a Cast has made of others, and that need no Cast any more. */
   readonly #same = new Map<Value, Value>();
   readonly #constants: ReadonlyMap<Tensor, FloatConstant>;
@@ -50,16 +53,16 @@ export class Versions {
   }
 
   /** The name of a value as it is wanted. */
-  nameOf(value: Value, form: Form | "any"): string {
+  nameOf(value: Value, precision: Precision | "any"): string {
     const origin = this.#same.get(value);
-    if (origin) return this.nameOf(origin, isFloat(value) ? form : "half");
+    if (origin) return this.nameOf(origin, isFloat(value) ? precision : "half");
     const names = this.#names.get(value);
     if (!names) return value.name;
-    return (form === "any" ? (names.float ?? names.half) : names[form]) ?? value.name;
+    return (precision === "any" ? (names.float ?? names.half) : names[precision]) ?? value.name;
   }
 
   /** What stands under a value's own name from now on; undefined where nothing does. */
-  formAt(value: Value): Form | undefined {
+  precisionAt(value: Value): Precision | undefined {
     const { half, float } = this.#names.get(value) ?? {};
     return half === value.name ? "half" : float === value.name ? "float" : undefined;
   }
@@ -68,10 +71,10 @@ export class Versions {
     return this.#same.has(value);
   }
 
-  #need(value: Value, form: Form): void {
-    const forms = this.#needs.get(value);
-    if (forms) forms.add(form);
-    else this.#needs.set(value, new Set([form]));
+  #need(value: Value, precision: Precision): void {
+    const precisions = this.#needs.get(value);
+    if (precisions) precisions.add(precision);
+    else this.#needs.set(value, new Set([precision]));
   }
 
   #gather(node: Node, inputs: readonly (Value | undefined)[], output: Value | undefined): void {
@@ -80,31 +83,34 @@ export class Versions {
       const isHalved = output.type === this.options.dtype;
       if (isFloat(output) || isHalved) {
         this.#same.set(output, input);
-        for (const form of isHalved ? (["half"] as const) : (this.#needs.get(output) ?? [])) this.#need(input, form);
+        for (const precision of isHalved ? (["half"] as const) : (this.#needs.get(output) ?? []))
+          this.#need(input, precision);
         return;
       }
     }
     inputs.forEach((value, i) => {
-      const form = this.roles.takes({ node }, i);
-      if (isFloat(value) && form !== "any") this.#need(value, form);
+      const precision = this.roles.takes({ node }, i);
+      if (isFloat(value) && precision !== "any") this.#need(value, precision);
     });
   }
 
-  #plan(value: Value): FormNames {
+  #plan(value: Value): PrecisionNames {
     const needs = this.#needs.get(value) ?? new Set();
     if (this.#same.has(value)) return {};
     if (value.constant) return this.#planConstant(value, value.constant, needs);
     if (!value.maker) return this.#planFrom(value, this.roles.interfaceOf(value.scope), needs);
     const place = this.roles.placeOf(value.maker);
-    const form = this.roles.gives(place, value.output);
-    return form === "either" ? this.#planCast(value, place.inputs[0], needs) : this.#planFrom(value, form, needs);
+    const precision = this.roles.gives(place, value.output);
+    return precision === "either"
+      ? this.#planCast(value, place.inputs[0], needs)
+      : this.#planFrom(value, precision, needs);
   }
 
-  /** A value that is there in one form, and in the other by a Cast. */
-  #planFrom(value: Value, home: Form, needs: ReadonlySet<Form>): FormNames {
+  /** A value that is there in one precision, and in the other by a Cast. */
+  #planFrom(value: Value, home: Precision, needs: ReadonlySet<Precision>): PrecisionNames {
     const other = home === "half" ? "float" : "half";
     const pinned = this.#pinned(value);
-    const names: FormNames = { [home]: pinned === other ? this.#newName(value, home) : value.name };
+    const names: PrecisionNames = { [home]: pinned === other ? this.#newName(value, home) : value.name };
     if (!needs.has(other)) return names;
     names[other] = pinned === other ? value.name : this.#newName(value, other);
     const cast = this.#cast(names[home]!, names[other], other);
@@ -113,22 +119,22 @@ export class Versions {
     return names;
   }
 
-  /** A Cast can give both forms of its input, and is not needed for one that this has already. */
-  #planCast(value: Value, input: Value | undefined, needs: ReadonlySet<Form>): FormNames {
+  /** A Cast can give both precisions of its input, and is not needed for one that this has already. */
+  #planCast(value: Value, input: Value | undefined, needs: ReadonlySet<Precision>): PrecisionNames {
     const pinned = this.#pinned(value);
-    const names: FormNames = {};
-    const given: FormNames = {};
-    for (const form of needs.size > 0 ? needs : (["float"] as const)) {
-      const isThere = form === "half" && pinned !== "half" && input?.type === this.options.dtype;
-      const isFirst = pinned === form || (pinned === undefined && Object.keys(given).length === 0);
-      names[form] = isThere ? this.nameOf(input, "any") : isFirst ? value.name : this.#newName(value, form);
-      if (!isThere) given[form] = names[form];
+    const names: PrecisionNames = {};
+    const given: PrecisionNames = {};
+    for (const precision of needs.size > 0 ? needs : (["float"] as const)) {
+      const isThere = precision === "half" && pinned !== "half" && input?.type === this.options.dtype;
+      const isFirst = pinned === precision || (pinned === undefined && Object.keys(given).length === 0);
+      names[precision] = isThere ? this.nameOf(input, "any") : isFirst ? value.name : this.#newName(value, precision);
+      if (!isThere) given[precision] = names[precision];
     }
     this.casts.set(value.maker!, given);
     return names;
   }
 
-  #planConstant(value: Value, constant: Constant, needs: ReadonlySet<Form>): FormNames {
+  #planConstant(value: Value, constant: Constant, needs: ReadonlySet<Precision>): PrecisionNames {
     const { tensor, graph, node, name } = constant;
     if (!needs.has("half")) return { float: value.name };
     if (tensor.data.kind === "pending" || tensor.data.kind === "placed") return this.#planFrom(value, "float", needs);
@@ -153,28 +159,28 @@ export class Versions {
 
   /** Notes that a constant's values are to be narrowed. */
   narrow(constant: Constant, limits: Limits): NarrowJob {
-    const known = this.#constants.get(constant.tensor) ?? { ...constant, uses: [], viewers: [], isShown: false };
+    const known = this.#constants.get(constant.tensor) ?? { ...constant, ...lone };
     const job = new NarrowJob(known, this.options.dtype, limits);
     this.jobs.push(job);
     return job;
   }
 
-  #cast(from: string, to: string, form: Form): Node {
+  #cast(from: string, to: string, precision: Precision): Node {
     const name = this.#fresh.fresh(`${to}_cast`);
-    return makeNode("Cast", [from], [to], { name, attributes: [this.castTo(form)] });
+    return makeNode("Cast", [from], [to], { name, attributes: [this.castTo(precision)] });
   }
 
-  castTo(form: Form) {
-    return intAttribute("to", codeOf(form === "half" ? this.options.dtype : "float32"));
+  castTo(precision: Precision) {
+    return intAttribute("to", codeOf(precision === "half" ? this.options.dtype : "float32"));
   }
 
-  /** The form that a value must have under its own name, being given by its graph. */
-  #pinned(value: Value): Form | undefined {
+  /** The precision that a value must have under its own name, being given by its graph. */
+  #pinned(value: Value): Precision | undefined {
     return value.isGiven ? this.roles.interfaceOf(value.scope) : undefined;
   }
 
-  #newName({ name }: Value, form: Form): string {
-    return this.#fresh.fresh(`${name}_${form === "half" ? this.options.dtype : "float32"}`);
+  #newName({ name }: Value, precision: Precision): string {
+    return this.#fresh.fresh(`${name}_${precision === "half" ? this.options.dtype : "float32"}`);
   }
 }
 

@@ -3,7 +3,7 @@ import { elementsOf } from "../../core/shape.ts";
 import { bytesOf, type FloatTensor } from "../../core/tensor.ts";
 import { byteLengthOf, type CodeDType, codeTypes } from "../../dtypes.ts";
 import type { Recipe } from "../recipe.ts";
-import type { FloatConstant } from "../weights.ts";
+import { type FloatConstant, weightTypeOf } from "../weights.ts";
 import { Pending } from "../wire.ts";
 import { finiteScales } from "./finite.ts";
 import type { Job, Made, Tools } from "./job.ts";
@@ -52,11 +52,11 @@ export class AffineJob implements Job {
 
   make(values: FloatTensor | ResidentTensor, { engine, nonFinite, shelf }: Tools): Made {
     const { dtype, scheme, granularity, reduceRange } = this.recipe;
-    const { shape, type } = this.constant.tensor;
+    const { shape } = this.constant.tensor;
     const out = shelf.lend(dtype, elementsOf(shape));
     const how = { dtype, scheme, ...granularity, out };
     let found = engine.quantizeMeasured(values, { ...how, reduceRange, nonFinite });
-    const finite = finiteScales(type!, this.recipe, found.q.scale, found.q.zeroPoint);
+    const finite = finiteScales(weightTypeOf(this.constant), this.recipe, found.q.scale, found.q.zeroPoint);
     const zeroPoint = this.#zeroPoints(found.q.zeroPoint);
     if (finite || zeroPoint !== found.q.zeroPoint) {
       found = engine.quantizeMeasured(values, { ...how, scale: finite ?? found.q.scale, zeroPoint });

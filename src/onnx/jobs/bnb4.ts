@@ -1,8 +1,9 @@
-import type { MatrixLayout } from "../../core/blocks.ts";
+import type { BlockSize, MatrixLayout } from "../../core/blocks.ts";
 import type { ResidentTensor } from "../../core/resident.ts";
 import { elementsOf } from "../../core/shape.ts";
 import { bytesOf, type FloatTensor } from "../../core/tensor.ts";
-import type { FloatConstant } from "../weights.ts";
+import type { FloatDType } from "../../dtypes.ts";
+import { type FloatConstant, weightTypeOf } from "../weights.ts";
 import { Pending } from "../wire.ts";
 import type { Job, Made, Tools } from "./job.ts";
 
@@ -11,7 +12,7 @@ export const QUANT_TYPES = ["fp4", "nf4"] as const;
 
 export interface Bnb4Recipe {
   readonly layout: MatrixLayout;
-  readonly blockSize: 16 | 32 | 64 | 128 | 256;
+  readonly blockSize: BlockSize;
   readonly quantType: (typeof QUANT_TYPES)[number];
 }
 
@@ -20,19 +21,17 @@ export class Bnb4Job implements Job {
   readonly codes: Pending;
   readonly absMax: Pending;
   readonly blocks: number;
+  readonly scaleDtype: FloatDType;
 
   constructor(
     readonly constant: FloatConstant,
     readonly recipe: Bnb4Recipe,
   ) {
     const elements = elementsOf(constant.tensor.shape);
+    this.scaleDtype = weightTypeOf(constant);
     this.blocks = Math.ceil(elements / recipe.blockSize);
     this.codes = new Pending(Math.ceil(elements / 2));
     this.absMax = new Pending(this.blocks * (this.scaleDtype === "float32" ? 4 : 2));
-  }
-
-  get scaleDtype(): "float32" | "float16" | "bfloat16" {
-    return this.constant.tensor.type as "float32";
   }
 
   get dtype(): string {

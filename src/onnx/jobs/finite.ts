@@ -1,8 +1,9 @@
 import { levelsOf } from "../../core/schemes.ts";
+import type { FloatDType } from "../../dtypes.ts";
 import type { Recipe } from "../recipe.ts";
 
 /** The largest finite value of the types weights have. */
-const largest: Readonly<Record<string, number>> = {
+const largest: Readonly<Record<FloatDType, number>> = {
   float32: 3.4028234663852886e38,
   float16: 65504,
   bfloat16: 3.3895313892515355e38,
@@ -13,12 +14,12 @@ const largest: Readonly<Record<string, number>> = {
  * scale that was rounded up would restore as -Infinity. Undefined where the scales are so already.
  */
 export function finiteScales(
-  type: string,
+  type: FloatDType,
   recipe: Recipe,
   scale: Float32Array,
   zeroPoint: Int32Array,
 ): Float32Array | undefined {
-  const most = largest[type]!;
+  const most = largest[type];
   const { qmin, qmax } = levelsOf(recipe);
   // How many steps from zero the furthest code of a group is.
   const steps = (group: number) => Math.max(qmax - zeroPoint[group]!, zeroPoint[group]! - qmin);

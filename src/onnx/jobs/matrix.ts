@@ -1,7 +1,7 @@
-import type { MatrixLayout } from "../../core/blocks.ts";
+import type { Algorithm, BitWidth, BlockSize, MatrixLayout } from "../../core/blocks.ts";
 import type { ResidentTensor } from "../../core/resident.ts";
 import { bytesOf, type FloatTensor } from "../../core/tensor.ts";
-import type { Algorithm } from "../options.ts";
+import type { FloatDType } from "../../dtypes.ts";
 import type { FloatConstant } from "../weights.ts";
 import { Pending } from "../wire.ts";
 import type { Job, Made, Tools } from "./job.ts";
@@ -11,11 +11,11 @@ export interface MatrixRecipe {
   readonly layout: MatrixLayout;
   readonly k: number;
   readonly n: number;
-  readonly bits: 2 | 4 | 8;
-  readonly blockSize: 16 | 32 | 64 | 128 | 256;
+  readonly bits: BitWidth;
+  readonly blockSize: BlockSize;
   readonly symmetric: boolean;
   readonly algorithm: Algorithm;
-  readonly scaleDtype: "float32" | "float16" | "bfloat16";
+  readonly scaleDtype: FloatDType;
   /** Whether rows end where their values do, as a table's, and not with the last block, as a matrix'. */
   readonly isTight?: boolean;
 }

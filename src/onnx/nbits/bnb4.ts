@@ -1,12 +1,13 @@
-import { intAttribute, makeNode, makeTensor } from "../graph.ts";
+import type { BlockSize } from "../../core/blocks.ts";
+import { intAttribute, makeTensor } from "../graph.ts";
 import { Bnb4Job, QUANT_TYPES } from "../jobs/bnb4.ts";
-import { MICROSOFT } from "../rewrite/domain.ts";
 import type { WeightSelection } from "../select.ts";
+import { makeProduct } from "./product.ts";
 import type { Propose } from "./propose.ts";
 
 export interface Bnb4Wishes extends WeightSelection {
-  readonly blockSize: 16 | 32 | 64 | 128 | 256;
-  readonly quantType: "fp4" | "nf4";
+  readonly blockSize: BlockSize;
+  readonly quantType: (typeof QUANT_TYPES)[number];
 }
 
 /** MatMul with a constant [K, N] on its right, as MatMulBnb4: blocks over its transpose, flat, and no tails of rows. */
@@ -22,15 +23,10 @@ export const proposeBnb4: Propose<Bnb4Wishes> = (node, constant, { blockSize, qu
       makeTensor(names.fresh(`${constant.name}_absmax`), job.scaleDtype, [job.blocks], job.absMax),
     ],
     nodes(matrix, names) {
-      const [a = ""] = node.inputs;
-      const attributes = [
-        intAttribute("K", k),
-        intAttribute("N", n),
-        intAttribute("block_size", blockSize),
-        intAttribute("quant_type", QUANT_TYPES.indexOf(quantType)),
-      ];
-      const name = node.name === "" ? "" : names.fresh(`${node.name}_Bnb4`);
-      return [makeNode("MatMulBnb4", [a, ...matrix], node.outputs, { name, domain: MICROSOFT, attributes })];
+      const [output = ""] = node.outputs;
+      const attributes = [intAttribute("quant_type", QUANT_TYPES.indexOf(quantType))];
+      const how = { node, k, n, blockSize, matrix, output, suffix: "Bnb4", attributes };
+      return [makeProduct("MatMulBnb4", how, names)];
     },
   };
 };

@@ -1,9 +1,9 @@
 import { gatherAxisOf } from "../forms/lookup.ts";
 import { intAttribute, makeNode } from "../graph.ts";
 import { MICROSOFT } from "../rewrite/domain.ts";
-import type { NbitsWishes } from "./plan.ts";
 import type { Propose } from "./propose.ts";
 import { storageOf } from "./store.ts";
+import type { NbitsWishes } from "./wishes.ts";
 
 /**
  * Gather of a table's rows as GatherBlockQuantized, the rows cut into blocks. Its codes are bytes, which every opset has:
@@ -13,7 +13,10 @@ export const proposeGather: Propose<NbitsWishes> = (node, constant, wishes) => {
   const { shape } = constant.tensor;
   const [n = 0, k = 0] = shape;
   if (shape.length !== 2 || gatherAxisOf(node, 2) !== 0) return "Gather of other things than a table's rows";
-  const { bits, blockSize } = wishes;
+  const { bits, blockSize, gatherBits } = wishes;
+  if (gatherBits && !gatherBits.includes(bits)) {
+    return `Gather in ${bits} bits, which not all versions of the target run; ${gatherBits.join(" and ")} they do`;
+  }
   if ((k * bits) % 8 !== 0) return `Gather of rows of ${k} values, whose codes of ${bits} bits fill no whole bytes`;
   return {
     ...storageOf(constant, wishes, { layout: "NK", k, n, isTight: true }),

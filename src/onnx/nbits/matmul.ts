@@ -1,10 +1,9 @@
-import { attributeOf, intAttribute, makeNode, type Node } from "../graph.ts";
-import type { Names } from "../names.ts";
-import { MICROSOFT } from "../rewrite/domain.ts";
+import { attributeOf, intAttribute, makeNode } from "../graph.ts";
 import { unfitGemm } from "../rewrite/gemm.ts";
-import type { NbitsWishes } from "./plan.ts";
+import { makeProduct, type Product } from "./product.ts";
 import type { Propose } from "./propose.ts";
 import { storageOf } from "./store.ts";
+import type { NbitsWishes } from "./wishes.ts";
 
 /** MatMul with a constant [K, N] on its right. */
 export const proposeMatMul: Propose<NbitsWishes> = (node, constant, wishes) => {
@@ -12,9 +11,10 @@ export const proposeMatMul: Propose<NbitsWishes> = (node, constant, wishes) => {
   const [k = 0, n = 0] = shape;
   if (shape.length !== 2) return `MatMul with a weight of rank ${shape.length}`;
   const [output = ""] = node.outputs;
+  const how = { node, k, n, ...howOf(wishes) };
   return {
     ...storageOf(constant, wishes, { layout: "KN", k, n }),
-    nodes: (matrix, names) => [multiply({ node, k, n, matrix, output }, wishes, names)],
+    nodes: (matrix, names) => [makeProduct("MatMulNBits", { ...how, matrix, output }, names)],
   };
 };
 
@@ -27,42 +27,23 @@ export const proposeGemm: Propose<NbitsWishes> = (node, constant, wishes) => {
   const [k, n] = isTransposed ? [columns, rows] : [rows, columns];
   const [output = ""] = node.outputs;
   const [, , c] = node.inputs;
+  const how = { node, k, n, ...howOf(wishes) };
   return {
     ...storageOf(constant, wishes, { layout: isTransposed ? "NK" : "KN", k, n }),
     nodes(matrix, names) {
-      if (!c) return [multiply({ node, k, n, matrix, output }, wishes, names)];
+      if (!c) return [makeProduct("MatMulNBits", { ...how, matrix, output }, names)];
       const product = names.fresh(`${output}_MatMul`);
       const name = node.name === "" ? "" : names.fresh(`${node.name}_Add`);
       return [
-        multiply({ node, k, n, matrix, output: product }, wishes, names),
+        makeProduct("MatMulNBits", { ...how, matrix, output: product }, names),
         makeNode("Add", [product, c], [output], { name }),
       ];
     },
   };
 };
 
-interface Product {
-  readonly node: Node;
-  readonly k: number;
-  readonly n: number;
-  /** Names of the matrix' tensors. */
-  readonly matrix: readonly string[];
-  readonly output: string;
-}
-
-function multiply(
-  { node, k, n, matrix, output }: Product,
-  { bits, blockSize, accuracyLevel }: NbitsWishes,
-  names: Names,
-): Node {
-  const [a = ""] = node.inputs;
-  const attributes = [
-    intAttribute("K", k),
-    intAttribute("N", n),
-    intAttribute("bits", bits),
-    intAttribute("block_size", blockSize),
-    ...(accuracyLevel === 0 ? [] : [intAttribute("accuracy_level", accuracyLevel)]),
-  ];
-  const name = node.name === "" ? "" : names.fresh(`${node.name}_Q${bits}`);
-  return makeNode("MatMulNBits", [a, ...matrix], [output], { name, domain: MICROSOFT, attributes });
+/** The op's own attributes, and what its name ends in. */
+function howOf({ bits, blockSize, accuracyLevel }: NbitsWishes): Pick<Product, "blockSize" | "suffix" | "attributes"> {
+  const level = accuracyLevel === 0 ? [] : [intAttribute("accuracy_level", accuracyLevel)];
+  return { blockSize, suffix: `Q${bits}`, attributes: [intAttribute("bits", bits), ...level] };
 }

@@ -1,25 +1,13 @@
 import type { Model } from "../graph.ts";
-import type { Algorithm } from "../options.ts";
 import { viewersOf } from "../rewrite/reasons.ts";
 import type { Rewritten } from "../rewrite/rewritten.ts";
 import type { Scope } from "../scopes.ts";
-import type { WeightSelection } from "../select.ts";
 import { type FloatConstant, usersOf } from "../weights.ts";
 import { type Bnb4Wishes, proposeBnb4 } from "./bnb4.ts";
 import { proposeGather } from "./gather.ts";
 import { proposeGemm, proposeMatMul } from "./matmul.ts";
 import { type Forms, planForms } from "./propose.ts";
-
-export interface NbitsWishes extends WeightSelection {
-  readonly bits: 2 | 4 | 8;
-  readonly blockSize: 16 | 32 | 64 | 128 | 256;
-  readonly scheme: "symmetric" | "affine";
-  readonly algorithm: Algorithm;
-  /** What the product is computed in; 0, the runtime decides. */
-  readonly accuracyLevel: 0 | 1 | 2 | 3 | 4;
-  /** What scales are stored as: as the weights are, if not said. */
-  readonly scaleDtype?: "float16" | "bfloat16" | undefined;
-}
+import type { NbitsWishes } from "./wishes.ts";
 
 const nbitsForms: Forms<NbitsWishes> = {
   MatMul: { input: 1, propose: proposeMatMul },

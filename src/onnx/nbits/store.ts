@@ -1,9 +1,9 @@
 import { makeTensor, type Tensor } from "../graph.ts";
 import { MatrixJob, type MatrixRecipe } from "../jobs/matrix.ts";
 import type { Names } from "../names.ts";
-import type { FloatConstant } from "../weights.ts";
-import type { NbitsWishes } from "./plan.ts";
+import { type FloatConstant, weightTypeOf } from "../weights.ts";
 import type { Proposal } from "./propose.ts";
+import type { NbitsWishes } from "./wishes.ts";
 
 type Shape = Pick<MatrixRecipe, "layout" | "k" | "n" | "isTight">;
 
@@ -13,9 +13,8 @@ export function storageOf(
   { bits, blockSize, scheme, algorithm, scaleDtype }: NbitsWishes,
   shape: Shape,
 ): Pick<Proposal, "job" | "tensors"> {
-  const type = scaleDtype ?? (constant.tensor.type as MatrixRecipe["scaleDtype"]);
-  const symmetric = scheme === "symmetric";
-  const job = new MatrixJob(constant, { ...shape, bits, blockSize, algorithm, symmetric, scaleDtype: type });
+  const how = { bits, blockSize, algorithm, symmetric: scheme === "symmetric" };
+  const job = new MatrixJob(constant, { ...shape, ...how, scaleDtype: scaleDtype ?? weightTypeOf(constant) });
   return { job, tensors: (names) => tensorsOf(job, names) };
 }
 

@@ -1,3 +1,4 @@
+import { listed } from "../../task/words.ts";
 import type { Node } from "../graph.ts";
 import { opNameOf } from "../ops.ts";
 import type { Scope } from "../scopes.ts";
@@ -19,9 +20,9 @@ export function withoutWeights(root: Scope, constants: readonly FloatConstant[])
     nodes.push(...graph.nodes.filter((node) => isBare(node) && !node.inputs.some((name) => isRestored(scope, name))));
   }
   if (nodes.length === 0) return [];
-  const names = nodes.slice(0, 3).map(({ name, outputs: [output = ""] }) => name || output);
+  const names = nodes.map(({ name, outputs: [output = ""] }) => name || output);
   const many = nodes.length === 1 ? "1 MatMul has" : `${nodes.length} MatMul have`;
-  return [`${many} no constant to multiply with, so no weight: ${names.join(", ")}${nodes.length > 3 ? ", ..." : ""}`];
+  return [`${many} no constant to multiply with, so no weight: ${listed(names)}`];
 }
 
 /** What a weight that is quantized already goes through on its way to a product. */

@@ -1,0 +1,68 @@
+import { FormatError } from "../../errors.ts";
+import { listed } from "../../task/words.ts";
+import type { TensorFiles } from "../data.ts";
+import { type Decision, decide } from "../decide.ts";
+import { Edits } from "../edits.ts";
+import type { Model } from "../graph.ts";
+import type { Wishes } from "../recipe.ts";
+import type { Rewritten } from "../rewrite/rewritten.ts";
+import type { Scope } from "../scopes.ts";
+import type { WeightSelection } from "../select.ts";
+import type { Draft } from "./draft.ts";
+
+/** Weights stored as codes, and the nodes that restore them. */
+export interface RestoredWeights extends Rewritten {
+  readonly drafts: readonly Draft[];
+}
+
+/**
+ * Plans weights that are stored as codes and restored in the graph, by Cast and Mul or DequantizeLinear.
+ *
+ * @throws FormatError when the model's opset has not what the form needs, ArgumentError for a pattern or a type that
+ * matches nothing
+ */
+export async function planRestored(
+  model: Model,
+  files: TensorFiles,
+  root: Scope,
+  options: WeightSelection & Wishes,
+): Promise<RestoredWeights> {
+  const decisions = await decide(model, files, root, options);
+  const drafts = decisions.flatMap(({ draft }) => draft ?? []);
+  if (drafts.length > 0) importOps(model, drafts);
+  checkForm(files.source.name, model, drafts);
+  const edits = new Edits();
+  for (const draft of drafts) draft.putInto(edits);
+  return { decisions, edits, drafts, remarks: unsuitedBlocks(decisions, options) };
+}
+
+/** Weights to which blocks were of no use. */
+function unsuitedBlocks(decisions: readonly Decision[], { blockSize }: Wishes): string[] {
+  if (blockSize === undefined) return [];
+  const others = decisions.filter(({ draft }) => draft && draft.job.recipe.granularity.blockSize === undefined);
+  if (others.length === 0) return [];
+  const names = listed(others.map(({ constant }) => constant.name));
+  const many = `${others.length} weight${others.length === 1 ? "" : "s"}`;
+  return [`a scale per channel, as blocks do not suit them: ${names} (${many})`];
+}
+
+/** A common opset, for models that so far have nodes of other domains only. */
+const COMMON_OPSET = 13;
+
+/** What restores weights are ONNX's own ops. Before IR 3 they could not but be those of opset 1. */
+function importOps(model: Model, drafts: readonly Draft[]): void {
+  if (model.opsets.has("")) return;
+  const needed = drafts.map(({ requirement }) => requirement.opset);
+  model.opsets.set("", model.irVersion < 3 ? 1 : needed.reduce((a, b) => Math.max(a, b), COMMON_OPSET));
+}
+
+/** @throws FormatError when the model's opset has not what the form needs */
+function checkForm(file: string, model: Model, drafts: readonly Draft[]): void {
+  const opset = model.opsets.get("") ?? 0;
+  for (const { requirement } of drafts) {
+    const { opset: least, what, others } = requirement;
+    if (opset >= least) continue;
+    const advice = `raise it (opset: ${least})${others ? ` or take the format "${others}"` : ""}`;
+    throw new FormatError(file, `has opset ${opset}, and ${what} came with ${least}; ${advice}`);
+  }
+}
