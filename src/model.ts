@@ -78,6 +78,7 @@ export interface TransformersOptions extends TaskOptions {
   readonly perChannel?: boolean | undefined;
   /** Of the 8-bit variants: leaves half of the codes unused, for runtimes whose 16-bit accumulators saturate. */
   readonly reduceRange?: boolean | undefined;
+  /** Not of bnb4, which takes no weights with NaN or infinities. */
   readonly nonFinite?: NonFinite | undefined;
   /** Globs over names of weights and nodes: which are made smaller, which stay as they are. */
   readonly include?: readonly string[] | undefined;

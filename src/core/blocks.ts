@@ -150,7 +150,7 @@ export function quantizeMatrix(
       zeroPoint?.set(memory.view(Uint8Array, chunk.zeroPoints, chunk.n * zeroBytes), first * zeroBytes);
       const large = takeScales(machine, chunk.scales, chunk.n * blocks, scaleDtype, scale, first * blocks);
       if (large !== undefined) {
-        throw scaleError(matrix.name, `block ${large % blocks} of row ${first + Math.floor(large / blocks)}`);
+        throw scaleError(`block ${large % blocks} of row ${first + Math.floor(large / blocks)}`);
       }
       takeSums(memory, chunk.sums, chunk.n, sums);
     });
@@ -281,7 +281,6 @@ export function takeScales(
   return large.length > 0 ? Math.min(...large) : undefined;
 }
 
-export function scaleError(name: string | undefined, where: string): ArgumentError {
-  const what = name === undefined ? "tensor" : `tensor ${JSON.stringify(name)}`;
-  return new ArgumentError("scaleDtype", `${what}: the scale of ${where} is beyond float16's 65504; take "float32"`);
+export function scaleError(where: string): ArgumentError {
+  return new ArgumentError("data", `the scale of ${where} is beyond float16's 65504; exclude it`);
 }

@@ -140,7 +140,7 @@ export function quantizeBnb4(machine: Machine, matrix: NamedOperand, options: Bn
           const large = takeScales(machine, scales, Math.ceil(count / size), scaleDtype, absmax, at);
           const finite = memory.view(Float64Array, totals, 4).every(Number.isFinite);
           if (!finite) refuseNonFinite(machine, matrix, matrix.name);
-          if (large !== undefined) throw scaleError(matrix.name, `block ${at + large}`);
+          if (large !== undefined) throw scaleError(`block ${at + large}`);
         }
         takeSums(memory, totals, 1, sums);
       }),

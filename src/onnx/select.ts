@@ -29,6 +29,8 @@ export interface Candidate {
 
 /** Tells weights from other constants, and those that are wanted from those that are not. */
 export class Selection {
+  /** Found once: thousands of nodes may use one constant. */
+  readonly #asIs = new Map<FloatConstant, Candidate>();
   readonly #shadowing: ReadonlySet<string>;
   readonly #parts: ReadonlySet<Tensor>;
   readonly #included: ((name: string) => boolean) | undefined;
@@ -66,8 +68,12 @@ export class Selection {
 
   /** A constant, whatever is wanted. */
   asIs(constant: FloatConstant): Candidate {
+    const there = this.#asIs.get(constant);
+    if (there) return there;
     const candidate = { constant, isWeight: isWeight(constant), isPart: this.#isPart(constant) };
-    return { ...candidate, reason: this.#obstacle(candidate) };
+    const found = { ...candidate, reason: this.#obstacle(candidate) };
+    this.#asIs.set(constant, found);
+    return found;
   }
 
   /** Why a node is to leave a constant as it is that others may have otherwise. */

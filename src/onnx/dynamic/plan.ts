@@ -99,8 +99,8 @@ function restoreLeft(model: Model, { claims, weights, edits, ...pass }: Pass): v
   const hasAxis = (model.opsets.get("") ?? 0) >= AXIS_OPSET;
   for (const claim of claims.taken) {
     if (!claim.isLeft || claims.isSpared(claim)) continue;
-    const { name, tensor, graph, viewers } = claim.constant;
-    const stored = weights.straight(claim, hasAxis && !viewers.some(endsProcess));
+    const { name, tensor, graph } = claim.constant;
+    const stored = weights.straight(claim, hasAxis && !isFusedBadly(claim));
     if (!stored) continue;
     const { axis } = stored.job.recipe.granularity;
     edits.prepend(graph, dequantize(name, stored, { type: tensor.type!, axis: axis as number | undefined }, pass));
@@ -108,9 +108,13 @@ function restoreLeft(model: Model, { claims, weights, edits, ...pass }: Pass): v
   }
 }
 
-/** What ONNX Runtime 1.30 does over a Transpose without perm behind a DequantizeLinear with an axis. */
-function endsProcess({ opType, attributes }: Node): boolean {
-  return opType === "Transpose" && attributes.every(({ name }) => name !== "perm");
+/**
+ * What ONNX Runtime up to 1.30 does wrong of a DequantizeLinear with an axis: with a MatMul behind it, and another
+ * DequantizeLinear on the other side, it makes a MatMulIntegerToFloat that takes scales along the wrong axis or refuses
+ * them; over a Transpose without perm it ends the process.
+ */
+function isFusedBadly({ constant: { viewers }, left }: Claim): boolean {
+  return viewers.length > 0 || left.some(({ node }) => opNameOf(node) === "MatMul");
 }
 
 function keptBeside(claims: Claims): string[] {
