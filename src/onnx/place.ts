@@ -5,6 +5,7 @@ import { copyTensor } from "../task/transfer.ts";
 import { type Place, type TensorFiles, tensorsOf } from "./data.ts";
 import { graphsOf, type Model, type Tensor } from "./graph.ts";
 import type { Job } from "./jobs/job.ts";
+import type { Pending } from "./wire.ts";
 import type { Addresses } from "./write.ts";
 
 /** ONNX asks for pages, so that runtimes can map what is long. */
@@ -50,9 +51,22 @@ export async function placeData(
   const companion = await sink.companion(suffix);
   // In place of the input itself its data may go, too.
   if (sink.replaces !== files.source.identity) checkKept(files, companion.replaces);
-  const file = new DataFile(companion, files, addresses);
+  const file = new DataFile(companion, files, addresses, sharedIn(outside, files));
   file.take(model, belongs);
   return file;
+}
+
+/** What jobs make of the same bytes of a data file, by what it is: tensors that share them go on sharing. */
+function sharedIn(jobs: readonly Job[], files: TensorFiles): ReadonlyMap<Pending, string> {
+  const keys = new Map<Pending, string>();
+  for (const { constant, key, parts } of jobs) {
+    const { data, shape } = constant.tensor;
+    const place = files.placeOf(constant.tensor);
+    if (!place || data.kind !== "external") continue;
+    const what = [data.place.location, place.start, place.end, shape, key].join();
+    for (const [part, pending] of parts.entries()) keys.set(pending, `${part} of ${what}`);
+  }
+  return keys;
 }
 
 /** @throws FileError when the file to be replaced holds the input's tensors */
@@ -72,6 +86,7 @@ export class DataFile {
     private readonly companion: Companion,
     private readonly files: TensorFiles,
     private readonly addresses: Addresses,
+    private readonly shared: ReadonlyMap<Pending, string>,
   ) {}
 
   get byteLength(): number {
@@ -116,7 +131,9 @@ export class DataFile {
       return this.#at(tensor, position, from.end - from.start);
     }
     if (data.kind !== "pending") return tensor;
-    const position = this.#reserve(data.pending.byteLength);
+    const key = this.shared.get(data.pending);
+    const position = (key === undefined ? undefined : this.#places.get(key)) ?? this.#reserve(data.pending.byteLength);
+    if (key !== undefined) this.#places.set(key, position);
     this.addresses.set(data.pending, this.companion, position);
     return this.#at(tensor, position, data.pending.byteLength);
   }

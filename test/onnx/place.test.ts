@@ -271,3 +271,33 @@ describe("of files on a disk", () => {
     expect(await readFile(join(folder, "w.bin"))).toHaveLength(4 * 4096);
   });
 });
+
+describe("tensors that share their bytes", () => {
+  const location = "w.bin";
+  const values = normals(randomOf(1), 64 * 64);
+  const entries = { location, offset: "0", length: String(values.byteLength) };
+  const tied = model({
+    opsets: { "": 17 },
+    graph: graph({
+      nodes: [node("MatMul", "x a", "h"), node("MatMul", "h b", "y")],
+      initializers: ["a", "b"].map((name) =>
+        tensor(name, "float32", [64, 64], [], { store: { kind: "external", entries } }),
+      ),
+      inputs: [value("x", "float32[4,64]")],
+      outputs: [value("y", "float32")],
+    }),
+  });
+
+  it.each<QuantizeModelOptions>([{}, { mode: "dynamic" }, { dtype: "int4" }, { dtype: "float16" }])(
+    "go on sharing them, %j",
+    async (options) => {
+      const alone = async (bytes: Uint8Array) => {
+        const sink = bytesSink("out.onnx");
+        await quantizeModel(engine, bytesSource(bytes, "model.onnx", { [location]: bytesOf(values) }), sink, options);
+        return sink.bytes(".data");
+      };
+      const once = parted({ a: { shape: [64, 64] } }, location);
+      expect(await alone(tied)).toEqual(await alone(once.bytes));
+    },
+  );
+});
