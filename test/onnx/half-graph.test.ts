@@ -136,11 +136,11 @@ describe("a graph in float16", () => {
         node("Celu", "g", "d"),
         node("Celu", "b", "e"),
         node("Sum", "c d e", "y"),
-        node("Cast", "c", "z", { to: 7 }),
+        node("Cast", "c", "z", { to: 11 }),
       ],
       initializers: [weight("k", 4), tensor("kh", "float16", [4], [0x3c00, 0x3c00, 0x4000, 0xc000])],
       inputs: [value("i", "int64[4]")],
-      outputs: [value("y", "float32"), value("z", "int64")],
+      outputs: [value("y", "float32"), value("z", "float64")],
     });
     const { lines, bytes: half } = await halved(bytes);
     expect(lines).toEqual([

@@ -71,6 +71,13 @@ export function isKnown(node: Node): boolean {
   return since.has(opNameOf(node));
 }
 
+/** Take halves as ONNX has it, and do not load or run so in ONNX Runtime. */
+const failing: ReadonlySet<string> = new Set(["AffineGrid", "MeanVarianceNormalization"]);
+
+export function isFailing(node: Node): boolean {
+  return failing.has(opNameOf(node));
+}
+
 /** The opset from which an op takes a type: 0 from the first on, Infinity never. */
 export function halfSince(node: Node, dtype: HalfDType): number {
   return since.get(opNameOf(node))?.[dtype] ?? never;

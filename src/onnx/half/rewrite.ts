@@ -58,7 +58,7 @@ function typed(place: Place, roles: Roles, versions: Versions, dtype: HalfDType)
   if (node.opType !== "ConstantOfShape") return attributes;
   const tensor = attributeOf(node, "value", "tensor");
   const filling = tensor
-    ? versions.narrow({ graph: scope.graph, tensor, name: outputs[0].name }, { clamps: false, raises: true }).halves
+    ? versions.narrow({ graph: scope.graph, tensor, name: outputs[0].name }, { raises: true }).halves
     : new Uint8Array(2);
   const value = makeTensor("", dtype, tensor?.shape ?? [1], filling);
   return [...attributes.filter(({ name }) => name !== "value"), makeAttribute("value", { kind: "tensor", value })];

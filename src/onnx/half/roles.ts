@@ -4,8 +4,9 @@ import { opNameOf } from "../ops.ts";
 import type { ElementType } from "../proto.ts";
 import type { Scope } from "../scopes.ts";
 import type { Value, Values } from "../types/values.ts";
+import { integersIn } from "./integers.ts";
 import { anglesIn, isLarge, isMadeOfNone, isQuantizedNext, quantizedIn } from "./islands.ts";
-import { fixedOf, halfSince, isControl, isKnown, isMover, takesAny } from "./ops.ts";
+import { fixedOf, halfSince, isControl, isFailing, isKnown, isMover, takesAny } from "./ops.ts";
 import { isFloat, isPending, type Place, placesOf } from "./order.ts";
 
 /** What a value that was float32 is, or is wanted as. */
@@ -27,6 +28,7 @@ export class Roles {
   readonly #byNode: ReadonlyMap<Node, Place>;
   readonly #owners = new Map<Scope, Place>();
   readonly #opset: number;
+  readonly #integers: ReadonlySet<Node>;
 
   constructor(
     private readonly model: Model,
@@ -37,6 +39,7 @@ export class Roles {
     this.#opset = model.opsets.get("") ?? 0;
     this.places = placesOf(root, values);
     this.#byNode = new Map(this.places.map((place) => [place.node, place]));
+    this.#integers = integersIn(this.places);
     const islands = { quantized: quantizedIn(this.places), angles: anglesIn(this.places) };
     for (const place of this.places) {
       for (const { graphs } of place.node.attributes) {
@@ -61,7 +64,7 @@ export class Roles {
 
   /** What a node takes a float as; "any" as it is. */
   takes({ node }: Pick<Place, "node">, input: number): Precision | "any" {
-    if (takesAny(node)) return "any";
+    if (takesAny(node)) return this.#integers.has(node) ? "float" : "any";
     return this.kept.has(node) || fixedOf(node).inputs?.includes(input) ? "float" : "half";
   }
 
@@ -86,7 +89,8 @@ export class Roles {
     const unwanted = this.options.whyUnwanted(node);
     if (unwanted !== undefined) return unwanted;
     if (quantized.has(node)) return "works on quantized values";
-    return angles.has(node) ? "reckons angles" : undefined;
+    if (angles.has(node)) return "reckons angles";
+    return this.#integers.has(node) ? "numbers that become integers" : undefined;
   }
 
   /** Whether what passes into a node's graphs is not known, or that of a node around it. */
@@ -105,6 +109,7 @@ export class Roles {
     const since = halfSince(node, dtype);
     if (since === Number.POSITIVE_INFINITY) return `has no ${dtype}`;
     if (since > this.#opset) return `has ${dtype} from opset ${since} on`;
+    if (isFailing(node)) return `ONNX Runtime does not run it in ${dtype}`;
     if (isMadeOfNone(place)) return noKernel(dtype);
     const isUntold = !isControl(node) && node.inputs.some((name, i) => name !== "" && inputs[i]?.type === undefined);
     return isUntold ? "takes something of a type that cannot be told" : undefined;

@@ -54,11 +54,15 @@ export class Versions {
 
   /** The name of a value as it is wanted. */
   nameOf(value: Value, precision: Precision | "any"): string {
-    const origin = this.#same.get(value);
-    if (origin) return this.nameOf(origin, isFloat(value) ? precision : "half");
-    const names = this.#names.get(value);
-    if (!names) return value.name;
-    return (precision === "any" ? (names.float ?? names.half) : names[precision]) ?? value.name;
+    let at = value;
+    let wanted = precision;
+    for (let origin = this.#same.get(at); origin; origin = this.#same.get(at)) {
+      if (!isFloat(at)) wanted = "half";
+      at = origin;
+    }
+    const names = this.#names.get(at);
+    if (!names) return at.name;
+    return (wanted === "any" ? (names.float ?? names.half) : names[wanted]) ?? at.name;
   }
 
   /** What stands under a value's own name from now on; undefined where nothing does. */
@@ -138,8 +142,7 @@ export class Versions {
     const { tensor, graph, node, name } = constant;
     if (!needs.has("half")) return { float: value.name };
     if (tensor.data.kind === "pending" || tensor.data.kind === "placed") return this.#planFrom(value, "float", needs);
-    const limits = { clamps: this.options.clamp || value.takers.every(isBound), raises: isRaised(value) };
-    const job = this.narrow(constant, limits);
+    const job = this.narrow(constant, { clamps: value.takers.every(isBound), raises: isRaised(value) });
     const halved = (as: string) => makeTensor(as, this.options.dtype, tensor.shape, job.halves);
     if (!needs.has("float")) {
       this.edits.substitute({ graph, tensor, node, name }, [halved(value.name)]);
@@ -157,10 +160,10 @@ export class Versions {
     return { half, float };
   }
 
-  /** Notes that a constant's values are to be narrowed. */
-  narrow(constant: Constant, limits: Limits): NarrowJob {
+  /** Notes that a constant's values are to be narrowed; all are clamped where that is wanted. */
+  narrow(constant: Constant, { clamps = false, raises = false }: Partial<Limits>): NarrowJob {
     const known = this.#constants.get(constant.tensor) ?? { ...constant, ...lone };
-    const job = new NarrowJob(known, this.options.dtype, limits);
+    const job = new NarrowJob(known, this.options.dtype, { clamps: clamps || this.options.clamp, raises });
     this.jobs.push(job);
     return job;
   }
