@@ -6,6 +6,7 @@ import { draftCast } from "./forms/cast.ts";
 import type { Draft, Surroundings } from "./forms/draft.ts";
 import { isLookup } from "./forms/lookup.ts";
 import { draftQdq } from "./forms/qdq.ts";
+import { type ConstantProducts, constantProducts } from "./fusion.ts";
 import type { Model, Tensor } from "./graph.ts";
 import type { Job } from "./jobs/job.ts";
 import { Names } from "./names.ts";
@@ -39,12 +40,13 @@ export async function decide(
   const around: Surroundings = { names, blockIndex: (graph, length, size) => indices.for(graph, length, size) };
   const draft = options.form === "cast" ? draftCast : draftQdq;
   const paid = new Set<Tensor>();
+  const products = constantProducts(root);
   const selection = new Selection(model, constants, root, options);
   return constants.map((each): Decision => {
     const candidate = selection.candidate(each);
     if (candidate.reason !== undefined) return { ...candidate, jobs: [] };
     const { constant } = candidate;
-    const wanted = wishesFor(constant, options);
+    const wanted = wishesFor(constant, options, products);
     // Blocks along an axis that is short, as a depthwise kernel's, have a scale for next to every value; channels have fewer.
     const tries = wanted.blockSize === undefined ? [wanted] : [wanted, { ...wanted, blockSize: undefined }];
     for (const wishes of tries) {
@@ -60,11 +62,17 @@ export async function decide(
   });
 }
 
-/** Tables that rows are taken of may need another type than weights that are restored as a whole. */
-function wishesFor({ uses }: FloatConstant, wishes: Wishes): Wishes {
-  const { tableDtype: dtype } = wishes;
-  if (!dtype || dtype === wishes.dtype || codeTypes[wishes.dtype].bits !== 8 || !uses.some(isLookup)) return wishes;
-  return { ...wishes, dtype, scheme: codeTypes[dtype].signed ? "symmetric" : "affine" };
+/**
+ * Tables that rows are taken of may need another type than weights that are restored as a whole; of unsigned
+ * codes that a MatMul of two restored sides takes, some have to do with one scale.
+ */
+function wishesFor({ uses, tensor }: FloatConstant, wishes: Wishes, { awkward }: ConstantProducts): Wishes {
+  const { tableDtype } = wishes;
+  const isTable = tableDtype && codeTypes[wishes.dtype].bits === 8 && uses.some(isLookup);
+  const dtype = isTable ? tableDtype : wishes.dtype;
+  const scheme = dtype === wishes.dtype ? wishes.scheme : codeTypes[dtype].signed ? "symmetric" : "affine";
+  const isPlain = wishes.form === "qdq" && !codeTypes[dtype].signed && awkward.has(tensor);
+  return { ...wishes, dtype, scheme, perChannel: wishes.perChannel && !isPlain };
 }
 
 /** Bytes that go when a constant does. */

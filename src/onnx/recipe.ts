@@ -1,10 +1,9 @@
 import type { Axis, Granularity } from "../core/granularity.ts";
 import { scaleShapeOf } from "../core/granularity.ts";
 import { elementsOf } from "../core/shape.ts";
-import { type CodeDType, codeTypes } from "../dtypes.ts";
-import { isLookup } from "./forms/lookup.ts";
+import type { CodeDType } from "../dtypes.ts";
 import type { AxisRange } from "./ops.ts";
-import type { FloatConstant, Use } from "./weights.ts";
+import type { FloatConstant } from "./weights.ts";
 
 /** How quantized weights are restored in the graph. */
 export const weightForms = ["cast", "qdq"] as const;
@@ -42,24 +41,15 @@ export function recipeFor(constant: FloatConstant, wishes: Wishes): Recipe {
 /** Groups that suit the nodes that use a constant. */
 export function granularityFor(
   { uses, tensor: { shape } }: FloatConstant,
-  { perChannel, blockSize, form, dtype }: Wishes,
+  { perChannel, blockSize, form }: Wishes,
 ): Granularity {
   const block = uses.find(({ axes }) => axes?.block !== undefined)?.axes?.block;
   // Where the axis that is summed over is none of the weight's own, channels have to do.
   if (blockSize !== undefined && block !== undefined) return { axis: block, blockSize };
   if (!perChannel || shape.length < 2) return {};
-  if (form === "qdq") return isUnsignedLeft(uses, dtype) ? {} : { axis: singleChannel(uses, shape) };
+  if (form === "qdq") return { axis: singleChannel(uses, shape) };
   const channel = uses.find(({ axes }) => axes?.channel)?.axes?.channel;
   return { axis: channel && axisOf(channel) };
-}
-
-/**
- * ONNX Runtime up to 1.30 makes one node of a MatMul and the DequantizeLinear on both its sides, which wants one zero point
- * on the left, where weights are now and then and the rows of a table come from.
- */
-function isUnsignedLeft(uses: FloatConstant["uses"], dtype: CodeDType): boolean {
-  const isLeft = ({ node, input }: Use) => node.opType === "MatMul" && input === 0;
-  return !codeTypes[dtype].signed && uses.some((use) => isLookup(use) || isLeft(use));
 }
 
 /**

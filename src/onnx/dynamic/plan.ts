@@ -1,5 +1,6 @@
 import { listed } from "../../task/words.ts";
 import { Edits } from "../edits.ts";
+import { constantProducts } from "../fusion.ts";
 import type { Model, Node } from "../graph.ts";
 import { Names } from "../names.ts";
 import { opNameOf } from "../ops.ts";
@@ -56,7 +57,7 @@ export function planDynamic(
     for (const node of scope.graph.nodes) rewrite({ node, scope }, pass);
   }
   restoreMade(root, pass);
-  restoreLeft(model, pass);
+  restoreLeft(model, root, pass);
   claims.putInto(edits);
   edits.need({ ir: 4 });
   return {
@@ -95,12 +96,14 @@ function restoreMade(root: Scope, pass: Pass): void {
 }
 
 /** Restores weights for nodes that take them as floats, still, where DequantizeLinear can. */
-function restoreLeft(model: Model, { claims, weights, edits, ...pass }: Pass): void {
+function restoreLeft(model: Model, root: Scope, { claims, weights, edits, ...pass }: Pass): void {
+  const { either } = constantProducts(root);
   const hasAxis = (model.opsets.get("") ?? 0) >= AXIS_OPSET;
   for (const claim of claims.taken) {
     if (!claim.isLeft || claims.isSpared(claim)) continue;
-    const { name, tensor, graph } = claim.constant;
-    const stored = weights.straight(claim, hasAxis && !isFusedBadly(claim));
+    const { name, tensor, graph, viewers } = claim.constant;
+    const mayHaveAxis = hasAxis && !either.has(tensor) && !viewers.some(isDeadly);
+    const stored = weights.straight(claim, mayHaveAxis);
     if (!stored) continue;
     const { axis } = stored.job.recipe.granularity;
     edits.prepend(graph, dequantize(name, stored, { type: tensor.type!, axis: axis as number | undefined }, pass));
@@ -108,13 +111,9 @@ function restoreLeft(model: Model, { claims, weights, edits, ...pass }: Pass): v
   }
 }
 
-/**
- * What ONNX Runtime up to 1.30 does wrong of a DequantizeLinear with an axis: with a MatMul behind it, and another
- * DequantizeLinear on the other side, it makes a MatMulIntegerToFloat that takes scales along the wrong axis or refuses
- * them; over a Transpose without perm it ends the process.
- */
-function isFusedBadly({ constant: { viewers }, left }: Claim): boolean {
-  return viewers.length > 0 || left.some(({ node }) => opNameOf(node) === "MatMul");
+/** Whether ONNX Runtime 1.30 dies of a DequantizeLinear with an axis: over a Transpose without perm behind it. */
+function isDeadly({ opType, attributes }: Node): boolean {
+  return opType === "Transpose" && attributes.every(({ name }) => name !== "perm");
 }
 
 function keptBeside(claims: Claims): string[] {
