@@ -1,25 +1,12 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { createEngine, type Engine } from "../../src/core/engine.ts";
-import { bytesSource } from "../../src/formats/source.ts";
 import type { QuantizeModelOptions } from "../../src/model.ts";
 import { commandOutput } from "../helpers/command-output.ts";
-import {
-  bytesIn,
-  type Golden,
-  goldenFiles,
-  goldenSource,
-  haveGolden,
-  originalSource,
-  outputDifferences,
-  runBeside,
-  withoutGolden,
-  worstOf,
-} from "../helpers/golden.ts";
-import { compareOutputs } from "../helpers/model-feeds.ts";
+import { bytesIn, type Golden, goldenFiles, originalSource } from "../helpers/golden.ts";
+import { testGoldenFilesAreThere, testParity } from "../helpers/golden-parity.ts";
 import { graph, model, node, tensor, value } from "../helpers/onnx-build.ts";
 import { quantizerOf } from "../helpers/quantized.ts";
 import { normals, randomOf } from "../helpers/random.ts";
-import { graphDifferences, nameDifferences } from "../helpers/same-graph.ts";
 
 // MatMulNBits as ONNX Runtime's own tool writes it: the same bytes in the same graph.
 
@@ -32,38 +19,16 @@ const quantized = quantizerOf(() => engine);
 
 const files = goldenFiles("matmulnbits-4bit-");
 
-/** dB: the two builds add up in another order, with 116 and more between them. */
-const LEAST_BETWEEN_RUNTIMES = 100;
-
 function optionsOf({ variant }: Golden): QuantizeModelOptions {
   const [, blockSize, scheme] = /^matmulnbits-4bit-block(\d+)-(sym|asym)$/.exec(variant)!;
   return { dtype: "int4", blockSize: Number(blockSize), scheme: scheme === "sym" ? "symmetric" : "affine" };
 }
 
-it.skipIf(!haveGolden)(`there are files to compare with ${withoutGolden}`, () => {
-  expect(files.length).toBeGreaterThan(0);
-});
+testGoldenFilesAreThere(files);
 
-describe.skipIf(!haveGolden).each(files)("$model $variant", (golden) => {
-  let bytes: Uint8Array;
-  beforeAll(async () => {
-    const original = originalSource(golden);
-    ({ bytes } = await quantized(await bytesIn(original), optionsOf(golden), original.name));
-  });
-
-  it("has the same initializers and nodes", async () => {
-    expect(await graphDifferences(bytesSource(bytes), goldenSource(golden))).toEqual([]);
-  });
-
-  it("has the same names", async () => {
-    expect(await nameDifferences(bytesSource(bytes), goldenSource(golden))).toEqual([]);
-  });
-
-  it("gives the same bytes in onnxruntime-node, and about the same in onnxruntime-web", async () => {
-    const outputs = await runBeside(golden, bytes);
-    expect(outputDifferences(outputs.node, outputs.golden)).toEqual([]);
-    expect(worstOf(compareOutputs(outputs.node, outputs.web))).toBeGreaterThan(LEAST_BETWEEN_RUNTIMES);
-  });
+testParity(files, async (golden) => {
+  const original = originalSource(golden);
+  return (await quantized(await bytesIn(original), optionsOf(golden), original.name)).bytes;
 });
 
 describe("library and command", () => {
