@@ -95,3 +95,16 @@ describe("outputs that are left out", () => {
     }
   });
 });
+
+describe("tables that rows are taken of", () => {
+  const model = sketch({ nodes: [node("Gather", "t ids", "y")], weights, feeds: { ids }, outputs: ["y"] });
+
+  it.each([
+    [{ dtype: "uint8", target: "node" }, "uint8"],
+    [{ dtype: "int8", target: "web-wasm" }, "int8"],
+    [{ dtype: "int8", target: "webgpu", format: "cast" }, "uint8"],
+  ] as const)("%j has codes of %s", async (options, type) => {
+    const { report } = await quantized(model, options);
+    expect(report.tensors.find(({ name }) => name === "t")).toMatchObject({ to: type });
+  });
+});

@@ -12,8 +12,8 @@ export interface TargetForms {
   readonly cast: readonly CodeDType[];
   /** Types that DequantizeLinear restores without leaving for the CPU. */
   readonly dequantize: readonly CodeDType[];
-  /** The type of a table of codes that Gather takes rows of, before Cast and Mul. */
-  readonly table: "int8" | "uint8";
+  /** The type that a table of codes must have for Gather to take rows of it, where not any will do. */
+  readonly table: "uint8" | undefined;
   readonly nbits: NBitsForms;
 }
 
@@ -40,7 +40,7 @@ const cpu: TargetForms = {
   convDtype: "uint8",
   cast: [...eight, ...sixteen],
   dequantize: [...eight, ...sixteen, ...four],
-  table: "int8",
+  table: undefined,
   nbits: { bits: [4, 8, 2], gatherBits: [4, 8, 2], accuracyLevel: 0 },
 };
 
