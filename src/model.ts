@@ -7,7 +7,7 @@ import { type Inspection, inspectCheckpoint } from "./checkpoint/inspect.ts";
 import { quantizeCheckpoint } from "./checkpoint/quantize.ts";
 import type { CompareModelsOptions, ModelComparison } from "./compare/models.ts";
 import type { Engine } from "./core/engine.ts";
-import { checkBoolean, checkKeys, codeNames, type NonFinite, oneOf } from "./core/options.ts";
+import { checkBoolean, checkKeys, codeNames, type NonFinite, oneOf, refuseGiven } from "./core/options.ts";
 import { type SchemeName, schemeNames } from "./core/schemes.ts";
 import { type CodeDType, codeTypes, type HalfDType } from "./dtypes.ts";
 import { ArgumentError, FormatError } from "./errors.ts";
@@ -21,6 +21,7 @@ import { targetNames } from "./onnx/targets/target.ts";
 import { DATA_SUFFIX, planOf, suffixes, type Variant, variants } from "./onnx/transformers.ts";
 import type { TaskOptions } from "./task/progress.ts";
 import type { ModelReport } from "./task/report.ts";
+import { wholeOrNothing } from "./task/whole.ts";
 
 export interface QuantizeModelOptions extends TaskOptions, OnnxOptions {
   /** int8 if not said. Models can be float16 and bfloat16, too: weights, and the arithmetic with them. */
@@ -62,11 +63,11 @@ export async function quantizeModel(
   return wholeOrNothing([sink], async () => {
     const checked = checkQuantizeOptions(options);
     if ((await detectFormat(source)) === "onnx") {
-      refuse(options, ["axis"], "is for files of tensors; in a model each node has its own");
+      refuseGiven(options, ["axis"], "is for files of tensors; in a model each node has its own");
       const [report] = await quantizeOnnx(engine, source, [{ sink, plan: planOptionsOf(checked) }], checked);
       return report!;
     }
-    refuse(options, onnxOptions, "is for ONNX models; this is a file of tensors");
+    refuseGiven(options, onnxOptions, "is for ONNX models; this is a file of tensors");
     return quantizeCheckpoint(engine, source, sink, { ...checked, ...checkpointOptionsOf(checked) });
   });
 }
@@ -167,11 +168,6 @@ function checkpointOptionsOf({
   };
 }
 
-/** @throws ArgumentError for an option that is given where it means nothing */
-function refuse(options: QuantizeModelOptions, names: readonly (keyof QuantizeModelOptions)[], why: string): void {
-  for (const name of names) if (options[name] !== undefined) throw new ArgumentError(name, why);
-}
-
 export interface DequantizeModelOptions extends TaskOptions {
   /** `safetensors` if not said; `npy` where there is one tensor. */
   readonly format?: FormatName | undefined;
@@ -245,15 +241,4 @@ function checkNames(argument: string, names: readonly string[] | undefined): rea
   if (names === undefined) return undefined;
   if (Array.isArray(names) && names.every((name) => typeof name === "string" && name !== "")) return names;
   throw new ArgumentError(argument, "an array of strings is wanted, none of them empty");
-}
-
-async function wholeOrNothing<T>(sinks: readonly ByteSink[], write: () => Promise<T>): Promise<T> {
-  try {
-    const result = await write();
-    for (const sink of sinks) await sink.close();
-    return result;
-  } catch (error) {
-    for (const sink of sinks) await sink.abort().catch(() => {}); // what went wrong first is what matters
-    throw error;
-  }
 }

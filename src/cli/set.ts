@@ -4,8 +4,9 @@ import { createEngine } from "../core/engine.ts";
 import { FileError } from "../errors.ts";
 import type { ByteSink } from "../formats/source.ts";
 import { quantizeForTransformers, type VariantReport } from "../model.ts";
-import { createFile, type FileSinkOptions } from "../node.ts";
+import { createFile } from "../node.ts";
 import { isVariant, suffixes, type Variant, variants } from "../onnx/transformers.ts";
+import { wholeOrNothing } from "../task/whole.ts";
 import type { QuantizeArguments } from "./args.ts";
 import { toJson } from "./report.ts";
 import { columnsOf, formatBytes, formatDecibels, printable, printableName, tableOf } from "./table.ts";
@@ -30,18 +31,21 @@ export async function makeSet(input: string, options: QuantizeArguments): Promis
   const perChannel = options.perTensor ? false : options.perChannel;
   const nameOf = (path: string, suffix: string) => join(folder, `${basename(stemOf(path))}${suffix}.onnx`);
   const reports: SessionReport[] = [];
-  const held = new HeldSinks();
-  await held.all(async () => {
+  const sinks: ByteSink[] = [];
+  // Files appear together, once all of them are written: closing one waits for the others.
+  const held = new Map<string, ByteSink>();
+  await wholeOrNothing(sinks, async () => {
     // Whatever is there already is found before any work is done.
-    for (const path of sessions) {
-      for (const variant of only ?? variants) {
-        await held.create(nameOf(path, suffixes[variant]), { overwrite: options.force });
-      }
+    const names = new Set(sessions.flatMap((path) => (only ?? variants).map((each) => nameOf(path, suffixes[each]))));
+    for (const name of names) {
+      const sink = await createFile(name, { overwrite: options.force });
+      sinks.push(sink);
+      held.set(name, { ...sink, close: async () => {} });
     }
     for (const path of sessions) {
       const files = await withSource(path, (source) =>
         withProgress(options, (task) =>
-          quantizeForTransformers(engine, source, async (suffix) => held.sink(nameOf(path, suffix)), {
+          quantizeForTransformers(engine, source, async (suffix) => held.get(nameOf(path, suffix))!, {
             ...{ only, perChannel, reduceRange, include, exclude },
             ...task,
           }),
@@ -57,29 +61,6 @@ export async function makeSet(input: string, options: QuantizeArguments): Promis
       ? toJson(reports)
       : `${reports.map(renderSession).join("\n")}${(performance.now() / 1000).toFixed(2)} s\n`,
   );
-}
-
-/** Files that appear together, once all of them are written: closing one waits for the others. */
-class HeldSinks {
-  readonly #sinks = new Map<string, ByteSink>();
-
-  async create(path: string, options: FileSinkOptions): Promise<void> {
-    if (!this.#sinks.has(path)) this.#sinks.set(path, await createFile(path, options));
-  }
-
-  sink(path: string): ByteSink {
-    return { ...this.#sinks.get(path)!, close: async () => {} };
-  }
-
-  async all(write: () => Promise<void>): Promise<void> {
-    try {
-      await write();
-      for (const sink of this.#sinks.values()) await sink.close();
-    } catch (error) {
-      for (const sink of this.#sinks.values()) await sink.abort().catch(() => {}); // what went wrong first is what matters
-      throw error;
-    }
-  }
 }
 
 /** A model by itself; in a folder, or in its folder `onnx`, each that is no variant of another. */

@@ -70,6 +70,11 @@ export function checkBoolean(argument: string, value: boolean | undefined, other
   throw new ArgumentError(argument, `${String(value)} given; true and false are allowed`);
 }
 
+/** @throws ArgumentError for an option that is given where it means nothing */
+export function refuseGiven<O extends object>(options: O, names: readonly (keyof O & string)[], why: string): void {
+  for (const name of names) if (options[name] !== undefined) throw new ArgumentError(name, why);
+}
+
 /** @throws ArgumentError unless `value` is one of `allowed`. */
 export function oneOf<const T extends string | number>(
   argument: string,

@@ -44,10 +44,6 @@ export class Edits {
     this.#replaced.set(node, nodes);
   }
 
-  isReplaced(node: Node): boolean {
-    return this.#replaced.has(node);
-  }
-
   /** Puts nodes behind another, or what stands in its place. */
   follow(node: Node, nodes: readonly Node[]): void {
     append(this.#behind, node, nodes);

@@ -1,4 +1,4 @@
-import type { Tensor } from "./graph.ts";
+import type { Node, Tensor } from "./graph.ts";
 import { opNameOf } from "./ops.ts";
 import type { Scope } from "./scopes.ts";
 import { isViewOp } from "./views.ts";
@@ -21,7 +21,7 @@ export function constantProducts(root: Scope): ConstantProducts {
   for (const scope of root.all()) {
     for (const node of scope.graph.nodes) {
       if (opNameOf(node) !== "MatMul") continue;
-      const [a, b] = node.inputs.map((name) => constantBehind(scope, name));
+      const [a, b] = node.inputs.map((name) => scope.constantBehind(name, shows));
       if (!a || !b) continue;
       awkward.add(a);
       if (scope.find(node.inputs[1]!)?.kind === "node") awkward.add(b);
@@ -31,11 +31,12 @@ export function constantProducts(root: Scope): ConstantProducts {
   return { awkward, either };
 }
 
-/** The constant that a value shows, or whose rows it is. */
-function constantBehind(scope: Scope, name: string): Tensor | undefined {
-  let definition = scope.find(name);
-  while (definition?.kind === "node" && (isViewOp(definition.node) || definition.node.opType === "Gather")) {
-    definition = definition.scope.find(definition.node.inputs[0] ?? "");
-  }
-  return definition?.kind === "constant" ? definition.constant.tensor : undefined;
+/** Whether a node shows a constant otherwise, or rows of it. */
+function shows(node: Node): boolean {
+  return isViewOp(node) || opNameOf(node) === "Gather";
+}
+
+/** What ONNX Runtime 1.30 dies of behind a DequantizeLinear with an axis: a Transpose without perm. */
+export function lacksPerm({ opType, attributes }: Node): boolean {
+  return opType === "Transpose" && attributes.every(({ name }) => name !== "perm");
 }

@@ -1,5 +1,5 @@
-import { attributeOf, type Model, type Node } from "./graph.ts";
-import { type Definition, Scope } from "./scopes.ts";
+import { attributeOf, type Model } from "./graph.ts";
+import { Scope } from "./scopes.ts";
 import { isViewOp } from "./views.ts";
 
 /** For each input that indexes a table, how many rows the table has: the smallest where there are several. */
@@ -20,30 +20,15 @@ export function indexLimits(model: Model, file: string): ReadonlyMap<string, num
   return limits;
 }
 
-/** More steps than a model takes; a circle has no end. */
-const MOST_STEPS = 64;
-
-/** The first definition behind a name, along the first inputs of nodes of some types, that is none of those. */
-function behind(name: string, scope: Scope, passes: (node: Node) => boolean): [string, Definition | undefined] {
-  let [at, definition] = [name, scope.find(name)];
-  for (let i = 0; definition?.kind === "node" && passes(definition.node) && i < MOST_STEPS; i++) {
-    const { node, scope: home } = definition;
-    at = node.inputs[0] ?? "";
-    definition = home.find(at);
-  }
-  return [at, definition];
-}
-
 const restoring = new Set(["DequantizeLinear", "Mul", "Sub", "Cast"]);
 
 /** The shape of a table that DequantizeLinear or Mul restores from constants. */
 function restoredShape(name: string, scope: Scope): readonly number[] | undefined {
-  const [, definition] = behind(name, scope, ({ opType }) => restoring.has(opType));
-  return definition?.kind === "constant" ? definition.constant.tensor.shape : undefined;
+  return scope.constantBehind(name, ({ opType }) => restoring.has(opType))?.shape;
 }
 
 /** The graph's input that a name shows, through Cast, Reshape and their like. */
 function inputBehind(name: string, scope: Scope): string | undefined {
-  const [input, definition] = behind(name, scope, isViewOp);
+  const [input, definition] = scope.behind(name, isViewOp);
   return definition?.kind === "input" ? input : undefined;
 }

@@ -1,5 +1,5 @@
 import { type Algorithm, algorithms, type BitWidth, bitWidths, blockSizes } from "../core/blocks.ts";
-import { checkBoolean, codeNames, oneOf } from "../core/options.ts";
+import { checkBoolean, codeNames, oneOf, refuseGiven } from "../core/options.ts";
 import type { SchemeName } from "../core/schemes.ts";
 import { type CodeDType, codeTypes, type HalfDType } from "../dtypes.ts";
 import { ArgumentError } from "../errors.ts";
@@ -74,11 +74,11 @@ export function planOptionsOf(options: All): PlanOptions {
   const mode = oneOf("mode", options.mode ?? "weight-only", modes);
   if (mode === "dynamic") return { kind: "dynamic", ...shared, ...dynamicOptions(options) };
   if (isHalf(dtype)) return { kind: "half", ...shared, ...halfOptions(options, dtype) };
-  refuse(options, ["io", "clamp"], "is for float16 and bfloat16");
+  refuseGiven(options, ["io", "clamp"], "is for float16 and bfloat16");
   if (isMixed(options)) return mixedPlan(options, dtype ?? "int8", shared);
   const format = oneOf("format", options.format ?? usualFormat(dtype, options), formats);
   if (format === "nbits") return { kind: "nbits", ...shared, ...nbitsOptions(options) };
-  refuse(options, ["bits", "accuracyLevel", "algorithm"], 'is for the format "nbits"');
+  refuseGiven(options, ["bits", "accuracyLevel", "algorithm"], 'is for the format "nbits"');
   return { kind: "restored", ...shared, ...restoredOptions(options, dtype ?? "int8", format) };
 }
 
@@ -99,18 +99,10 @@ function mixedPlan(
   dtype: CodeDType,
   shared: Pick<All, "include" | "exclude" | "opTypes" | "opset">,
 ): PlanOptions {
-  const { accuracyLevel, algorithm, perChannel, ...others } = options;
-  const rest = { kind: "restored", ...shared, ...restoredOptions(others as All, dtype, "cast") } as const;
+  const rest = { kind: "restored", ...shared, ...restoredOptions(options, dtype, "cast") } as const;
   const matrices = options.opTypes?.filter((type) => type === "MatMul" || type === "Gemm" || type === "Gather");
   if (matrices?.length === 0) return rest;
-  const wishes = nbitsOptions({
-    ...others,
-    perChannel: undefined,
-    accuracyLevel,
-    algorithm,
-    bits: 8,
-    dtype: undefined,
-  });
+  const wishes = nbitsOptions({ ...options, perChannel: undefined, dtype: undefined, bits: 8 });
   return { kind: "nbits", ...shared, opTypes: matrices, ...wishes, next: { ...rest, isSecond: true } };
 }
 
@@ -145,8 +137,8 @@ function formsFor({ target }: All): TargetForms | undefined {
 }
 
 function dynamicOptions(options: All) {
-  refuse(options, ["format", "bits", "accuracyLevel", "algorithm", "io", "clamp"], "is for the mode weight-only");
-  refuse(options, ["blockSize"], "integer products have a scale per tensor or per channel, none for blocks");
+  refuseGiven(options, ["format", "bits", "accuracyLevel", "algorithm", "io", "clamp"], "is for the mode weight-only");
+  refuseGiven(options, ["blockSize"], "integer products have a scale per tensor or per channel, none for blocks");
   const dtype = oneOf("dtype", options.dtype ?? "int8", ["int8", "uint8"]);
   const forms = formsFor(options);
   if (forms?.instead !== undefined) {
@@ -156,7 +148,7 @@ function dynamicOptions(options: All) {
 }
 
 function nbitsOptions(options: All) {
-  refuse(
+  refuseGiven(
     options,
     ["perChannel", "reduceRange"],
     "matrices of MatMulNBits have a scale for each block, and use all codes",
@@ -185,8 +177,8 @@ function nbitsOptions(options: All) {
 }
 
 function halfOptions(options: All, dtype: HalfDType) {
-  refuse(options, ["format", "bits", "accuracyLevel", "algorithm"], "is for integers");
-  refuse(options, ["scheme", "perChannel", "blockSize", "reduceRange"], `is for integers; ${dtype} has no scales`);
+  refuseGiven(options, ["format", "bits", "accuracyLevel", "algorithm"], "is for integers");
+  refuseGiven(options, ["scheme", "perChannel", "blockSize", "reduceRange"], `is for integers; ${dtype} has no scales`);
   return {
     dtype,
     io: oneOf("io", options.io ?? "float32", ["float32", dtype]),
@@ -205,9 +197,4 @@ function schemeOf({ scheme }: Pick<All, "scheme">, dtype: CodeDType): "symmetric
   const wanted = scheme ?? (codeTypes[dtype].signed ? "symmetric" : "affine");
   if (wanted === "symmetric" || wanted === "affine") return wanted;
   throw new ArgumentError("scheme", `${wanted} given; an ONNX model takes symmetric or affine`);
-}
-
-/** @throws ArgumentError for an option that is given where it means nothing */
-function refuse(options: All, names: readonly (keyof All)[], why: string): void {
-  for (const name of names) if (options[name] !== undefined) throw new ArgumentError(name, why);
 }

@@ -97,13 +97,14 @@ function applied(
   };
 }
 
-/** What a pass decides; nothing is changed yet. */
+/** What a pass decides; nodes and tensors are not changed yet. */
 interface Decided extends Rewritten {
   readonly drafts?: readonly Draft[];
 }
 
 async function decidedBy(options: PlanOptions, model: Model, files: TensorFiles, root: Scope): Promise<Decided> {
   if (options.kind === "restored") return planRestored(model, files, root, options);
+  if (options.kind === "half") return halve(model, files, options);
   const constants = findConstants(root, await readIntegers(model, files));
   switch (options.kind) {
     case "dynamic":
@@ -112,8 +113,6 @@ async function decidedBy(options: PlanOptions, model: Model, files: TensorFiles,
       return planNbits(model, root, constants, options);
     case "bnb4":
       return planBnb4(model, root, constants, options);
-    case "half":
-      return halve(model, files, options);
   }
 }
 

@@ -18,6 +18,9 @@ export type Definition =
   | { readonly kind: "input"; readonly value: ValueInfo }
   | { readonly kind: "sparse" };
 
+/** More nodes in a row than models show a value through; a circle has no end. */
+const MOST_STEPS = 64;
+
 /** The names of a graph. Those of the graphs around it can be used, too. */
 export class Scope {
   readonly #definitions = new Map<string, Definition>();
@@ -61,6 +64,23 @@ export class Scope {
   /** The scope that a name is defined in, this one or one around it. */
   home(name: string): Scope | undefined {
     return this.#definitions.has(name) ? this : this.outer?.home(name);
+  }
+
+  /** What is behind a name along the first inputs of nodes that are passed over: its name, and what that stands for. */
+  behind(name: string, passes: (node: Node) => boolean): [name: string, definition: Definition | undefined] {
+    let [at, definition] = [name, this.find(name)];
+    for (let i = 0; definition?.kind === "node" && passes(definition.node) && i < MOST_STEPS; i++) {
+      const { node, scope } = definition;
+      at = node.inputs[0] ?? "";
+      definition = scope.find(at);
+    }
+    return [at, definition];
+  }
+
+  /** The same for a constant: its tensor. */
+  constantBehind(name: string, passes: (node: Node) => boolean): Tensor | undefined {
+    const [, definition] = this.behind(name, passes);
+    return definition?.kind === "constant" ? definition.constant.tensor : undefined;
   }
 
   /** Names that stand for something here and for something else in a graph around: ONNX forbids it, runtimes do not mind. */

@@ -1,6 +1,6 @@
-import { intAttribute, makeNode } from "../graph.ts";
+import { makeNode } from "../graph.ts";
 import { MICROSOFT } from "../rewrite/domain.ts";
-import { isFloat32, type Rewrite, recipeOf } from "./pass.ts";
+import { asFloat32, isFloat32, type Rewrite, recipeOf } from "./pass.ts";
 
 /** Attributes that QAttention has, too, and that mean something to it. */
 const known: ReadonlySet<string> = new Set([
@@ -18,19 +18,15 @@ export const rewriteAttention: Rewrite = ({ node, scope }, pass) => {
   const refused = pass.claims.refusal(node, claim) ?? unfit();
   if (refused !== undefined) return refused;
   const { wishes, names } = pass;
-  const isWide = isFloat32(claim);
   const stored = pass.weights.store(claim, { recipe: recipeOf(wishes, wishes.perChannel ? 1 : undefined) });
-  const a = pass.activations.quantized(scope, x, isWide, node);
-  const float = (name: string) => (name === "" || isWide ? name : pass.activations.float32(scope, name));
-  const outputs = node.outputs.map((name) => (name === "" || isWide ? name : names.fresh(`${name}_float32`)));
-  const narrowed = node.outputs.flatMap((name, i) => (outputs[i] === name ? [] : [{ name, wide: outputs[i]! }]));
-  const to = [intAttribute("to", claim.constant.tensor.typeCode)];
+  const a = pass.activations.quantized(scope, x, isFloat32(claim), node);
+  const { take, outputs, casts } = asFloat32({ node, scope }, claim, pass);
   claim.take(node, 1);
   pass.edits.need({ domain: MICROSOFT, opset: 1 });
   pass.edits.replace(node, [
     makeNode(
       "QAttention",
-      [a.codes, stored.codes, float(bias), a.scale, stored.scale, mask, a.zeroPoint, stored.zeroPoint, float(past)],
+      [a.codes, stored.codes, take(bias), a.scale, stored.scale, mask, a.zeroPoint, stored.zeroPoint, take(past)],
       outputs,
       {
         name: node.name === "" ? "" : names.fresh(`${node.name}_quant`),
@@ -38,9 +34,7 @@ export const rewriteAttention: Rewrite = ({ node, scope }, pass) => {
         attributes: node.attributes,
       },
     ),
-    ...narrowed.map(({ name, wide }) =>
-      makeNode("Cast", [wide], [name], { name: names.fresh(`${name}_narrow`), attributes: to }),
-    ),
+    ...casts,
   ]);
   return undefined;
 

@@ -1,6 +1,6 @@
 import { intAttribute, makeNode, type Node } from "../graph.ts";
-import { codeOf, type ElementType } from "../proto.ts";
-import type { Pass, Rewrite } from "./pass.ts";
+import type { ElementType } from "../proto.ts";
+import { narrowed, type Pass, type Rewrite } from "./pass.ts";
 
 /** Gather of a table's codes, uint8 as activations are: whoever takes them as codes needs no more. */
 export const rewriteGather: Rewrite = ({ node, scope }, pass) => {
@@ -48,9 +48,6 @@ export function dequantize(
       attributes,
     }),
   ];
-  if (isNarrow) {
-    const to = [intAttribute("to", codeOf(type))];
-    nodes.push(makeNode("Cast", [wide], [name], { name: names.fresh(`${name}_narrow`), attributes: to }));
-  }
+  if (isNarrow) nodes.push(narrowed(wide, name, type, { names }));
   return nodes;
 }

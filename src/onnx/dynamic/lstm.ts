@@ -1,7 +1,7 @@
-import { attributeOf, intAttribute, makeNode, type Node } from "../graph.ts";
+import { attributeOf, makeNode, type Node } from "../graph.ts";
 import type { Claim } from "../rewrite/claims.ts";
 import { MICROSOFT } from "../rewrite/domain.ts";
-import { isFloat32, type Pass, type Rewrite } from "./pass.ts";
+import { asFloat32, type Pass, type Rewrite } from "./pass.ts";
 
 /** X, B, initial_h, initial_c, P: what has the weights' type. */
 const floatInputs: readonly number[] = [0, 3, 5, 6, 7];
@@ -18,30 +18,25 @@ export const rewriteLstm: Rewrite = ({ node, scope }, pass) => {
   const unfit = unfitWeight(w) ?? unfitWeight(r);
   if (unfit !== undefined) return unfit;
   const [storedW, storedR] = [store(w, pass), store(r, pass)];
-  const isWide = isFloat32(w);
+  const around = asFloat32({ node, scope }, w, pass);
   const take = (input: number) => {
     const name = node.inputs[input] ?? "";
-    return name === "" || isWide || !floatInputs.includes(input) ? name : pass.activations.float32(scope, name);
+    return floatInputs.includes(input) ? around.take(name) : name;
   };
   const inputs = [
     ...[take(0), storedW.codes, storedR.codes, ...[3, 4, 5, 6, 7].map(take)],
     ...[storedW.scale, storedW.zeroPoint, storedR.scale, storedR.zeroPoint],
   ];
-  const outputs = node.outputs.map((name) => (name === "" || isWide ? name : pass.names.fresh(`${name}_float32`)));
-  const to = [intAttribute("to", w.constant.tensor.typeCode)];
-  const narrowed = node.outputs.flatMap((name, i) => (outputs[i] === name ? [] : [{ name, wide: outputs[i]! }]));
   w.take(node, 1);
   r.take(node, 2);
   pass.edits.need({ domain: MICROSOFT, opset: 1 });
   pass.edits.replace(node, [
-    makeNode("DynamicQuantizeLSTM", inputs, outputs, {
+    makeNode("DynamicQuantizeLSTM", inputs, around.outputs, {
       name: node.name === "" ? "" : pass.names.fresh(`${node.name}_quant`),
       domain: MICROSOFT,
       attributes: node.attributes.filter(({ name }) => name !== "layout"),
     }),
-    ...narrowed.map(({ name, wide }) =>
-      makeNode("Cast", [wide], [name], { name: pass.names.fresh(`${name}_narrow`), attributes: to }),
-    ),
+    ...around.casts,
   ]);
   return undefined;
 };

@@ -2,7 +2,7 @@ import { type CodeDType, codeTypes } from "../../dtypes.ts";
 import type { Edits } from "../edits.ts";
 import { intAttribute, makeNode, type Node } from "../graph.ts";
 import type { Names } from "../names.ts";
-import { codeOf } from "../proto.ts";
+import { codeOf, type ElementType } from "../proto.ts";
 import type { Recipe } from "../recipe.ts";
 import type { Claim, Claims } from "../rewrite/claims.ts";
 import type { Scope } from "../scopes.ts";
@@ -53,6 +53,26 @@ export function isFloat32({ constant }: Claim): boolean {
   return constant.dtype === "float32";
 }
 
+/** The way back from float32 to a narrower type. */
+export function narrowed(wide: string, name: string, type: ElementType, { names }: Pick<Pass, "names">): Node {
+  const attributes = [intAttribute("to", codeOf(type))];
+  return makeNode("Cast", [wide], [name], { name: names.fresh(`${name}_narrow`), attributes });
+}
+
+/** What a node that knows float32 alone takes and gives in place of values of a weight's type. */
+export function asFloat32({ node, scope }: Site, claim: Claim, { activations, names }: Pass) {
+  const isWide = isFloat32(claim);
+  const outputs = node.outputs.map((name) => (name === "" || isWide ? name : names.fresh(`${name}_float32`)));
+  return {
+    take: (name: string) => (name === "" || isWide ? name : activations.float32(scope, name)),
+    outputs,
+    /** Give the node's own outputs. */
+    casts: node.outputs.flatMap((name, i) =>
+      outputs[i] === name ? [] : [narrowed(outputs[i]!, name, claim.constant.dtype, { names })],
+    ),
+  };
+}
+
 /**
  * What stands behind an integer product: its scale, and in half precision the way back.
  *
@@ -70,14 +90,12 @@ export function restoreProduct(
   const isNarrow = type !== "float32";
   const wide = isNarrow ? names.fresh(`${output}_float32`) : output;
   const label = (base: string) => (name === "" ? "" : names.fresh(base));
-  const to = (code: number) => [intAttribute("to", code)];
+  const attributes = [intAttribute("to", codeOf("float32"))];
   return [
     makeNode("Mul", scales, [scale], { name: names.fresh(pair) }),
-    makeNode("Cast", [product], [cast], { name: names.fresh(`${product}_cast`), attributes: to(codeOf("float32")) }),
+    makeNode("Cast", [product], [cast], { name: names.fresh(`${product}_cast`), attributes }),
     makeNode("Mul", [cast, scale], [wide], { name: label(`${quant}_output_scale_mul`) }),
-    ...(isNarrow
-      ? [makeNode("Cast", [wide], [output], { name: names.fresh(`${output}_narrow`), attributes: to(codeOf(type)) })]
-      : []),
+    ...(isNarrow ? [narrowed(wide, output, type, { names })] : []),
   ];
 }
 

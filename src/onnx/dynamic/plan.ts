@@ -1,6 +1,6 @@
 import { listed } from "../../task/words.ts";
 import { Edits } from "../edits.ts";
-import { constantProducts } from "../fusion.ts";
+import { constantProducts, lacksPerm } from "../fusion.ts";
 import type { Model, Node } from "../graph.ts";
 import { Names } from "../names.ts";
 import { opNameOf } from "../ops.ts";
@@ -102,18 +102,13 @@ function restoreLeft(model: Model, root: Scope, { claims, weights, edits, ...pas
   for (const claim of claims.taken) {
     if (!claim.isLeft || claims.isSpared(claim)) continue;
     const { name, tensor, graph, viewers } = claim.constant;
-    const mayHaveAxis = hasAxis && !either.has(tensor) && !viewers.some(isDeadly);
+    const mayHaveAxis = hasAxis && !either.has(tensor) && !viewers.some(lacksPerm);
     const stored = weights.straight(claim, mayHaveAxis);
     if (!stored) continue;
     const { axis } = stored.job.recipe.granularity;
     edits.prepend(graph, dequantize(name, stored, { type: tensor.type!, axis: axis as number | undefined }, pass));
     claim.isRestored = true;
   }
-}
-
-/** Whether ONNX Runtime 1.30 dies of a DequantizeLinear with an axis: over a Transpose without perm behind it. */
-function isDeadly({ opType, attributes }: Node): boolean {
-  return opType === "Transpose" && attributes.every(({ name }) => name !== "perm");
 }
 
 function keptBeside(claims: Claims): string[] {

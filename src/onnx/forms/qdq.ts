@@ -1,5 +1,6 @@
 import { type Granularity, scaleShapeOf } from "../../core/granularity.ts";
 import { codeTypes } from "../../dtypes.ts";
+import { lacksPerm } from "../fusion.ts";
 import { intAttribute, makeAttribute, type Node } from "../graph.ts";
 import { AffineJob } from "../jobs/affine.ts";
 import type { Recipe } from "../recipe.ts";
@@ -59,11 +60,6 @@ function restore(
   const inputs = [codes, scale, ...(zeroPoint === undefined ? [] : [zeroPoint])];
   const value = chain.add("DequantizeLinear", inputs, attributes, { last: !narrow });
   if (narrow) chain.add("Cast", [value], [intAttribute("to", tensor.typeCode)], { last: true, suffix: "narrow" });
-}
-
-/** ONNX Runtime 1.30 ends the process over a Transpose without perm behind a DequantizeLinear with an axis. */
-function lacksPerm({ opType, attributes }: Node): boolean {
-  return opType === "Transpose" && attributes.every(({ name }) => name !== "perm");
 }
 
 function withPerm(node: Node, rank: number): Node {

@@ -17,7 +17,11 @@ export function withoutWeights(root: Scope, constants: readonly FloatConstant[])
   for (const scope of root.all()) {
     const { graph } = scope;
     const isBare = (node: Node) => opNameOf(node) === "MatMul" && !users.has(node);
-    nodes.push(...graph.nodes.filter((node) => isBare(node) && !node.inputs.some((name) => isRestored(scope, name))));
+    nodes.push(
+      ...graph.nodes.filter(
+        (node) => isBare(node) && !node.inputs.some((name) => scope.constantBehind(name, isRestoring)),
+      ),
+    );
   }
   if (nodes.length === 0) return [];
   const names = nodes.map(({ name, outputs: [output = ""] }) => name || output);
@@ -27,12 +31,4 @@ export function withoutWeights(root: Scope, constants: readonly FloatConstant[])
 
 /** What a weight that is quantized already goes through on its way to a product. */
 const restoring = new Set(["DequantizeLinear", "Mul", "Sub", "Cast", "Transpose", "Reshape"]);
-
-/** Whether a value is made of a constant alone, by ops that restore weights. */
-function isRestored(scope: Scope, name: string): boolean {
-  let definition = scope.find(name);
-  while (definition?.kind === "node" && restoring.has(definition.node.opType)) {
-    definition = definition.scope.find(definition.node.inputs[0] ?? "");
-  }
-  return definition?.kind === "constant";
-}
+const isRestoring = ({ opType }: Node) => restoring.has(opType);
