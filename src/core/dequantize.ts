@@ -9,13 +9,16 @@ import { codeNameOf } from "./quantize.ts";
 import { stagerOf } from "./stage.ts";
 import type { QuantizedTensor } from "./tensor.ts";
 
+/** What codes stand for: all of a quantized tensor but its codes. */
+export type Restorable = Pick<QuantizedTensor, "dtype" | "scale" | "zeroPoint" | "min">;
+
 /** Restores one piece: reads its codes from `src`, writes float32 to `dst`. */
 export type Restore = (piece: Piece, src: number, dst: number) => void;
 
-export function restorerOf(machine: Machine, q: QuantizedTensor, layout: Layout): Restore {
+export function restorerOf(machine: Machine, q: Restorable, layout: Layout): Restore {
   const { kernels, memory } = machine;
-  const scale = stagerOf(machine, memory.tiles.first, q.scale, layout);
-  const second = stagerOf(machine, memory.tiles.second, q.min ?? q.zeroPoint, layout);
+  const scale = stagerOf(machine, memory.tiles.third, q.scale, layout);
+  const second = stagerOf(machine, memory.tiles.fourth, q.min ?? q.zeroPoint, layout);
   const base = q.min ? [q.zeroPoint[0] ?? 0] : [];
   const name = `${q.min ? "minmax" : "dequantize"}${nameOf(q.dtype)}F32${layout.columns ? "Columns" : ""}`;
   const kernel = kernels[name as keyof Kernels] as (...args: number[]) => void;

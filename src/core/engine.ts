@@ -2,6 +2,7 @@ import {
   type ArrayOf,
   byteLengthOf,
   type CodeDType,
+  codeTypes,
   dtypes,
   type FloatDType,
   floatTypes,
@@ -11,16 +12,19 @@ import {
 } from "../dtypes.ts";
 import { ArgumentError } from "../errors.ts";
 import { compileKernels, hasSimd, loadKernels, type ModuleSource } from "../kernels/load.ts";
-import { LinearMemory } from "../kernels/memory.ts";
+import { LinearMemory, TILE } from "../kernels/memory.ts";
 import { createTwin } from "../kernels/twin/index.ts";
 import { type MatrixOptions, planMatrix, type QuantizedMatrix, quantizeMatrix } from "./blocks.ts";
 import { type Bnb4Matrix, type Bnb4Options, quantizeBnb4 } from "./bnb4.ts";
+import { compare } from "./comparison.ts";
 import { writeValues } from "./dequantize.ts";
-import { type Loss, measure, measureLoss, type QuantizationError } from "./error.ts";
+import { type Loss, type LossSums, lossOf, type QuantizationError } from "./error.ts";
+import { eachHoldsGroups, finderOf, holdsGroups, noParameters } from "./found.ts";
 import { type Axis, checkGranularity, type Granularity, type Layout, layoutOf } from "./granularity.ts";
 import type { Machine } from "./machine.ts";
+import { writeMeasured } from "./measured.ts";
 import { type Narrowed, narrow } from "./narrow.ts";
-import { type Operand, sourceOf } from "./operands.ts";
+import { type Operand, RESIDENT_LIMIT } from "./operands.ts";
 import {
   checkKeys,
   givenParameters,
@@ -32,10 +36,10 @@ import {
   type QuantizePlan,
   type RangeOptions,
 } from "./options.ts";
-import { codeWriterOf, writeCodes } from "./quantize.ts";
-import { findMagnitude, findRange } from "./range.ts";
+import { piecesOf } from "./pieces.ts";
+import { codeWriterOf, conversionOf, type Find, writeCodes } from "./quantize.ts";
+import { findRange, refuseNonFinite } from "./range.ts";
 import { isResident, ResidentQuantizedTensor, ResidentTensor } from "./resident.ts";
-import { restoredSource } from "./restored.ts";
 import { levelsOf, needsMagnitudeOnly, type Parameters, parametersOf, type Range } from "./schemes.ts";
 import { checkShape, elementsOf } from "./shape.ts";
 import { checkArray, checkData, type FloatTensor, floatTypeOf, type QuantizedTensor } from "./tensor.ts";
@@ -46,6 +50,7 @@ import {
   restoreMatrix,
   type StoredMatrix,
 } from "./unpack.ts";
+import { cutOf, type Window } from "./windows.ts";
 
 export interface EngineOptions {
   /** kernels.wasm: a path, a URL, its bytes or the compiled module. The published file if not said. */
@@ -145,27 +150,38 @@ export class Engine {
     tensor: FloatTensor | ResidentTensor,
     options: QuantizeOptions<D> = {},
   ): QuantizedTensor<D> {
-    const { operand, q, plan, parameters } = this.#prepare<D>(tensor, options);
-    writeCodes(this.#machine, operand, q, plan.layout, parameters, levelsOf(plan));
-    return q;
+    const { operand, plan } = this.#plan(tensor, options);
+    // Longer groups are held by a cache where nothing has to pass through a tile.
+    const isDirect =
+      isResident(operand) && operand.dtype === "float32" && codeTypes[plan.dtype].bits > 4 && !options.out;
+    const limit = isDirect && plan.layout.inner > TILE ? RESIDENT_LIMIT : TILE;
+    const inTurn = !plan.parameters && holdsGroups(plan.layout, limit);
+    const parameters = this.#parametersFor(operand, plan, inTurn);
+    return this.#into<D>(operand, plan, parameters, options.out, (q) => {
+      const conversion = conversionOf(this.#machine, operand, q);
+      const find = inTurn ? this.#finderFor(operand, plan, parameters) : undefined;
+      const writer = codeWriterOf(this.#machine, conversion, plan.layout, parameters, levelsOf(plan), { find });
+      const most = inTurn ? Math.min(writer.limit, limit) : writer.limit;
+      for (const piece of piecesOf(plan.layout, most, TILE)) writer.write(piece);
+    });
   }
 
-  /**
-   * @internal `quantize`, and what that cost, as `error` has it: in one pass over the tensor where it lies in linear memory
-   * as float32.
-   */
+  /** @internal `quantize`, and what that cost, as `error` has it: in one pass over the tensor where a cache holds its groups. */
   quantizeMeasured<D extends CodeDType>(
     tensor: FloatTensor | ResidentTensor,
     options: QuantizeOptions<D>,
-  ): { readonly q: QuantizedTensor<D>; readonly loss: Loss } {
-    const { operand, q, plan, parameters } = this.#prepare<D>(tensor, options);
-    const writer = codeWriterOf(this.#machine, operand, q, plan.layout, parameters, levelsOf(plan));
-    // Both passes need the tile that other tensors go through, and minmax other parameters each.
-    const inOne = isResident(operand) && operand.dtype === "float32" && !parameters.span;
-    if (!inOne) writeCodes(this.#machine, operand, q, plan.layout, parameters, levelsOf(plan));
-    const restored = restoredSource(this.#machine, q, plan.layout, inOne ? writer : undefined);
-    const source = sourceOf(this.#machine, operand, "values");
-    return { q, loss: measureLoss(this.#machine, source, restored, elementsOf(operand.shape)) };
+  ): { readonly q: QuantizedTensor<D>; readonly loss: Loss; readonly sums: LossSums } {
+    const { operand, plan } = this.#plan(tensor, options);
+    const cut = cutOf(operand.shape, plan.granularity);
+    const inTurn = !plan.parameters && eachHoldsGroups(cut);
+    const parameters = this.#parametersFor(operand, plan, inTurn);
+    let sums: LossSums | undefined;
+    const q = this.#into<D>(operand, plan, parameters, options.out, (q) => {
+      const find = (_: Window, own: Parameters) => this.#finderFor(operand, plan, own);
+      const levels = levelsOf(plan);
+      sums = writeMeasured(this.#machine, operand, q, cut, parameters, levels, inTurn ? find : undefined);
+    });
+    return { q, sums: sums!, loss: lossOf(sums!, elementsOf(operand.shape)) };
   }
 
   /**
@@ -290,14 +306,12 @@ export class Engine {
     const a = checkFloat(original);
     const isQuantized = typeof other === "object" && other !== null && "scale" in other;
     const b = isQuantized ? other : checkFloat(other);
-    const right = isQuantized
-      ? restoredSource(this.#machine, other, checkQuantized(other))
-      : sourceOf(this.#machine, b, "others");
+    const right = isQuantized ? { q: other, layout: checkQuantized(other) } : { floats: b };
     if (a.shape.length !== b.shape.length || a.shape.some((d, i) => d !== b.shape[i])) {
       throw new ArgumentError("shape", `[${a.shape.join(", ")}] cannot be compared with [${b.shape.join(", ")}]`);
     }
     const granularity = checkGranularity(a.shape, options);
-    const errors = measure(this.#machine, sourceOf(this.#machine, a, "values"), right, layoutOf(a.shape, granularity));
+    const errors = compare(this.#machine, a.shape, a, right, granularity);
     return granularity.axis === undefined ? errors[0]! : errors;
   }
 
@@ -308,19 +322,43 @@ export class Engine {
     return narrow(this.#machine, operand, dtype, out);
   }
 
-  /** Parameters found or taken as given, and where the codes will be. */
-  #prepare<D extends CodeDType>(tensor: FloatTensor | ResidentTensor, options: QuantizeOptions<D>) {
+  /** A tensor and what is to be done with it, checked against each other. */
+  #plan<D extends CodeDType>(tensor: FloatTensor | ResidentTensor, options: QuantizeOptions<D>) {
     const operand = checkFloat(tensor);
     const plan = planQuantize(operand.shape, options);
     if (options.out) checkData("out", options.out, plan.dtype, operand.shape);
-    const parameters = plan.parameters ?? parametersOf(this.#findRangeFor(operand, plan), plan);
-    const q = this.#resultFor<D>(operand, plan, parameters, options.out);
-    return { operand, q, plan, parameters };
+    return { operand, plan };
   }
 
-  #findRangeFor(operand: Checked, plan: QuantizePlan<CodeDType>): Range {
-    const find = needsMagnitudeOnly(plan) ? findMagnitude : findRange;
-    return find(this.#machine, operand, { layout: plan.layout, nonFinite: plan.nonFinite, name: operand.name });
+  /** Parameters as given or found; or room for those that are going to be found as groups are quantized in turn. */
+  #parametersFor(operand: Checked, plan: QuantizePlan<CodeDType>, inTurn: boolean): Parameters {
+    if (plan.parameters) return plan.parameters;
+    if (inTurn) return noParameters(plan.layout, plan);
+    const { layout, nonFinite } = plan;
+    const how = { layout, nonFinite, magnitude: needsMagnitudeOnly(plan), name: operand.name };
+    return parametersOf(findRange(this.#machine, operand, how), plan);
+  }
+
+  #finderFor(operand: Checked, plan: QuantizePlan<CodeDType>, into: Parameters): Find {
+    return finderOf(this.#machine, plan, into, () => refuseNonFinite(this.#machine, operand, operand.name));
+  }
+
+  /** Where the codes will be, filled by `write`; given back when that goes wrong. */
+  #into<D extends CodeDType>(
+    operand: Checked,
+    plan: QuantizePlan<D>,
+    parameters: Parameters,
+    out: ArrayOf<D> | undefined,
+    write: (q: QuantizedTensor<D>) => void,
+  ): QuantizedTensor<D> {
+    const q = this.#resultFor(operand, plan, parameters, out);
+    try {
+      write(q);
+      return q;
+    } catch (error) {
+      if (isResident(q)) q.dispose();
+      throw error;
+    }
   }
 
   #resultFor<D extends CodeDType>(

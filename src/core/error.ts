@@ -3,7 +3,9 @@ import { accumulatorsOf, foldCopies } from "./accumulate.ts";
 import { elementsAt, type Layout, spreadOf } from "./granularity.ts";
 import type { Machine } from "./machine.ts";
 import type { Source } from "./operands.ts";
-import { piecesOf, shapeOf } from "./pieces.ts";
+import { type Piece, piecesOf, shapeOf } from "./pieces.ts";
+import { elementsOf } from "./shape.ts";
+import { type Cut, layoutIn, type Window, windowsOf } from "./windows.ts";
 
 /** What a tensor lost. */
 export interface QuantizationError {
@@ -23,24 +25,78 @@ export type Loss = Omit<QuantizationError, "cosine">;
 /** Five float64 sums for each group: squared error, dot product, squares of a, squares of b; and the largest error. */
 type Sums = readonly ArrayLike<number>[];
 
+/**
+ * Sums are taken in an order that shape and granularity alone tell, so that arrays, files and any number of threads agree
+ * to the bit: a tensor as a whole falls into windows (windows.ts), these into pieces of at most 65,536 elements (pieces.ts),
+ * whose sums (assembly/error.ts) are added in order, window by window. Group by group: along a run chunks of 65,536, along
+ * a column element by element.
+ */
+
 /** Compares two tensors of the same shape, as pieces of them are asked for, group by group of `layout`. */
 export function measure(machine: Machine, a: Source, b: Source, layout: Layout): QuantizationError[] {
   const sums = sumsOf(machine, a, b, layout);
   return Array.from({ length: layout.parameters }, (_, p) => reportOf(sums, p, elementsAt(layout, p)));
 }
 
-/** Compares two tensors of so many elements as a whole: the figures of `measure`, but one, for half the arithmetic. */
-export function measureLoss({ kernels, memory }: Machine, a: Source, b: Source, elements: number): Loss {
-  const tile = memory.tiles.sums;
-  const sums = () => memory.view(Float64Array, tile, 3);
-  sums().fill(0);
-  const limit = Math.min(a.limit, b.limit);
-  for (let start = 0; start < elements; start += limit) {
-    const length = Math.min(limit, elements - start);
-    kernels.lossF32(a.address(start, length), b.address(start, length), tile, length);
+/** Float64 sums over a tensor: squared error, squares before; and the largest error. */
+export interface LossSums {
+  readonly squared: number;
+  readonly aa: number;
+  readonly maxAbs: number;
+}
+
+/** Those of a tensor from those of its windows, in order. */
+export function addSums(windows: Iterable<LossSums>): LossSums {
+  let [squared, aa, maxAbs] = [0, 0, 0];
+  for (const sums of windows) {
+    squared += sums.squared;
+    aa += sums.aa;
+    maxAbs = Math.max(maxAbs, sums.maxAbs);
   }
-  const [squared = 0, aa = 0, maxAbs = 0] = sums();
-  return lossOf(squared, aa, maxAbs, elements);
+  return { squared, aa, maxAbs };
+}
+
+/** Sums up what one window lost, piece by piece: `add` takes the addresses of values and of what they became. */
+export function lossSummer({ kernels, memory }: Machine) {
+  const tile = memory.tiles.sums;
+  memory.view(Float64Array, tile, 3).fill(0);
+  return {
+    add: (a: number, b: number, length: number): void => kernels.lossF32(a, b, tile, length),
+    get sums(): LossSums {
+      const [squared = 0, aa = 0, maxAbs = 0] = memory.view(Float64Array, tile, 3);
+      return { squared, aa, maxAbs };
+    },
+  };
+}
+
+/** Compares two tensors as a whole, `a` and what `b` gives for the pieces of `cut`. */
+export function measureWhole(
+  machine: Machine,
+  a: Source,
+  b: (window: Window, layout: Layout) => (piece: Piece) => number,
+  cut: Cut,
+): QuantizationError {
+  const { kernels, memory } = machine;
+  const tile = memory.tiles.sums;
+  const totals = [0, 0, 0, 0, 0];
+  for (const window of windowsOf(cut)) {
+    memory.view(Float64Array, tile, 5).fill(0);
+    const layout = layoutIn(cut, window);
+    const other = b(window, layout);
+    for (const piece of piecesOf(layout, TILE, TILE)) {
+      const { length } = piece;
+      const others = other(piece);
+      kernels.errorF32(a.address(window.start + piece.start, length), others, tile, 1, 1, 1, length, length, 0);
+    }
+    memory.view(Float64Array, tile, 5).forEach((sum, k) => {
+      totals[k] = k === 4 ? Math.max(totals[k]!, sum) : totals[k]! + sum;
+    });
+  }
+  return reportOf(
+    totals.map((total) => [total]),
+    0,
+    elementsOf(cut.shape),
+  );
 }
 
 function sumsOf(machine: Machine, a: Source, b: Source, layout: Layout): Sums {
@@ -61,10 +117,11 @@ function sumsOf(machine: Machine, a: Source, b: Source, layout: Layout): Sums {
 /** The figures of group `p` of so many elements. */
 export function reportOf(sums: Sums, p: number, elements: number): QuantizationError {
   const [squared, dot, aa, bb, maxAbs] = [sums[0]![p]!, sums[1]![p]!, sums[2]![p]!, sums[3]![p]!, sums[4]![p]!];
-  return { ...lossOf(squared, aa, maxAbs, elements), cosine: squared === 0 ? 1 : dot / Math.sqrt(aa * bb) || 0 };
+  return { ...lossOf({ squared, aa, maxAbs }, elements), cosine: squared === 0 ? 1 : dot / Math.sqrt(aa * bb) || 0 };
 }
 
-function lossOf(squared: number, aa: number, maxAbs: number, elements: number): Loss {
+/** What so many elements lost. */
+export function lossOf({ squared, aa, maxAbs }: LossSums, elements: number): Loss {
   return {
     mse: elements === 0 ? 0 : squared / elements,
     sqnr: squared === 0 ? Number.POSITIVE_INFINITY : 10 * Math.log10(aa / squared),

@@ -1,10 +1,12 @@
 import type { HalfDType } from "../dtypes.ts";
 import { TILE } from "../kernels/memory.ts";
-import { type Loss, measureLoss } from "./error.ts";
+import { addSums, type Loss, type LossSums, lossOf, lossSummer } from "./error.ts";
 import type { Machine } from "./machine.ts";
-import { type Operand, type Source, sourceOf } from "./operands.ts";
+import { type Operand, sourceOf } from "./operands.ts";
+import { piecesOf } from "./pieces.ts";
 import { elementsOf } from "./shape.ts";
 import { bytesOf } from "./tensor.ts";
+import { cutOf, layoutIn, windowsOf } from "./windows.ts";
 
 /** What half precision cannot hold of a tensor. */
 export interface Narrowed {
@@ -19,6 +21,7 @@ export interface Narrowed {
   readonly subnormals: number;
   /** Over all values; without meaning where some became infinite. */
   readonly loss: Loss;
+  readonly sums: LossSums;
 }
 
 /** All bits of the exponent, which are those of infinity. */
@@ -42,11 +45,14 @@ export function narrow(
   memory.view(Int32Array, second, 3).fill(0);
 
   const source = sourceOf(machine, values, "values");
-  let from = 0;
-  const original: Source = { limit: source.limit, address: (start, length) => (from = source.address(start, length)) };
-  const narrowed: Source = {
-    limit: TILE,
-    address(start, length) {
+  const cut = cutOf(values.shape, {});
+  const losses: LossSums[] = [];
+  for (const window of windowsOf(cut)) {
+    const loss = lossSummer(machine);
+    for (const piece of piecesOf(layoutIn(cut, window), TILE, TILE)) {
+      const { length } = piece;
+      const start = window.start + piece.start;
+      const from = source.address(start, length);
       convert(from, raw, length);
       bytes.set(memory.view(Uint8Array, raw, 2 * length), 2 * start);
       const before = memory.view(Int32Array, second, 3)[2]!;
@@ -55,12 +61,13 @@ export function narrow(
         beyond.look(memory.view(Uint16Array, raw, length), memory.view(Float32Array, from, length), start);
       }
       widen(raw, others, length);
-      return others;
-    },
-  };
-  const loss = measureLoss(machine, original, narrowed, elementsOf(values.shape));
+      loss.add(from, others, length);
+    }
+    losses.push(loss.sums);
+  }
   const [zeros = 0, subnormals = 0] = memory.view(Int32Array, second, 3);
-  return { loss, zeros, subnormals, ...beyond.found };
+  const sums = addSums(losses);
+  return { sums, loss: lossOf(sums, elementsOf(values.shape)), zeros, subnormals, ...beyond.found };
 }
 
 /** Halves without a finite value. */

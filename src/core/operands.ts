@@ -32,7 +32,7 @@ export interface Operand {
 type TileName = "values" | "others" | "codes";
 
 /** Residents need no tile; calls stay short all the same, since V8 swaps in better code only between calls. */
-const RESIDENT_LIMIT = 16 * TILE;
+export const RESIDENT_LIMIT = 16 * TILE;
 
 /** Between what lies outside (`raw`) and what kernels see (`tile`): `n` elements from flat index `start`. */
 interface Codec {

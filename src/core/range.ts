@@ -4,14 +4,16 @@ import { TILE } from "../kernels/memory.ts";
 import { accumulatorsOf, foldCopies } from "./accumulate.ts";
 import { type Layout, spreadOf } from "./granularity.ts";
 import type { Machine } from "./machine.ts";
-import { type Operand, sourceOf } from "./operands.ts";
+import { type Operand, type Source, sourceOf } from "./operands.ts";
 import type { NonFinite } from "./options.ts";
-import { piecesOf, shapeOf } from "./pieces.ts";
+import { type Piece, piecesOf, shapeOf } from "./pieces.ts";
 import type { Range } from "./schemes.ts";
 
 export interface RangeRequest {
   readonly layout: Layout;
   readonly nonFinite: NonFinite;
+  /** Whether the largest magnitude of each group is enough: the range is then that and its negative. */
+  readonly magnitude?: boolean;
   /** What errors call the tensor. */
   readonly name?: string | undefined;
 }
@@ -22,34 +24,36 @@ export interface RangeRequest {
  * @throws NonFiniteError
  */
 export function findRange(machine: Machine, tensor: Operand, request: RangeRequest): Range {
-  const { layout, nonFinite, name } = request;
-  let found = scan(machine, tensor, layout, "rangeF32");
-  if (found.bad) {
-    if (nonFinite === "error") throw firstNonFinite(machine, tensor, name);
-    found = scan(machine, tensor, layout, "rangeFiniteF32");
-  }
-  const [min, max] = found.extremes as [Float32Array, Float32Array];
+  const { layout, nonFinite, name, magnitude = false } = request;
+  const source = sourceOf(machine, tensor, "values");
+  const found = scan(machine, source, layout, magnitude ? "absMaxF32" : "rangeF32");
+  if (!found.bad) return boundsOf(found);
+  if (nonFinite === "error") throw firstNonFinite(machine, tensor, name);
+  return boundsOf(scan(machine, source, layout, "rangeFiniteF32"));
+}
+
+/** The same of a piece of float32 at `address` that holds whole groups; undefined where nothing may be left out. */
+export function rangeOfPiece(
+  machine: Machine,
+  piece: Piece,
+  address: number,
+  { nonFinite, magnitude = false }: Pick<RangeRequest, "nonFinite" | "magnitude">,
+): Range | undefined {
+  const found = scanPiece(machine, piece, address, magnitude ? "absMaxF32" : "rangeF32");
+  if (!found.bad) return boundsOf(found);
+  return nonFinite === "error" ? undefined : boundsOf(scanPiece(machine, piece, address, "rangeFiniteF32"));
+}
+
+/** Extremes as a range. */
+function boundsOf({ extremes }: Scanned): Range {
+  if (extremes.length === 1) return { min: extremes[0]!.map((x) => 0 - x), max: extremes[0]! };
+  const [min, max] = extremes as [Float32Array, Float32Array];
   for (let i = 0; i < min.length; i++) {
     const empty = min[i]! > max[i]!;
     min[i] = empty ? 0 : min[i]! + 0; // -0 + 0 is +0
     max[i] = empty ? 0 : max[i]! + 0;
   }
   return { min, max };
-}
-
-/**
- * The largest magnitude of each group, as the range that holds it and its negative; 0 for an empty group.
- *
- * @throws NonFiniteError
- */
-export function findMagnitude(machine: Machine, tensor: Operand, request: RangeRequest): Range {
-  const { bad, extremes } = scan(machine, tensor, request.layout, "absMaxF32");
-  if (bad) {
-    if (request.nonFinite === "error") throw firstNonFinite(machine, tensor, request.name);
-    return findRange(machine, tensor, request);
-  }
-  const [max] = extremes as [Float32Array];
-  return { min: max.map((x) => 0 - x), max };
 }
 
 type Scan = "rangeF32" | "rangeFiniteF32" | "absMaxF32";
@@ -68,14 +72,17 @@ interface Scanned {
   readonly extremes: readonly Float32Array[];
 }
 
-function scan(machine: Machine, tensor: Operand, layout: Layout, name: Scan): Scanned {
-  const { memory, kernels } = machine;
-  const source = sourceOf(machine, tensor, "values");
+type ScanKernel = (...args: number[]) => number | undefined;
+
+function kernelOf({ kernels }: Machine, name: Scan, columns: number): ScanKernel {
+  return kernels[columns ? (`${name}Columns` satisfies KernelName) : name] as ScanKernel;
+}
+
+function scan(machine: Machine, source: Source, layout: Layout, name: Scan): Scanned {
+  const { memory } = machine;
   const extremes = initials[name].map((initial) => new Float32Array(spreadOf(layout)).fill(initial));
   const tiles = [memory.tiles.first, memory.tiles.second].slice(0, extremes.length);
-  const kernel = kernels[layout.columns ? (`${name}Columns` satisfies KernelName) : name] as (
-    ...args: number[]
-  ) => number | undefined;
+  const kernel = kernelOf(machine, name, layout.columns);
   let bad = 0;
   const accumulators = accumulatorsOf(memory, extremes, (k) => tiles[k]!);
   for (const piece of piecesOf(layout, source.limit, TILE)) {
@@ -88,6 +95,19 @@ function scan(machine: Machine, tensor: Operand, layout: Layout, name: Scan): Sc
     return foldCopies(all, layout, initial, initial > 0 ? Math.min : Math.max); // minima start high, maxima low
   };
   return { bad: bad !== 0, extremes: extremes.map(fold) };
+}
+
+/** The groups of one piece alone. */
+function scanPiece(machine: Machine, piece: Piece, address: number, name: Scan): Scanned {
+  const { first, second } = machine.memory.tiles;
+  const tiles = initials[name].map((initial, k) => {
+    const tile = k === 0 ? first : second;
+    machine.memory.view(Float32Array, tile, piece.count).fill(initial);
+    return tile;
+  });
+  const bad = Number(kernelOf(machine, name, piece.columns)(address, ...tiles, ...shapeOf(piece)) ?? 0);
+  const extremes = tiles.map((tile) => machine.memory.view(Float32Array, tile, piece.count).slice());
+  return { bad: bad !== 0, extremes };
 }
 
 /** @throws NonFiniteError for the first value of a tensor that is known to hold one. */

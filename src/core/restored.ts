@@ -4,26 +4,15 @@ import type { Layout } from "./granularity.ts";
 import type { Machine } from "./machine.ts";
 import { type Source, sourceOf } from "./operands.ts";
 import { piecesOf } from "./pieces.ts";
-import type { CodeWriter } from "./quantize.ts";
 import type { QuantizedTensor } from "./tensor.ts";
-
-/** Codes that lie there already need no writing. */
-function codesOf(machine: Machine, q: QuantizedTensor): CodeWriter {
-  const { limit, address } = sourceOf(machine, q, "codes");
-  return { limit, write: ({ start, length }) => address(start, length) };
-}
 
 /**
  * The values a quantized tensor stands for, restored as they are asked for, in order: each request starts where the one
  * before ended. Requests and the tensor's own pieces need not end together; what is over waits in the tile.
  */
-export function restoredSource(
-  machine: Machine,
-  q: QuantizedTensor,
-  layout: Layout,
-  codes: CodeWriter = codesOf(machine, q),
-): Source {
+export function restoredSource(machine: Machine, q: QuantizedTensor, layout: Layout): Source {
   const { memory } = machine;
+  const codes = sourceOf(machine, q, "codes");
   const restore = restorerOf(machine, q, layout);
   const pieces = piecesOf(layout, Math.min(codes.limit, TILE), TILE);
   const tile = memory.tiles.others;
@@ -39,7 +28,7 @@ export function restoredSource(
       while (end < length) {
         const { value: piece } = pieces.next();
         if (!piece) break;
-        restore(piece, codes.write(piece), tile + 4 * end);
+        restore(piece, codes.address(piece.start, piece.length), tile + 4 * end);
         end += piece.length;
       }
       const at = tile + 4 * begin;

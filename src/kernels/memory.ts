@@ -20,6 +20,9 @@ export interface Tiles {
   /** Two parameters for each group, 4 bytes each: scale and zero point, minimum and maximum. */
   readonly first: number;
   readonly second: number;
+  /** The same for what is restored on the way. */
+  readonly third: number;
+  readonly fourth: number;
   /** Float64 sums: 5 for each of `TILE / 8` groups. */
   readonly sums: number;
 }
@@ -31,6 +34,8 @@ const tileSizes: readonly (readonly [keyof Tiles, number])[] = [
   ["raw", TILE * 2],
   ["first", TILE * 4],
   ["second", TILE * 4],
+  ["third", TILE * 4],
+  ["fourth", TILE * 4],
   ["sums", (TILE / 8) * 5 * 8],
 ];
 

@@ -1,0 +1,71 @@
+import type { IntegerDType } from "../dtypes.ts";
+import { TILE } from "../kernels/memory.ts";
+import { type Restorable, restorerOf } from "./dequantize.ts";
+import { addSums, type LossSums, lossSummer } from "./error.ts";
+import type { Layout } from "./granularity.ts";
+import type { Machine } from "./machine.ts";
+import type { Operand } from "./operands.ts";
+import { type Piece, piecesOf } from "./pieces.ts";
+import { codeWriterOf, conversionOf, type Find } from "./quantize.ts";
+import type { Levels, Parameters } from "./schemes.ts";
+import { type Cut, layoutIn, type Window, windowsOf } from "./windows.ts";
+
+/** The parameters of a window among those of its tensor, in the same memory. */
+export function parametersOfWindow(
+  { scale, zeroPoint, min, span }: Omit<Restorable, "dtype"> & Pick<Parameters, "span">,
+  { first, count }: Window,
+): Parameters {
+  const end = first + count;
+  const found = { scale: scale.subarray(first, end), zeroPoint: zeroPoint.subarray(first, end) };
+  return min ? { ...found, min: min.subarray(first, end), ...(span && { span: span.subarray(first, end) }) } : found;
+}
+
+/**
+ * Writes codes and sums up what they lost, window by window, each piece of a window while a cache has it.
+ *
+ * @param find gives what finds the parameters of a window's pieces, where they are not known
+ */
+export function writeMeasured(
+  machine: Machine,
+  tensor: Operand,
+  codes: Operand & { readonly dtype: IntegerDType },
+  cut: Cut,
+  parameters: Parameters,
+  levels: Levels,
+  find?: (window: Window, into: Parameters) => Find,
+): LossSums {
+  const conversion = conversionOf(machine, tensor, codes);
+  const others = machine.memory.tiles.others;
+  const sums: LossSums[] = [];
+  for (const window of windowsOf(cut)) {
+    const layout = layoutIn(cut, window);
+    const own = parametersOfWindow(parameters, window);
+    const how = { base: window.start, find: find?.(window, own) };
+    const { write } = codeWriterOf(machine, conversion, layout, own, levels, how);
+    const restore = restorerOf(machine, { dtype: codes.dtype, ...own }, layout);
+    const loss = lossSummer(machine);
+    for (const piece of piecesOf(layout, TILE, TILE)) {
+      const written = write(piece);
+      restore(piece, written.codes, others);
+      loss.add(written.values, others, piece.length);
+    }
+    sums.push(loss.sums);
+  }
+  return addSums(sums);
+}
+
+/** Restores the pieces of a quantized tensor's windows: `codes` tells where those of a stretch can be read. */
+export function windowRestorer(
+  machine: Machine,
+  q: Restorable,
+  codes: (start: number, length: number) => number,
+): (window: Window, layout: Layout) => (piece: Piece) => number {
+  const { others } = machine.memory.tiles;
+  return (window, layout) => {
+    const restore = restorerOf(machine, { dtype: q.dtype, ...parametersOfWindow(q, window) }, layout);
+    return (piece) => {
+      restore(piece, codes(window.start + piece.start, piece.length), others);
+      return others;
+    };
+  };
+}
