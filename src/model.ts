@@ -104,7 +104,18 @@ export async function quantizeForTransformers(
   sinkFor: (suffix: string) => Promise<ByteSink>,
   options: TransformersOptions = {},
 ): Promise<VariantReport[]> {
-  checkKeys(options, ["only", "perChannel", "reduceRange", "nonFinite", "include", "exclude", "onProgress", "signal"]);
+  checkKeys(options, [
+    "only",
+    "perChannel",
+    "reduceRange",
+    "nonFinite",
+    "include",
+    "exclude",
+    "onProgress",
+    "signal",
+    "workers",
+    "memory",
+  ]);
   const nonFinite = oneOf("nonFinite", options.nonFinite ?? "error", ["error", "ignore"]);
   const how = {
     perChannel: checkBoolean("perChannel", options.perChannel, true),
@@ -132,7 +143,7 @@ function checkQuantizeOptions(options: QuantizeModelOptions) {
   checkKeys(options, [
     ...["dtype", "scheme", "perChannel", "axis", "blockSize", "reduceRange", "nonFinite", "include", "exclude"],
     ...onnxOptions,
-    ...["onProgress", "signal"],
+    ...["onProgress", "signal", "workers", "memory"],
   ]);
   const allowed = schemeNames.filter((name) => name !== "dynamic");
   return {
@@ -186,7 +197,7 @@ export async function dequantizeModel(
   options: DequantizeModelOptions = {},
 ): Promise<ModelReport> {
   return wholeOrNothing([sink], async () => {
-    checkKeys(options, ["format", "onProgress", "signal"]);
+    checkKeys(options, ["format", "onProgress", "signal", "workers", "memory"]);
     const format = oneOf("format", options.format ?? "safetensors", ["safetensors", "npy"]);
     return dequantizeCheckpoint(engine, source, sink, { ...options, format });
   });
@@ -203,7 +214,7 @@ export async function inspectModel(
   source: ByteSource,
   options: InspectOptions = {},
 ): Promise<Inspection | ModelInspection> {
-  checkKeys(options, ["target", "onProgress", "signal"]);
+  checkKeys(options, ["target", "onProgress", "signal", "workers", "memory"]);
   const target = options.target === undefined ? undefined : oneOf("target", options.target, targetNames);
   const format = await detectFormat(source);
   if (format === "onnx") return inspectOnnx(engine, source, { ...options, target });
@@ -223,7 +234,7 @@ export async function compareModels(
   b: ByteSource,
   options: CompareModelsOptions = {},
 ): Promise<ModelComparison> {
-  checkKeys(options, ["runtime", "inputs", "seed", "sets", "onProgress", "signal"]);
+  checkKeys(options, ["runtime", "inputs", "seed", "sets", "onProgress", "signal", "workers", "memory"]);
   checkWhole("seed", options.seed, 0);
   checkWhole("sets", options.sets, 1);
   // Loaded when it is wanted: what quantizes starts faster without.

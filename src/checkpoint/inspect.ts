@@ -1,16 +1,24 @@
 import type { Engine } from "../core/engine.ts";
-import type { FloatTensor } from "../core/tensor.ts";
+import { lossOf } from "../core/error.ts";
+import type { Granularity } from "../core/granularity.ts";
+import { elementsOf } from "../core/shape.ts";
+import type { CodeDType } from "../dtypes.ts";
 import { NonFiniteError } from "../errors.ts";
 import type { FormatName } from "../formats/detect.ts";
-import { floatTensorOf, isFloatName } from "../formats/floats.ts";
-import type { SafetensorsDType, SafetensorsTensor } from "../formats/safetensors.ts";
-import { type ByteSource, readExactly } from "../formats/source.ts";
-import { type TaskOptions, trackerOf } from "../task/progress.ts";
+import { isFloatName } from "../formats/floats.ts";
+import type { SafetensorsDType } from "../formats/safetensors.ts";
+import type { ByteSource } from "../formats/source.ts";
+import { measureWork } from "../streams/affine.ts";
+import { quantizeStored, rangeStored } from "../streams/drive.ts";
+import { allInOrder, Schedule } from "../streams/schedule.ts";
+import type { StoredTensor } from "../streams/stored.ts";
+import { shareOf, type TaskOptions, trackerOf } from "../task/progress.ts";
+import { type Files, workersOn } from "../task/work.ts";
 import { type Entry, METADATA_KEY } from "./convention.ts";
 import { entriesFromText } from "./entries.ts";
 import { locate, type Places } from "./locate.ts";
-import { openCheckpoint } from "./open.ts";
-import { decide } from "./select.ts";
+import { type CheckpointTensor, openCheckpoint } from "./open.ts";
+import { type Decision, decide } from "./select.ts";
 
 /** What a tensor would lose, as signal-to-quantization-noise ratio in dB. */
 export interface Prospects {
@@ -53,7 +61,8 @@ export interface Inspection {
  */
 export async function inspectCheckpoint(engine: Engine, source: ByteSource, options: TaskOptions): Promise<Inspection> {
   const checkpoint = await openCheckpoint(source);
-  const { format, metadata, tensors } = checkpoint;
+  const { format, files, tensors } = checkpoint;
+  const { metadata } = files[0]!;
   const entries = entriesFromText(source.name, metadata[METADATA_KEY]);
   const how = { scheme: "symmetric", perChannel: true } as const;
   const decisions = decide(source.name, checkpoint, { ...how, dtype: "int8" });
@@ -61,24 +70,43 @@ export async function inspectCheckpoint(engine: Engine, source: ByteSource, opti
   const placesOf = entries ? locate(source.name, entries, tensors) : new Map<string, Places>();
   const parts = new Set([...placesOf.values()].flatMap((places) => [...places.values()].map(({ name }) => name)));
   const tracker = trackerOf(options, source.byteLength);
-  const inspections: TensorInspection[] = [];
-  for (const [i, decision] of decisions.entries()) {
-    const { tensor } = decision;
-    if (parts.has(tensor.name) && !entries?.has(tensor.name)) continue; // told of with its tensor
-    await tracker.at(tensor.name);
-    tracker.advance(tensor.end - tensor.start);
-    const { name, shape, dtype, start, end } = tensor;
+  const workers = options.workers ?? workersOn(engine);
+  const run = {
+    files: { sources: files.map((file) => file.source), sinks: [] },
+    schedule: new Schedule(workers, tracker),
+    share: shareOf(options, workers),
+  };
+
+  const inspectOne = async (decision: Decision, i: number): Promise<TensorInspection> => {
+    const { name, shape, dtype, start, end } = decision.tensor;
     const facts = { name, shape, dtype, bytes: end - start };
     const quantized = entries?.get(name);
-    const reason = "reason" in decision ? decision.reason : undefined;
-    const trial = { int8: reason === undefined, blocks: "entry" in blocks[i]! };
     if (quantized) {
       const bytes = [...placesOf.get(name)!.values()].reduce((sum, part) => sum + part.end - part.start, 0);
-      inspections.push({ ...facts, bytes, quantized });
-    } else inspections.push({ ...facts, reason, ...(await measureTensor(engine, source, tensor, trial)) });
-  }
+      tracker.advance(bytes);
+      return { ...facts, bytes, quantized };
+    }
+    const reason = "reason" in decision ? decision.reason : undefined;
+    const trial = { int8: reason === undefined, blocks: "entry" in blocks[i]! };
+    const measured = await measureTensor(run, decision.tensor, trial);
+    tracker.advance(end - start);
+    return { ...facts, reason, ...measured };
+  };
+
+  // Parts of quantized tensors are told of with them.
+  const told = [...decisions.entries()].filter(
+    ([, { tensor }]) => !parts.has(tensor.name) || entries?.has(tensor.name),
+  );
+  const inspections = await allInOrder(told.map(([i, decision]) => inspectOne(decision, i)));
   await tracker.at("");
   return { format, metadata, bytes: source.byteLength, tensors: inspections };
+}
+
+/** What the inspection of all tensors has in common. */
+interface Run {
+  readonly files: Files;
+  readonly schedule: Schedule;
+  readonly share: number;
 }
 
 /** Which quantizations make the tensor smaller, and so are tried. */
@@ -89,29 +117,31 @@ interface Trial {
 
 type Measured = Pick<TensorInspection, "min" | "max" | "sqnr" | "reason">;
 
-async function measureTensor(
-  engine: Engine,
-  source: ByteSource,
-  { name, dtype, shape, start, end }: SafetensorsTensor,
-  trial: Trial,
-): Promise<Measured> {
+async function measureTensor(run: Run, tensor: CheckpointTensor, trial: Trial): Promise<Measured> {
+  const { name, dtype, shape, start, end, file } = tensor;
   if (!isFloatName(dtype) || start === end) return {};
-  const values = floatTensorOf(source.name, await readExactly(source, start, end, name), { name, dtype, shape });
+  const stored = { name, dtype, shape, start, file };
   try {
-    const { min, max } = engine.range(values);
-    return { min: min[0]!, max: max[0]!, ...(trial.int8 && { sqnr: prospectsOf(engine, values, trial) }) };
+    const range = await rangeStored(run.schedule, run.files, stored, run.share);
+    return trial.int8 ? { ...range, sqnr: await prospectsOf(run, stored, trial) } : range;
   } catch (error) {
     if (!(error instanceof NonFiniteError)) throw error;
     return { reason: `holds ${error.value} at flat index ${error.index}` };
   }
 }
 
-function prospectsOf(engine: Engine, values: FloatTensor, { blocks }: Trial): Prospects {
-  const sqnr = (options: object) => engine.error(values, engine.quantize(values, options)).sqnr;
-  const flat = values.shape.length < 2;
+async function prospectsOf({ schedule, files, share }: Run, tensor: StoredTensor, trial: Trial): Promise<Prospects> {
+  const common = { scheme: "symmetric", reduceRange: false, nonFinite: "error" } as const;
+  const sqnr = async (dtype: CodeDType, granularity: Granularity) => {
+    const sums = await quantizeStored(schedule, files, tensor, { ...common, dtype, granularity }, share, (unit) =>
+      schedule.run(tensor.name, 0, measureWork, files, unit),
+    );
+    return lossOf(sums, elementsOf(tensor.shape)).sqnr;
+  };
+  const flat = tensor.shape.length < 2;
   return {
-    int8PerTensor: sqnr({ dtype: "int8" }),
-    int8PerChannel: sqnr(flat ? { dtype: "int8" } : { dtype: "int8", axis: 0 }),
-    int4Blocks: blocks ? sqnr({ dtype: "int4", axis: flat ? 0 : 1, blockSize: BLOCK }) : undefined,
+    int8PerTensor: await sqnr("int8", {}),
+    int8PerChannel: await sqnr("int8", flat ? {} : { axis: 0 }),
+    int4Blocks: trial.blocks ? await sqnr("int4", { axis: flat ? 0 : 1, blockSize: BLOCK }) : undefined,
   };
 }

@@ -5,12 +5,23 @@ import { readNpyHeader } from "../formats/npy.ts";
 import { readSafetensorsHeader, type SafetensorsTensor } from "../formats/safetensors.ts";
 import type { ByteSource } from "../formats/source.ts";
 
-/** A file of tensors: what is in it, whatever its format. */
+/** A tensor, and which of the checkpoint's files it is in. */
+export interface CheckpointTensor extends SafetensorsTensor {
+  readonly file: number;
+}
+
+/** One file of a checkpoint. */
+export interface CheckpointFile {
+  readonly source: ByteSource;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** Files of tensors: what is in them, whatever their format. */
 export interface Checkpoint {
   readonly format: FormatName;
-  readonly metadata: Readonly<Record<string, string>>;
-  /** In the file's order, each with the place of its bytes. */
-  readonly tensors: readonly SafetensorsTensor[];
+  readonly files: readonly CheckpointFile[];
+  /** In the order of the files, each with the place of its bytes. */
+  readonly tensors: readonly CheckpointTensor[];
 }
 
 /**
@@ -22,9 +33,12 @@ export async function openCheckpoint(source: ByteSource): Promise<Checkpoint> {
   const format = await detectFormat(source);
   if (format === "onnx")
     throw new FormatError(source.name, "is an ONNX model by name or content; a file of tensors is wanted");
-  if (format === "safetensors") return { format, ...(await readSafetensorsHeader(source)) };
+  if (format === "safetensors") {
+    const { metadata, tensors } = await readSafetensorsHeader(source);
+    return { format, files: [{ source, metadata }], tensors: tensors.map((tensor) => ({ ...tensor, file: 0 })) };
+  }
   const { descr, shape, start } = await readNpyHeader(source);
   const name = source.name.replace(/^.*[/\\]/, "").replace(/\.npy$/i, "");
-  const tensor = { name, dtype: safetensorsNames[descr], shape, start, end: source.byteLength };
-  return { format, metadata: {}, tensors: [tensor] };
+  const tensor = { name, dtype: safetensorsNames[descr], shape, start, end: source.byteLength, file: 0 };
+  return { format, files: [{ source, metadata: {} }], tensors: [tensor] };
 }

@@ -1,19 +1,23 @@
 import type { Engine } from "../core/engine.ts";
+import { lossOf } from "../core/error.ts";
 import type { NonFinite } from "../core/options.ts";
-import { bytesOf, type QuantizedTensor } from "../core/tensor.ts";
-import type { CodeDType } from "../dtypes.ts";
+import { elementsOf } from "../core/shape.ts";
 import { FormatError } from "../errors.ts";
-import { floatTensorOf } from "../formats/floats.ts";
-import { planSafetensors, type SafetensorsItem, type SafetensorsTensor } from "../formats/safetensors.ts";
-import { type ByteSink, type ByteSource, readExactly } from "../formats/source.ts";
-import { nameFile } from "../task/blame.ts";
-import { type TaskOptions, trackerOf } from "../task/progress.ts";
+import { planSafetensors, type SafetensorsItem, type SafetensorsPlan } from "../formats/safetensors.ts";
+import type { ByteSink, ByteSource } from "../formats/source.ts";
+import { copyUnits, copyWork } from "../streams/copy.ts";
+import { quantizeStored } from "../streams/drive.ts";
+import { allInOrder, Schedule } from "../streams/schedule.ts";
+import { nameFile, nameFileLater } from "../task/blame.ts";
+import { shareOf, type TaskOptions, trackerOf } from "../task/progress.ts";
 import type { ModelReport, TensorReport } from "../task/report.ts";
-import { copyFile, copyTensor } from "../task/transfer.ts";
-import { type Entry, METADATA_KEY, type Part, partsOf, zeroPointArrayOf } from "./convention.ts";
+import { copyFile } from "../task/transfer.ts";
+import { type Files, workersOn } from "../task/work.ts";
+import { type Entry, METADATA_KEY, partsOf } from "./convention.ts";
 import { entriesToText } from "./entries.ts";
-import { openCheckpoint } from "./open.ts";
-import { type Decision, decide, type Selection } from "./select.ts";
+import { type CheckpointTensor, openCheckpoint } from "./open.ts";
+import { bytesOfItem, type Decision, decide, type Selection } from "./select.ts";
+import { plainWork } from "./work.ts";
 
 export interface QuantizeCheckpointOptions extends Selection, TaskOptions {
   readonly reduceRange: boolean;
@@ -21,7 +25,7 @@ export interface QuantizeCheckpointOptions extends Selection, TaskOptions {
 }
 
 /**
- * Quantizes a safetensors or .npy file into a safetensors file (convention.ts), tensor by tensor. A safetensors file with
+ * Quantizes a safetensors or .npy file into a safetensors file (convention.ts), window by window. A safetensors file with
  * nothing to quantize comes out byte for byte as it went in. Leaves the sink open.
  *
  * @throws FormatError, ArgumentError, NonFiniteError, the signal's reason
@@ -33,12 +37,13 @@ export async function quantizeCheckpoint(
   options: QuantizeCheckpointOptions,
 ): Promise<ModelReport> {
   const checkpoint = await openCheckpoint(source);
-  if (Object.hasOwn(checkpoint.metadata, METADATA_KEY)) {
+  const { files, tensors } = checkpoint;
+  if (files.some(({ metadata }) => Object.hasOwn(metadata, METADATA_KEY))) {
     throw new FormatError(source.name, "is quantized already; quantize the float file it was made from");
   }
   const decisions = decide(source.name, checkpoint, options);
   const entries = new Map(decisions.flatMap((d) => ("entry" in d ? [[d.tensor.name, d.entry] as const] : [])));
-  checkNames(source.name, checkpoint.tensors, entries);
+  checkNames(source.name, tensors, entries);
   if (entries.size === 0) {
     const [only] = decisions;
     if (checkpoint.format === "npy" && only && "reason" in only) {
@@ -51,29 +56,37 @@ export async function quantizeCheckpoint(
   }
 
   const items = decisions.flatMap(itemsOf);
-  const metadata = { ...checkpoint.metadata, [METADATA_KEY]: entriesToText(entries) };
+  const metadata = { ...files[0]!.metadata, [METADATA_KEY]: entriesToText(entries) };
   const plan = nameFile(source.name, undefined, () => planSafetensors(items, metadata));
-  const places = new Map(plan.tensors.map((tensor) => [tensor.name, tensor]));
-  const tracker = trackerOf(
+  const total = decisions.reduce((sum, { tensor }) => sum + sizeOf(tensor), 0);
+  const tracker = trackerOf(options, total);
+  const workers = options.workers ?? workersOn(engine);
+  const run: Run = {
+    files: { sources: files.map((file) => file.source), sinks: [sink] },
+    schedule: new Schedule(workers, tracker),
+    share: shareOf(options, workers),
+    places: placesIn(plan),
     options,
-    decisions.reduce((sum, d) => sum + sizeOf(d.tensor), 0),
-  );
+  };
 
   await sink.write(0, plan.header);
-  const tensors: TensorReport[] = [];
-  for (const decision of decisions) {
-    const { tensor } = decision;
-    if ("entry" in decision) {
-      await tracker.at(tensor.name);
-      tensors.push(await quantizeTensor(engine, source, sink, tensor, decision.entry, places, options));
-      tracker.advance(sizeOf(tensor));
-    } else {
-      await copyTensor(source, tensor, sink, places.get(tensor.name)!.start, tracker);
-      tensors.push(copiedReport(decision));
-    }
-  }
+  const reports = await allInOrder(decisions.map((decision) => convert(run, decision)));
   await tracker.at("");
-  return { tensors, bytesBefore: source.byteLength, bytesAfter: plan.byteLength };
+  return { tensors: reports, bytesBefore: source.byteLength, bytesAfter: plan.byteLength };
+}
+
+/** What the conversion of all tensors has in common. */
+interface Run {
+  readonly files: Files;
+  readonly schedule: Schedule;
+  readonly share: number;
+  /** Where a tensor of the output begins, by its name. */
+  readonly places: ReadonlyMap<string, number>;
+  readonly options: QuantizeCheckpointOptions;
+}
+
+function placesIn({ tensors }: SafetensorsPlan): ReadonlyMap<string, number> {
+  return new Map(tensors.map(({ name, start }) => [name, start]));
 }
 
 function itemsOf(decision: Decision): readonly SafetensorsItem[] {
@@ -81,12 +94,12 @@ function itemsOf(decision: Decision): readonly SafetensorsItem[] {
   return "entry" in decision ? partsOf(tensor.name, decision.entry) : [tensor];
 }
 
-function sizeOf({ start, end }: SafetensorsTensor): number {
+function sizeOf({ start, end }: { readonly start: number; readonly end: number }): number {
   return end - start;
 }
 
 /** A file may hold a tensor that goes by the name of another's scale. */
-function checkNames(file: string, tensors: readonly SafetensorsTensor[], entries: ReadonlyMap<string, Entry>): void {
+function checkNames(file: string, tensors: readonly CheckpointTensor[], entries: ReadonlyMap<string, Entry>): void {
   const names = new Set(tensors.map(({ name }) => name));
   for (const [name, entry] of entries) {
     const taken = partsOf(name, entry).find((part) => part.part !== "codes" && names.has(part.name));
@@ -96,51 +109,34 @@ function checkNames(file: string, tensors: readonly SafetensorsTensor[], entries
   }
 }
 
-async function quantizeTensor(
-  engine: Engine,
-  source: ByteSource,
-  sink: ByteSink,
-  tensor: SafetensorsTensor,
-  entry: Entry,
-  places: ReadonlyMap<string, SafetensorsTensor>,
-  { reduceRange, nonFinite }: QuantizeCheckpointOptions,
-): Promise<TensorReport> {
-  const bytes = await readExactly(source, tensor.start, tensor.end, tensor.name);
-  const { dtype, scheme, granularity, source: from } = entry;
-  const values = floatTensorOf(source.name, bytes, { name: tensor.name, dtype: from, shape: tensor.shape });
-  const q = nameFile(source.name, tensor.name, () =>
-    engine.quantize(values, { dtype, scheme, reduceRange, nonFinite, ...granularity }),
-  );
-  const { sqnr, maxAbs } = engine.error(values, q);
-  let bytesAfter = 0;
-  for (const { part, name } of partsOf(tensor.name, entry)) {
-    const data = partBytes(part, q);
-    await sink.write(places.get(name)!.start, data);
-    bytesAfter += data.byteLength;
-  }
-  return {
-    name: tensor.name,
-    shape: tensor.shape,
-    from,
-    to: dtype,
-    bytesBefore: sizeOf(tensor),
-    bytesAfter,
-    sqnr,
-    maxAbs,
-  };
+async function convert(run: Run, decision: Decision): Promise<TensorReport> {
+  const { files, schedule, places } = run;
+  const { tensor } = decision;
+  if ("entry" in decision) return quantizeTensor(run, tensor, decision.entry);
+  const { name, start, end, file } = tensor;
+  const units = copyUnits({ name, from: { file, start, end }, sink: 0, to: places.get(name)! });
+  await allInOrder(units.map((unit) => schedule.run(name, sizeOf(unit.from), copyWork, files, unit)));
+  return copiedReport(decision);
 }
 
-function partBytes(part: Part, q: QuantizedTensor<CodeDType>): Uint8Array {
-  switch (part) {
-    case "codes":
-      return bytesOf(q.data);
-    case "scale":
-      return bytesOf(q.scale);
-    case "zeroPoint":
-      return bytesOf(zeroPointArrayOf(q.dtype).from(q.zeroPoint));
-    case "min":
-      return bytesOf(q.min!);
-  }
+async function quantizeTensor(run: Run, tensor: CheckpointTensor, entry: Entry): Promise<TensorReport> {
+  const { files, schedule, share, places, options } = run;
+  const { name, shape, start, file } = tensor;
+  const { dtype, scheme, granularity, source: from } = entry;
+  const parts = partsOf(name, entry);
+  const at = Object.fromEntries(parts.map((part) => [part.part, places.get(part.name)!]));
+  const { reduceRange, nonFinite } = options;
+  const recipe = { dtype, scheme, granularity, reduceRange, nonFinite };
+  const elements = elementsOf(shape);
+  const bytesBefore = sizeOf(tensor);
+  const sums = await nameFileLater(files.sources[file]!.name, name, () =>
+    quantizeStored(schedule, files, { name, dtype: from, shape, file, start }, recipe, share, (unit, length) =>
+      schedule.run(name, (bytesBefore * length) / elements, plainWork, files, { ...unit, sink: 0, places: at }),
+    ),
+  );
+  const { sqnr, maxAbs } = lossOf(sums, elements);
+  const bytesAfter = parts.reduce((sum, part) => sum + bytesOfItem(part), 0);
+  return { name, shape, from, to: dtype, bytesBefore, bytesAfter, sqnr, maxAbs };
 }
 
 function copiedReport(decision: Decision): TensorReport {

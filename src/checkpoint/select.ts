@@ -4,10 +4,10 @@ import { elementsOf } from "../core/shape.ts";
 import type { CodeDType } from "../dtypes.ts";
 import { ArgumentError, FormatError } from "../errors.ts";
 import { type FloatName, isFloatName } from "../formats/floats.ts";
-import { type SafetensorsItem, type SafetensorsTensor, safetensorsTypes } from "../formats/safetensors.ts";
+import { type SafetensorsItem, safetensorsTypes } from "../formats/safetensors.ts";
 import { type Matcher, matcherOf } from "../task/globs.ts";
 import { type Entry, partsOf } from "./convention.ts";
-import type { Checkpoint } from "./open.ts";
+import type { Checkpoint, CheckpointTensor } from "./open.ts";
 
 /** Which tensors to quantize, and how. */
 export interface Selection {
@@ -25,8 +25,8 @@ export interface Selection {
 
 /** What becomes of one tensor: an entry where it is quantized, the reason where it is copied as it is. */
 export type Decision =
-  | { readonly tensor: SafetensorsTensor; readonly entry: Entry }
-  | { readonly tensor: SafetensorsTensor; readonly reason: string };
+  | { readonly tensor: CheckpointTensor; readonly entry: Entry }
+  | { readonly tensor: CheckpointTensor; readonly reason: string };
 
 /**
  * Decides about every tensor of a checkpoint: float tensors of two or more dimensions (one, in a .npy file) are quantized
@@ -58,7 +58,7 @@ function unfitness(shape: readonly number[], leastRank: number): string | undefi
   return elementsOf(shape) === 0 ? "empty" : undefined;
 }
 
-function entryOf(file: string, { name, shape }: SafetensorsTensor, source: FloatName, selection: Selection): Entry {
+function entryOf(file: string, { name, shape }: CheckpointTensor, source: FloatName, selection: Selection): Entry {
   const { blockSize, perChannel, scheme } = selection;
   const rank = shape.length;
   const axis = selection.axis ?? (blockSize === undefined ? 0 : Math.min(1, rank - 1));
@@ -73,12 +73,13 @@ function entryOf(file: string, { name, shape }: SafetensorsTensor, source: Float
   }
 }
 
-function isSmaller(tensor: SafetensorsTensor, entry: Entry): boolean {
-  const after = partsOf(tensor.name, entry).reduce((sum, part) => sum + sizeOf(part), 0);
+function isSmaller(tensor: CheckpointTensor, entry: Entry): boolean {
+  const after = partsOf(tensor.name, entry).reduce((sum, part) => sum + bytesOfItem(part), 0);
   return after < tensor.end - tensor.start;
 }
 
-function sizeOf({ dtype, shape }: SafetensorsItem): number {
+/** Bytes of a tensor. */
+export function bytesOfItem({ dtype, shape }: SafetensorsItem): number {
   return Math.ceil((elementsOf(shape) * safetensorsTypes[dtype]) / 8);
 }
 

@@ -38,7 +38,7 @@ import {
 } from "./options.ts";
 import { piecesOf } from "./pieces.ts";
 import { codeWriterOf, conversionOf, type Find, writeCodes } from "./quantize.ts";
-import { findRange, refuseNonFinite } from "./range.ts";
+import { findExtremes, findRange, refuseNonFinite } from "./range.ts";
 import { isResident, ResidentQuantizedTensor, ResidentTensor } from "./resident.ts";
 import { levelsOf, needsMagnitudeOnly, type Parameters, parametersOf, type Range } from "./schemes.ts";
 import { checkShape, elementsOf } from "./shape.ts";
@@ -130,6 +130,11 @@ export class Engine {
   reserve<D extends FloatDType>(dtype: D, shape: readonly number[], within?: ResidentTensor): ResidentTensor<D> {
     oneOf("dtype", dtype, floatNames as readonly D[]);
     return new ResidentTensor(this.#machine.memory, dtype, checkShape(shape), within?.address);
+  }
+
+  /** @internal Linear memory for so many bytes of tensors, so that it need not grow when they come. @throws MemoryError */
+  ensureRoom(bytes: number): void {
+    this.#machine.memory.ensure(bytes);
   }
 
   /**
@@ -279,6 +284,12 @@ export class Engine {
     const operand = checkFloat(tensor);
     const plan = planRange(operand.shape, options);
     return findRange(this.#machine, operand, { ...plan, name: operand.name });
+  }
+
+  /** @internal Minima and maxima as `findExtremes` has them: those of parts make those of the whole. @throws NonFiniteError */
+  extremes(tensor: FloatTensor | ResidentTensor, options: RangeOptions = {}): readonly Float32Array[] {
+    const operand = checkFloat(tensor);
+    return findExtremes(this.#machine, operand, { ...planRange(operand.shape, options), name: operand.name });
   }
 
   /**

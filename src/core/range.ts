@@ -24,12 +24,22 @@ export interface RangeRequest {
  * @throws NonFiniteError
  */
 export function findRange(machine: Machine, tensor: Operand, request: RangeRequest): Range {
+  return boundsOf(findExtremes(machine, tensor, request));
+}
+
+/**
+ * The same as a scan leaves it: Infinity and -Infinity where a group has no element, so that the extremes of parts can be
+ * put together.
+ *
+ * @throws NonFiniteError
+ */
+export function findExtremes(machine: Machine, tensor: Operand, request: RangeRequest): readonly Float32Array[] {
   const { layout, nonFinite, name, magnitude = false } = request;
   const source = sourceOf(machine, tensor, "values");
   const found = scan(machine, source, layout, magnitude ? "absMaxF32" : "rangeF32");
-  if (!found.bad) return boundsOf(found);
+  if (!found.bad) return found.extremes;
   if (nonFinite === "error") throw firstNonFinite(machine, tensor, name);
-  return boundsOf(scan(machine, source, layout, "rangeFiniteF32"));
+  return scan(machine, source, layout, "rangeFiniteF32").extremes;
 }
 
 /** The same of a piece of float32 at `address` that holds whole groups; undefined where nothing may be left out. */
@@ -40,12 +50,12 @@ export function rangeOfPiece(
   { nonFinite, magnitude = false }: Pick<RangeRequest, "nonFinite" | "magnitude">,
 ): Range | undefined {
   const found = scanPiece(machine, piece, address, magnitude ? "absMaxF32" : "rangeF32");
-  if (!found.bad) return boundsOf(found);
-  return nonFinite === "error" ? undefined : boundsOf(scanPiece(machine, piece, address, "rangeFiniteF32"));
+  if (!found.bad) return boundsOf(found.extremes);
+  return nonFinite === "error" ? undefined : boundsOf(scanPiece(machine, piece, address, "rangeFiniteF32").extremes);
 }
 
 /** Extremes as a range. */
-function boundsOf({ extremes }: Scanned): Range {
+export function boundsOf(extremes: readonly Float32Array[]): Range {
   if (extremes.length === 1) return { min: extremes[0]!.map((x) => 0 - x), max: extremes[0]! };
   const [min, max] = extremes as [Float32Array, Float32Array];
   for (let i = 0; i < min.length; i++) {

@@ -12,6 +12,8 @@ export interface ByteSource {
   readonly byteLength: number;
   /** Tells the file from others whatever it is called, where that can be told. */
   readonly identity?: string | undefined;
+  /** What another thread reads the same bytes by, where it can: plain data, or what structured clone takes besides. */
+  readonly handle?: unknown;
   /** The bytes `start` to `end` (exclusive), both within the source. The caller may keep them, and must not change them. */
   slice(start: number, end: number): Promise<Uint8Array>;
   /**
@@ -30,7 +32,9 @@ export interface ByteSource {
 export interface ByteSink {
   /** The `identity` of the file that this one will replace. */
   readonly replaces?: string | undefined;
-  /** Puts `bytes` at `position`; what lies between two writes is zero. */
+  /** What another thread writes to the same file by, where it can. */
+  readonly handle?: unknown;
+  /** Puts `bytes` at `position`; what lies between two writes is zero. Their memory may change once that is done. */
   write(position: number, bytes: Uint8Array): Promise<void>;
   /** Everything was written: what was written becomes visible, whole. */
   close(): Promise<void>;
@@ -47,6 +51,7 @@ export interface Companion {
   readonly name: string;
   /** The `identity` of the file that this one will replace. */
   readonly replaces?: string | undefined;
+  readonly handle?: unknown;
   write(position: number, bytes: Uint8Array): Promise<void>;
 }
 

@@ -101,6 +101,15 @@ export class LinearMemory {
     return this.#extend(size);
   }
 
+  /**
+   * Makes sure that so many bytes can be allocated without growth.
+   *
+   * @throws MemoryError
+   */
+  ensure(byteLength: number): void {
+    this.free(this.#extend(roundUp(byteLength)));
+  }
+
   /** Gives a block back. */
   free(address: number): void {
     const size = this.#taken.get(address);

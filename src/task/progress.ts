@@ -1,4 +1,5 @@
 import { ArgumentError } from "../errors.ts";
+import type { Workers } from "./work.ts";
 
 /** Where a long task is: told before each tensor, now and then while one is copied, and at the end. */
 export interface Progress {
@@ -9,10 +10,23 @@ export interface Progress {
   readonly tensor: string;
 }
 
+/** What tensors and their codes may take at once if not said: 256 MiB. */
+export const DEFAULT_MEMORY = 1 << 28;
+
 export interface TaskOptions {
+  /** Those who do the work; this thread if not said. The bytes are the same. */
+  readonly workers?: Workers | undefined;
+  /** Bytes that tensors and what is made of them may take at once, of all workers together; 256 MiB if not said. */
+  readonly memory?: number | undefined;
   /** May return a promise, which is waited for: a chance to draw, or to hear of a signal. */
   readonly onProgress?: ((progress: Progress) => void | Promise<void>) | undefined;
   readonly signal?: AbortSignal | undefined;
+}
+
+/** Bytes that one worker may take. @throws ArgumentError unless `memory` is a number of bytes above 0 */
+export function shareOf({ memory = DEFAULT_MEMORY }: TaskOptions, { atOnce }: Workers): number {
+  if (Number.isSafeInteger(memory) && memory > 0) return memory / atOnce;
+  throw new ArgumentError("memory", `${String(memory)} given; a whole number of bytes above 0 is allowed`);
 }
 
 export interface Tracker {

@@ -1,0 +1,107 @@
+import type { Engine } from "../core/engine.ts";
+import { bytesOf, type QuantizedTensor } from "../core/tensor.ts";
+import { type Cut, cutOf, type Window, windowAt } from "../core/windows.ts";
+import { type ArrayOf, type CodeDType, codeTypes } from "../dtypes.ts";
+import { FormatError } from "../errors.ts";
+import { type ArrayType, type FloatName, viewOf } from "../formats/floats.ts";
+import { readExactly } from "../formats/source.ts";
+import { unshifted } from "../streams/nibbles.ts";
+import type { FileSpan, Files, Work } from "../task/work.ts";
+import { type Entry, type Part, zeroPointArrayOf } from "./convention.ts";
+
+/** Windows of a quantized tensor that become floats again. */
+export interface RestoreUnit {
+  readonly name: string;
+  readonly entry: Entry;
+  /** A source's place among the files, and where each part of the tensor begins there. */
+  readonly file: number;
+  readonly places: Readonly<Partial<Record<Part, number>>>;
+  readonly from: number;
+  readonly until: number;
+  /** A sink's place, and where the tensor begins there. */
+  readonly sink: number;
+  readonly to: number;
+}
+
+const widths: Readonly<Record<FloatName, number>> = { F64: 8, F32: 4, F16: 2, BF16: 2 };
+
+/** How a tensor is cut for it. */
+export function restoreCut({ shape, granularity }: Entry): Cut {
+  return cutOf(shape, granularity);
+}
+
+export const restoreWork: Work<RestoreUnit, void> = {
+  name: "restore",
+  reads: (unit) => windowsOf(unit).flatMap((window) => Object.values(spansOf(unit, window))),
+  room: () => 0,
+  async run(engine, files, unit) {
+    for (const window of windowsOf(unit)) {
+      const q = await readWindow(files, unit, window);
+      checkFinite(files.sources[unit.file]!.name, unit, window, q);
+      const { source } = unit.entry;
+      await files.sinks[unit.sink]!.write(unit.to + widths[source] * window.start, restored(engine, q, source));
+    }
+  },
+};
+
+function windowsOf({ entry, from, until }: RestoreUnit): Window[] {
+  const cut = restoreCut(entry);
+  return Array.from({ length: until - from }, (_, i) => windowAt(cut, from + i));
+}
+
+/** Where a window's codes and parameters lie. */
+function spansOf({ entry, file, places }: RestoreUnit, { start, length, first, count }: Window) {
+  const { bits } = codeTypes[entry.dtype];
+  const span = (part: Part, from: number, until: number): FileSpan => {
+    return { file, start: places[part]! + from, end: places[part]! + until };
+  };
+  const size = zeroPointArrayOf(entry.dtype).BYTES_PER_ELEMENT;
+  const codes = span("codes", Math.floor((start * bits) / 8), Math.ceil(((start + length) * bits) / 8));
+  const scale = span("scale", 4 * first, 4 * (first + count));
+  const zeroPoint = span("zeroPoint", size * first, size * (first + count));
+  const parameters = { codes, scale, zeroPoint };
+  return places.min === undefined ? parameters : { ...parameters, min: span("min", 4 * first, 4 * (first + count)) };
+}
+
+async function readWindow(files: Files, unit: RestoreUnit, window: Window): Promise<QuantizedTensor<CodeDType>> {
+  const { dtype, scheme, granularity } = unit.entry;
+  const spans = spansOf(unit, window);
+  const source = files.sources[unit.file]!;
+  const read = ({ start, end }: FileSpan) => readExactly(source, start, end, unit.name);
+  const Codes = codeTypes[dtype].array as ArrayType<ArrayOf<CodeDType>>;
+  const ZeroPoints = zeroPointArrayOf(dtype) as ArrayType<ArrayOf<CodeDType>>;
+  const bytes = await read(spans.codes);
+  const isOdd = codeTypes[dtype].bits === 4 && window.start % 2 === 1;
+  const data = viewOf(Codes, isOdd ? unshifted(bytes, window.length) : bytes);
+  const scale = viewOf(Float32Array, await read(spans.scale));
+  const zeroPoint = Int32Array.from(viewOf(ZeroPoints, await read(spans.zeroPoint)));
+  const min = "min" in spans ? viewOf(Float32Array, await read(spans.min)) : undefined;
+  return { dtype, shape: window.shape, scheme, ...granularity, data, scale, zeroPoint, min };
+}
+
+/** A scale that is not finite would turn every value of its group into NaN or an infinity. */
+function checkFinite(file: string, { name }: RestoreUnit, { first }: Window, { scale, min }: QuantizedTensor): void {
+  for (const [part, values] of [["scale", scale] as const, ["min", min] as const]) {
+    const i = values?.findIndex((x) => !Number.isFinite(x)) ?? -1;
+    if (i >= 0) throw new FormatError(file, `its ${part} holds ${values![i]} at flat index ${first + i}`, name);
+  }
+}
+
+/** The half types of files: what the engine calls them, and their infinity's bits. */
+const halves = {
+  F16: { dtype: "float16", infinity: 0x7c00 },
+  BF16: { dtype: "bfloat16", infinity: 0x7f80 },
+} as const;
+
+/** The bytes of the restored values in the type they had. */
+function restored(engine: Engine, q: QuantizedTensor, source: FloatName): Uint8Array {
+  if (source === "F16" || source === "BF16") {
+    const { dtype, infinity } = halves[source];
+    const bits = engine.dequantize(q, { dtype }).data;
+    // Half a step beyond the type's largest value is that value, not infinity.
+    for (let i = 0; i < bits.length; i++) if ((bits[i]! & 0x7fff) === infinity) bits[i]!--;
+    return bytesOf(bits);
+  }
+  const values = engine.dequantize(q).data;
+  return bytesOf(source === "F64" ? Float64Array.from(values) : values);
+}

@@ -1,0 +1,35 @@
+import { readExactly } from "../formats/source.ts";
+import type { FileSpan, Work } from "../task/work.ts";
+
+/** Bytes that go from file to file as they are. */
+export interface CopyUnit {
+  /** What they are called where something is wrong with them. */
+  readonly name: string;
+  readonly from: FileSpan;
+  /** A sink's place among the files, and a byte of it. */
+  readonly sink: number;
+  readonly to: number;
+}
+
+/** 16 MiB: long enough that calls cost nothing, short enough that memory does not grow with the tensor. */
+const STRETCH = 1 << 24;
+
+export const copyWork: Work<CopyUnit, void> = {
+  name: "copy",
+  reads: ({ from }) => [from],
+  room: () => 0,
+  async run(_, { sources, sinks }, { name, from, sink, to }) {
+    const bytes = await readExactly(sources[from.file]!, from.start, from.end, name || undefined);
+    await sinks[sink]!.write(to, bytes);
+  },
+};
+
+/** A long stretch in units. */
+export function copyUnits({ from, to, ...rest }: CopyUnit): CopyUnit[] {
+  const units: CopyUnit[] = [];
+  for (let start = from.start; start < from.end; start += STRETCH) {
+    const end = Math.min(start + STRETCH, from.end);
+    units.push({ ...rest, from: { ...from, start, end }, to: to + start - from.start });
+  }
+  return units;
+}

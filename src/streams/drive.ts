@@ -1,0 +1,67 @@
+import { addSums, type LossSums } from "../core/error.ts";
+import { scaleShapeOf } from "../core/granularity.ts";
+import { elementsOf } from "../core/shape.ts";
+import type { Files } from "../task/work.ts";
+import {
+  type AffineRecipe,
+  type AffineUnit,
+  Extremes,
+  elementsIn,
+  type PartExtremes,
+  passesOver,
+  rangeOfPart,
+  rangeWork,
+  type UnitSums,
+} from "./affine.ts";
+import { allInOrder, type Schedule } from "./schedule.ts";
+import type { StoredTensor } from "./stored.ts";
+
+/**
+ * Has a tensor quantized, by as many workers as there are: `perform` has one part done, which has so many elements. Where groups reach beyond parts, a
+ * pass over the file finds their ranges first.
+ *
+ * @param share bytes that one worker may take for a tensor
+ * @returns the sums of what was lost
+ */
+export async function quantizeStored(
+  schedule: Schedule,
+  files: Files,
+  tensor: StoredTensor,
+  recipe: AffineRecipe,
+  share: number,
+  perform: (unit: AffineUnit, elements: number) => Promise<UnitSums>,
+): Promise<LossSums> {
+  const { ranges, parts } = passesOver(tensor, recipe, share);
+  const units = parts.map((part): AffineUnit => ({ tensor, recipe, part }));
+  const ready = ranges ? await withRanges(schedule, files, units) : units;
+  const sums = await allInOrder(ready.map((unit) => perform(unit, elementsIn(unit))));
+  return addSums(sums.flat());
+}
+
+async function withRanges(schedule: Schedule, files: Files, units: readonly AffineUnit[]): Promise<AffineUnit[]> {
+  const { tensor, recipe } = units[0]!;
+  const all = new Extremes(0, elementsOf(scaleShapeOf(tensor.shape, recipe.granularity)));
+  for (const found of await extremesOf(schedule, files, units)) all.take(found);
+  const { range } = all;
+  return units.map((unit) => ({ ...unit, range: rangeOfPart(range, unit) }));
+}
+
+/** The extremes of a tensor as a whole. @throws NonFiniteError */
+export async function rangeStored(
+  schedule: Schedule,
+  files: Files,
+  tensor: StoredTensor,
+  share: number,
+): Promise<{ readonly min: number; readonly max: number }> {
+  const recipe = { dtype: "int8", scheme: "affine", granularity: {}, reduceRange: false, nonFinite: "error" } as const;
+  const { parts } = passesOver(tensor, recipe, share);
+  const units = parts.map((part): AffineUnit => ({ tensor, recipe, part }));
+  const all = new Extremes(0, 1);
+  for (const found of await extremesOf(schedule, files, units)) all.take(found);
+  const { min, max } = all.range;
+  return { min: min[0]!, max: max[0]! };
+}
+
+function extremesOf(schedule: Schedule, files: Files, units: readonly AffineUnit[]): Promise<PartExtremes[]> {
+  return allInOrder(units.map((unit) => schedule.run(unit.tensor.name, 0, rangeWork, files, unit)));
+}

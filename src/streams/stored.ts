@@ -1,0 +1,82 @@
+import type { Engine } from "../core/engine.ts";
+import type { ResidentTensor } from "../core/resident.ts";
+import { elementsOf } from "../core/shape.ts";
+import { bytesOf, type FloatTensor } from "../core/tensor.ts";
+import type { Window } from "../core/windows.ts";
+import type { FloatDType } from "../dtypes.ts";
+import { FormatError } from "../errors.ts";
+import { type FloatName, floatTensorOf } from "../formats/floats.ts";
+import { type ByteSource, readExactly } from "../formats/source.ts";
+import type { FileSpan, Files } from "../task/work.ts";
+
+/** A float tensor as it lies in a file, little-endian, row-major. */
+export interface StoredTensor {
+  readonly name: string;
+  readonly dtype: FloatName;
+  readonly shape: readonly number[];
+  /** Where it begins: a source's place among the files, and a byte of it. */
+  readonly file: number;
+  readonly start: number;
+}
+
+const sizes: Readonly<Record<FloatName, number>> = { F64: 8, F32: 4, F16: 2, BF16: 2 };
+
+/** What the engine calls the types it reads as they lie. */
+const direct: Readonly<Partial<Record<FloatName, FloatDType>>> = { F32: "float32", F16: "float16", BF16: "bfloat16" };
+
+/** Bytes of an element as it is stored. */
+export function widthOf({ dtype }: StoredTensor): number {
+  return sizes[dtype];
+}
+
+/** Where a part of a tensor lies. */
+export function spanOf(tensor: StoredTensor, { start, length }: Pick<Window, "start" | "length">): FileSpan {
+  const width = widthOf(tensor);
+  const begin = tensor.start + width * start;
+  return { file: tensor.file, start: begin, end: begin + width * length };
+}
+
+/**
+ * Reads a part of a tensor and gives it back once `use` is done: to linear memory, where a source can be read to a place.
+ *
+ * @throws FormatError when there is less than there should be
+ */
+export async function withPart<T>(
+  engine: Engine,
+  files: Files,
+  tensor: StoredTensor,
+  part: Pick<Window, "start" | "length" | "shape">,
+  use: (values: FloatTensor | ResidentTensor) => Promise<T>,
+): Promise<T> {
+  const span = spanOf(tensor, part);
+  const source = files.sources[tensor.file]!;
+  const { name, dtype } = tensor;
+  const type = direct[dtype];
+  if (!source.read || type === undefined) {
+    const bytes = await readExactly(source, span.start, span.end, name);
+    return use(floatTensorOf(source.name, bytes, { name, dtype, shape: part.shape }));
+  }
+  const values = engine.reserve(type, part.shape);
+  values.name = name;
+  try {
+    await fill(source, span, bytesOf(values.data), name);
+    return await use(values);
+  } finally {
+    values.dispose();
+  }
+}
+
+async function fill(source: ByteSource, { start, end }: FileSpan, into: Uint8Array, name: string): Promise<void> {
+  const filled = await source.read!(start, into);
+  if (filled === end - start) return;
+  throw new FormatError(source.name, `bytes ${start} to ${end} gave ${filled} bytes, not ${end - start}`, name);
+}
+
+/** Bytes of linear memory for so many elements of a tensor, with codes or whatever is made of them beside. */
+export function roomFor(tensor: StoredTensor, elements: number): number {
+  return (widthOf(tensor) === 8 ? 0 : widthOf(tensor) * elements) + 4 * elements + (1 << 20);
+}
+
+export function sizeOf(tensor: StoredTensor): number {
+  return widthOf(tensor) * elementsOf(tensor.shape);
+}
