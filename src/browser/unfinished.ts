@@ -1,0 +1,48 @@
+import type { ByteSink } from "../formats/source.ts";
+
+/** A file that is being written under another name. */
+export interface Unfinished {
+  /** What the files beside it may call it. */
+  readonly name: string;
+  /** The `identity` of the file whose name it will take. */
+  readonly replaces: string | undefined;
+  write(position: number, bytes: Uint8Array): Promise<void>;
+  /** All is written. */
+  complete(): Promise<void>;
+  /** Keeps what is there by the file's name until `settle`, so that `discard` can bring it back. */
+  setAside(): Promise<void>;
+  /** Gives the file its name. */
+  appear(): Promise<void>;
+  /** All is well: what was set aside goes. */
+  settle(): Promise<void>;
+  /** As if nothing had been; harmless once nothing is set aside and the file has its name. */
+  discard(): Promise<void>;
+}
+
+/**
+ * A sink over files that take their names when it is closed: companions first, and all of them or none.
+ *
+ * @param begin starts a companion
+ */
+export function sinkOf(main: Unfinished, begin: (suffix: string) => Promise<Unfinished>): ByteSink {
+  const companions: Unfinished[] = [];
+  return {
+    write: main.write,
+    replaces: main.replaces,
+    async companion(suffix) {
+      const file = await begin(suffix);
+      companions.push(file);
+      return { name: file.name, write: file.write, replaces: file.replaces };
+    },
+    async close() {
+      // Whatever can fail is tried before the first of them appears.
+      for (const file of [...companions, main]) await file.complete();
+      for (const file of companions) await file.setAside();
+      for (const file of [...companions, main]) await file.appear();
+      await Promise.all(companions.map((file) => file.settle())); // at once: nothing may bring the old data back now
+    },
+    async abort() {
+      for (const file of [...companions, main]) await file.discard();
+    },
+  };
+}
