@@ -2,7 +2,7 @@
  * Every error this library throws on purpose. Each says what was given and what is allowed, in one line; `tag` tells the
  * kinds apart where `instanceof` cannot, as with two copies of the package.
  */
-export type ErrorTag = "argument" | "non-finite" | "format" | "file" | "memory";
+export type ErrorTag = "argument" | "non-finite" | "format" | "file" | "memory" | "worker";
 
 export abstract class WasmQuantError extends Error {
   abstract readonly tag: ErrorTag;
@@ -82,15 +82,36 @@ export class MemoryError extends WasmQuantError {
   readonly tag = "memory";
 }
 
+/** A worker ended before its work did. */
+export class WorkerError extends WasmQuantError {
+  override readonly name = "WorkerError";
+  readonly tag = "worker";
+
+  constructor(
+    /** What is known of the reason. */
+    readonly detail: string,
+    /** What it was at. */
+    readonly tensor?: string,
+    options?: ErrorOptions,
+  ) {
+    super(
+      `${tensor === undefined ? "" : `tensor ${JSON.stringify(tensor)}: `}a worker ended before its work did (${detail}); ` +
+        "try fewer threads, or less memory for each",
+      options,
+    );
+  }
+}
+
 interface ErrorOf {
   argument: ArgumentError;
   "non-finite": NonFiniteError;
   format: FormatError;
   file: FileError;
   memory: MemoryError;
+  worker: WorkerError;
 }
 
-const tags: ReadonlySet<unknown> = new Set<ErrorTag>(["argument", "non-finite", "format", "file", "memory"]);
+const tags: ReadonlySet<unknown> = new Set<ErrorTag>(["argument", "non-finite", "format", "file", "memory", "worker"]);
 
 /** Whether `error` is one of this library's, and of the kind `tag` if one is given. */
 export function isWasmQuantError<T extends ErrorTag = ErrorTag>(error: unknown, tag?: T): error is ErrorOf[T] {

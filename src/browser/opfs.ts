@@ -1,9 +1,9 @@
 import { FileError } from "../errors.ts";
 import type { ByteSink } from "../formats/source.ts";
+import { sinkOf, type Unfinished } from "../formats/unfinished.ts";
 import { type BlobSource, openBlob } from "./blob.ts";
 import { explain } from "./explain.ts";
 import { stepsWithin } from "./paths.ts";
-import { sinkOf, type Unfinished } from "./unfinished.ts";
 
 export interface OpfsFileOptions {
   /** Replaces a file that is there already; otherwise that is an error. */

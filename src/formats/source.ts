@@ -45,6 +45,8 @@ export interface ByteSink {
    * and goes when this one goes. `name` is what this one may call it, relative to itself.
    */
   companion?(suffix: string): Promise<Companion>;
+  /** The same for a file beside this one that has a name of its own. */
+  sibling?(name: string): Promise<Companion>;
 }
 
 export interface Companion {
@@ -98,7 +100,7 @@ export function bytesSource(
 }
 
 export interface BytesSink extends ByteSink {
-  /** What was written, once the sink is closed; with the suffix of a companion what was written to that. */
+  /** What was written, once the sink is closed; with the suffix of a companion, or the name of a sibling, what was written to that. */
   bytes(suffix?: string): Uint8Array;
 }
 
@@ -115,6 +117,11 @@ export function bytesSink(name = "model.onnx"): BytesSink {
       const file = new GrowingBytes();
       files.set(suffix, file);
       return { name: name + suffix, write: (position, bytes) => file.write(position, bytes) };
+    },
+    async sibling(own) {
+      const file = new GrowingBytes();
+      files.set(own, file);
+      return { name: own, write: (position, bytes) => file.write(position, bytes) };
     },
     async close() {},
     async abort() {

@@ -1,3 +1,4 @@
+import { WorkerError } from "../errors.ts";
 import type { Tracker } from "../task/progress.ts";
 import { type Files, Turns, type Work, type Workers } from "../task/work.ts";
 
@@ -32,7 +33,7 @@ export class Schedule {
         return result;
       } catch (error) {
         this.#failed = true;
-        throw error;
+        throw error instanceof WorkerError ? new WorkerError(error.detail, name, { cause: error }) : error;
       }
     });
   }

@@ -1,4 +1,4 @@
-import type { ByteSink } from "../formats/source.ts";
+import type { ByteSink } from "./source.ts";
 
 /** A file that is being written under another name. */
 export interface Unfinished {
@@ -6,6 +6,8 @@ export interface Unfinished {
   readonly name: string;
   /** The `identity` of the file whose name it will take. */
   readonly replaces: string | undefined;
+  /** What another thread writes to it by, where it can. */
+  readonly handle?: unknown;
   write(position: number, bytes: Uint8Array): Promise<void>;
   /** All is written. */
   complete(): Promise<void>;
@@ -22,18 +24,27 @@ export interface Unfinished {
 /**
  * A sink over files that take their names when it is closed: companions first, and all of them or none.
  *
- * @param begin starts a companion
+ * @param begin starts a companion, by what its name has behind the main file's
+ * @param beside starts one by its own name
  */
-export function sinkOf(main: Unfinished, begin: (suffix: string) => Promise<Unfinished>): ByteSink {
+export function sinkOf(
+  main: Unfinished,
+  begin: (suffix: string) => Promise<Unfinished>,
+  beside?: (name: string) => Promise<Unfinished>,
+): ByteSink {
   const companions: Unfinished[] = [];
+  const joined = (file: Unfinished) => {
+    companions.push(file);
+    const { name, write, replaces, handle } = file;
+    return { name, write, replaces, handle };
+  };
+  const { write, replaces, handle } = main;
   return {
-    write: main.write,
-    replaces: main.replaces,
-    async companion(suffix) {
-      const file = await begin(suffix);
-      companions.push(file);
-      return { name: file.name, write: file.write, replaces: file.replaces };
-    },
+    write,
+    replaces,
+    handle,
+    companion: async (suffix) => joined(await begin(suffix)),
+    ...(beside && { sibling: async (name: string) => joined(await beside(name)) }),
     async close() {
       // Whatever can fail is tried before the first of them appears.
       for (const file of [...companions, main]) await file.complete();

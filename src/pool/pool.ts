@@ -1,0 +1,101 @@
+import workerpool, { type Pool } from "workerpool";
+import { ArgumentError } from "../errors.ts";
+import { type ByteSource, readExactly } from "../formats/source.ts";
+import type { FileSpan, Files, Work, Workers } from "../task/work.ts";
+import { revivedError, workerError } from "./errors.ts";
+import { METHOD, type Reply, type Request, type SentSource, type SentStretch } from "./protocol.ts";
+
+/** Threads with an engine each. They need no shared memory. */
+export interface WorkerPool extends Workers, AsyncDisposable {
+  /** Ends the workers, whatever they are at. */
+  close(): Promise<void>;
+}
+
+export interface PoolOptions {
+  /** The workers' script: one that calls `serve`. */
+  readonly script: string;
+  readonly threads: number;
+  /** The kernels they share; undefined for the twins. */
+  readonly module: WebAssembly.Module | undefined;
+  readonly type: "thread" | "web";
+}
+
+/**
+ * Starts no worker before there is work for it.
+ *
+ * @throws ArgumentError unless `threads` is a whole number above 0
+ */
+export function poolOf({ script, threads, module, type }: PoolOptions): WorkerPool {
+  if (!(Number.isSafeInteger(threads) && threads > 0)) {
+    throw new ArgumentError("threads", `${String(threads)} given; a whole number above 0 is allowed`);
+  }
+  const workers = workerpool.pool(script, {
+    maxWorkers: threads,
+    workerType: type,
+    ...(type === "web" && { workerOpts: { type: "module" } }),
+  });
+  const close = async () => {
+    await workers.terminate(true);
+  };
+  return {
+    atOnce: threads,
+    async run<Unit, Result>(work: Work<Unit, Result>, files: Files, unit: Unit): Promise<Result> {
+      const request = await requestFor(work, files, unit, module);
+      const transfer = request.sources.flatMap(({ stretches = [] }) => stretches.map(({ bytes }) => bytes.buffer));
+      const reply = await ask(workers, request, transfer);
+      if ("error" in reply) throw revivedError(reply.error);
+      for (const { sink, position, bytes } of reply.writes) await files.sinks[sink]!.write(position, bytes);
+      return reply.result as Result;
+    },
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+/** @throws WorkerError when the worker ends before it answers */
+async function ask(pool: Pool, request: Request, transfer: ArrayBufferLike[]): Promise<Reply> {
+  try {
+    return await pool.exec(METHOD, [request], { transfer });
+  } catch (cause) {
+    throw workerError(cause);
+  }
+}
+
+/** What a worker cannot open is read for it. */
+async function requestFor<Unit, Result>(
+  work: Work<Unit, Result>,
+  { sources, sinks }: Files,
+  unit: Unit,
+  module: WebAssembly.Module | undefined,
+): Promise<Request> {
+  const reads = sources.every(({ handle }) => handle !== undefined) ? [] : work.reads(unit);
+  const sent = sources.map(async (source, file): Promise<SentSource> => {
+    const { name, byteLength, handle } = source;
+    if (handle !== undefined) return { name, byteLength, handle };
+    return {
+      name,
+      byteLength,
+      stretches: await stretchesOf(
+        source,
+        reads.filter((span) => span.file === file),
+      ),
+    };
+  });
+  return {
+    module,
+    work: work.name,
+    unit,
+    sources: await Promise.all(sent),
+    sinks: sinks.map(({ handle }) => ({ handle })),
+  };
+}
+
+/** Bytes of their own, which can be given away. */
+async function stretchesOf(source: ByteSource, spans: readonly FileSpan[]): Promise<SentStretch[]> {
+  const stretches: SentStretch[] = [];
+  for (const { start, end } of spans) {
+    const bytes = await readExactly(source, start, end);
+    stretches.push({ start, bytes: bytes.slice() });
+  }
+  return stretches;
+}

@@ -1,0 +1,59 @@
+import workerpool from "workerpool";
+import { createEngine, type Engine } from "../core/engine.ts";
+import type { ByteSink, ByteSource } from "../formats/source.ts";
+import { performers } from "../performers.ts";
+import type { Files, Work } from "../task/work.ts";
+import { plainError } from "./errors.ts";
+import { METHOD, type Reply, type Request, type SentSource, type Written } from "./protocol.ts";
+
+/** How a worker opens what other threads have opened. */
+export interface Opener {
+  source(handle: unknown, sent: SentSource): ByteSource;
+  sink(handle: unknown): Pick<ByteSink, "write">;
+}
+
+/** Does the work of a pool: to be called once, by a worker's script. */
+export function serve(open: Opener): void {
+  let engine: Promise<Engine> | undefined;
+  const perform = async ({ module, work, unit, sources, sinks }: Request) => {
+    const writes: Written[] = [];
+    const files: Files = {
+      sources: sources.map((sent) => (sent.handle === undefined ? sentSource(sent) : open.source(sent.handle, sent))),
+      sinks: sinks.map(({ handle }, sink) => (handle === undefined ? collecting(writes, sink) : open.sink(handle))),
+    };
+    try {
+      engine ??= createEngine(module ? { module } : { kernels: "scalar" });
+      const result = await (performers.get(work) as Work<unknown, unknown>).run(await engine, files, unit);
+      const reply: Reply = { result, writes };
+      return new workerpool.Transfer(
+        reply,
+        writes.map(({ bytes }) => bytes.buffer),
+      );
+    } catch (error) {
+      return { error: plainError(error) } satisfies Reply;
+    }
+  };
+  workerpool.worker({ [METHOD]: perform });
+}
+
+/** A source of which some stretches were read beforehand. */
+function sentSource({ name, byteLength, stretches = [] }: SentSource): ByteSource {
+  return {
+    name,
+    byteLength,
+    async slice(start, end) {
+      const found = stretches.find(({ start: from, bytes }) => from <= start && end <= from + bytes.byteLength);
+      if (!found) throw new Error(`bytes ${start} to ${end} of ${name} were not sent`);
+      return found.bytes.subarray(start - found.start, end - found.start);
+    },
+  };
+}
+
+/** A sink whose bytes go back with the reply. */
+function collecting(writes: Written[], sink: number): Pick<ByteSink, "write"> {
+  return {
+    async write(position, bytes) {
+      writes.push({ sink, position, bytes: bytes.slice() });
+    },
+  };
+}
