@@ -13,9 +13,9 @@ import {
 import type { ByteSink, ByteSource } from "../formats/source.ts";
 import { copyUnits, copyWork } from "../streams/copy.ts";
 import { allInOrder, Schedule } from "../streams/schedule.ts";
-import { type TaskOptions, trackerOf } from "../task/progress.ts";
+import { type TaskOptions, trackerOf, workersFor } from "../task/progress.ts";
 import type { ModelReport, TensorReport } from "../task/report.ts";
-import { type Files, workersOn } from "../task/work.ts";
+import type { Files } from "../task/work.ts";
 import { type Entry, METADATA_KEY } from "./convention.ts";
 import { entriesFromText } from "./entries.ts";
 import { locate } from "./locate.ts";
@@ -55,7 +55,7 @@ export async function dequantizeCheckpoint(
   const plan = format === "npy" ? planNpy(source.name, items) : planSafetensors(items, rest);
   const tracker = trackerOf(options, plan.byteLength - plan.header.byteLength);
   const work: Files = { sources: [source], sinks: [sink] };
-  const schedule = new Schedule(options.workers ?? workersOn(engine), tracker);
+  const schedule = new Schedule(workersFor(options, engine, source.byteLength), tracker);
 
   const restoreTensor = async (tensor: SafetensorsTensor, entry: Entry, to: number, size: number) => {
     const { name } = tensor;

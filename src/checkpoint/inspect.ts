@@ -12,8 +12,8 @@ import { measureWork } from "../streams/affine.ts";
 import { quantizeStored, rangeStored } from "../streams/drive.ts";
 import { allInOrder, Schedule } from "../streams/schedule.ts";
 import type { StoredTensor } from "../streams/stored.ts";
-import { shareOf, type TaskOptions, trackerOf } from "../task/progress.ts";
-import { type Files, workersOn } from "../task/work.ts";
+import { shareOf, type TaskOptions, trackerOf, workersFor } from "../task/progress.ts";
+import type { Files } from "../task/work.ts";
 import { type Entry, METADATA_KEY } from "./convention.ts";
 import { entriesFromText } from "./entries.ts";
 import { locate, type Places } from "./locate.ts";
@@ -70,7 +70,7 @@ export async function inspectCheckpoint(engine: Engine, source: ByteSource, opti
   const placesOf = entries ? locate(source.name, entries, tensors) : new Map<string, Places>();
   const parts = new Set([...placesOf.values()].flatMap((places) => [...places.values()].map(({ name }) => name)));
   const tracker = trackerOf(options, source.byteLength);
-  const workers = options.workers ?? workersOn(engine);
+  const workers = workersFor(options, engine, source.byteLength);
   const run = {
     files: { sources: files.map((file) => file.source), sinks: [] },
     schedule: new Schedule(workers, tracker),

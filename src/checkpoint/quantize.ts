@@ -9,10 +9,10 @@ import { copyUnits, copyWork } from "../streams/copy.ts";
 import { quantizeStored } from "../streams/drive.ts";
 import { allInOrder, Schedule } from "../streams/schedule.ts";
 import { nameFile, nameFileLater } from "../task/blame.ts";
-import { shareOf, type TaskOptions, trackerOf } from "../task/progress.ts";
+import { shareOf, type TaskOptions, trackerOf, workersFor } from "../task/progress.ts";
 import type { ModelReport, TensorReport } from "../task/report.ts";
 import { copyFile } from "../task/transfer.ts";
-import { type Files, workersOn } from "../task/work.ts";
+import type { Files } from "../task/work.ts";
 import { type Entry, METADATA_KEY, partsOf } from "./convention.ts";
 import { entriesToText } from "./entries.ts";
 import { type CheckpointTensor, openCheckpoint } from "./open.ts";
@@ -60,7 +60,7 @@ export async function quantizeCheckpoint(
   const plan = nameFile(source.name, undefined, () => planSafetensors(items, metadata));
   const total = decisions.reduce((sum, { tensor }) => sum + sizeOf(tensor), 0);
   const tracker = trackerOf(options, total);
-  const workers = options.workers ?? workersOn(engine);
+  const workers = workersFor(options, engine, total);
   const run: Run = {
     files: { sources: files.map((file) => file.source), sinks: [sink] },
     schedule: new Schedule(workers, tracker),

@@ -16,6 +16,7 @@ import {
 } from "../onnx/options.ts";
 import { type Target, targetNames } from "../onnx/targets/target.ts";
 import { type Variant, variants } from "../onnx/transformers.ts";
+import type { WorkOptions } from "./threads.ts";
 
 /** Options of every subcommand. */
 export interface CommonOptions {
@@ -24,7 +25,7 @@ export interface CommonOptions {
   readonly debug?: true;
 }
 
-export interface WriteOptions extends CommonOptions {
+export interface WriteOptions extends CommonOptions, WorkOptions {
   readonly output?: string;
   readonly force?: true;
 }
@@ -55,7 +56,7 @@ export interface QuantizeArguments extends WriteOptions {
   readonly opTypes?: string[];
 }
 
-export interface InspectArguments extends CommonOptions {
+export interface InspectArguments extends CommonOptions, WorkOptions {
   readonly target?: Target;
 }
 
@@ -82,20 +83,22 @@ export function createProgram(version: string, actions: Actions): Command {
     .exitOverride();
 
   const quantize = quantizeCommand(program);
-  withCommon(withOutput(quantize, "<input>.<dtype>.onnx or .safetensors")).action((input, options, command) => {
-    // Of a set the folder is named.
-    if (options.recipe) return actions.quantize(input, options);
-    if (options.only) command.error("error: option '--only <list>' is for --recipe");
-    if (options.output !== undefined) checkOutput(command, options.output, [".onnx", ".safetensors"]);
-    return actions.quantize(input, options);
-  });
+  withCommon(withWork(withOutput(quantize, "<input>.<dtype>.onnx or .safetensors"))).action(
+    (input, options, command) => {
+      // Of a set the folder is named.
+      if (options.recipe) return actions.quantize(input, options);
+      if (options.only) command.error("error: option '--only <list>' is for --recipe");
+      if (options.output !== undefined) checkOutput(command, options.output, [".onnx", ".safetensors"]);
+      return actions.quantize(input, options);
+    },
+  );
   program.addHelpText("after", () => `\n${quantize.helpInformation()}`);
 
   const dequantize = program
     .command("dequantize <input>")
     .description("restore a float file from a quantized one")
     .summary("restore a float file");
-  withCommon(withOutput(dequantize, "<input>.float.safetensors")).action((input, options, command) => {
+  withCommon(withWork(withOutput(dequantize, "<input>.float.safetensors"))).action((input, options, command) => {
     if (options.output !== undefined) checkOutput(command, options.output, [".safetensors", ".npy"]);
     return actions.dequantize(input, options);
   });
@@ -109,7 +112,7 @@ export function createProgram(version: string, actions: Actions): Command {
         targetNames,
       ),
     );
-  withCommon(inspect).action(actions.inspect);
+  withCommon(withWork(inspect)).action(actions.inspect);
 
   const compare = program
     .command("compare <a> <b>")
@@ -209,6 +212,12 @@ function withOutput(command: Command, name: string): Command {
     .option("--force", "replace an existing output");
 }
 
+function withWork(command: Command): Command {
+  return command
+    .option("--threads <n>", "worker threads (default: as many as cores where files are large)", positive)
+    .option("--memory <size>", "what the process may take, as 512MB or 2GB (default: 256MB)", bytes);
+}
+
 function checkOutput(command: Command, path: string, extensions: readonly string[]): void {
   if (extensions.some((extension) => path.toLowerCase().endsWith(extension))) return;
   const what = `What is written is a ${extensions.join(" or ")} file.`;
@@ -246,6 +255,16 @@ function variantList(text: string): readonly string[] {
   const strange = names.find((name) => !variants.some((variant) => variant === name));
   if (strange === undefined) return names;
   throw new InvalidArgumentError(`There is no ${strange}; allowed are ${variants.join(", ")}.`);
+}
+
+const units = { MB: 1e6, GB: 1e9, MiB: 2 ** 20, GiB: 2 ** 30 } as const;
+
+function bytes(text: string): number {
+  const [, digits, unit] = /^(\d{1,9}(?:\.\d{1,3})?) ?(MB|GB|MiB|GiB)$/i.exec(text) ?? [];
+  const name = Object.keys(units).find((each) => each.toLowerCase() === unit?.toLowerCase()) as keyof typeof units;
+  const size = Math.floor(Number(digits) * units[name]);
+  if (size > 0) return size;
+  throw new InvalidArgumentError("It must be a size such as 256MB or 2GB.");
 }
 
 function natural(text: string): number {

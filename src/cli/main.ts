@@ -24,7 +24,7 @@ import { renderInspection, renderReport, reportToJson, toJson } from "./report.t
 import { makeSet } from "./set.ts";
 import { printableName } from "./table.ts";
 import { inOptions } from "./words.ts";
-import { interruption, print, stemOf, withProgress, withSource, withSources } from "./work.ts";
+import { interruption, print, stemOf, withProgress, withSource, withSources, withTask } from "./work.ts";
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
@@ -80,7 +80,7 @@ async function dequantize(input: string, options: WriteOptions): Promise<void> {
 async function inspect(input: string, options: InspectArguments): Promise<void> {
   const engine = await createEngine();
   const inspection = await withSource(input, (source) =>
-    withProgress(options, (task) => inspectModel(engine, source, { target: options.target, ...task })),
+    withTask(options, (task) => inspectModel(engine, source, { target: options.target, ...task })),
   );
   if (options.quiet) return;
   if (options.json) print(toJson({ input, ...inspection }));
@@ -134,8 +134,9 @@ async function convert(
   if (!options.force && resolve(output) === resolve(source.name)) {
     throw new FileError(output, "is the input itself; -o names another file, --force puts the result in its place");
   }
-  const sink = await createFile(output, { overwrite: options.force });
-  const report = await withProgress(options, (task) => conversion(engine, sink, task));
+  const report = await withTask(options, async (task) =>
+    conversion(engine, await createFile(output, { overwrite: options.force }), task),
+  );
   const outcome = { input: source.name, output, done, seconds: performance.now() / 1000 };
   if (!options.quiet) print(options.json ? reportToJson(report, outcome) : renderReport(report, outcome));
 }

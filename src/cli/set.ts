@@ -6,11 +6,12 @@ import type { ByteSink } from "../formats/source.ts";
 import { quantizeForTransformers, type VariantReport } from "../model.ts";
 import { createFile } from "../node.ts";
 import { isVariant, suffixes, type Variant, variants } from "../onnx/transformers.ts";
+import type { TaskOptions } from "../task/progress.ts";
 import { wholeOrNothing } from "../task/whole.ts";
 import type { QuantizeArguments } from "./args.ts";
 import { toJson } from "./report.ts";
 import { columnsOf, formatBytes, formatDecibels, printable, printableName, tableOf } from "./table.ts";
-import { print, stemOf, withProgress, withSource } from "./work.ts";
+import { print, stemOf, withSource, withTask } from "./work.ts";
 
 /** The files of one session. */
 interface SessionReport {
@@ -34,7 +35,7 @@ export async function makeSet(input: string, options: QuantizeArguments): Promis
   const sinks: ByteSink[] = [];
   // Files appear together, once all of them are written: closing one waits for the others.
   const held = new Map<string, ByteSink>();
-  await wholeOrNothing(sinks, async () => {
+  const makeAll = async (task: TaskOptions) => {
     // Whatever is there already is found before any work is done.
     const names = new Set(sessions.flatMap((path) => (only ?? variants).map((each) => nameOf(path, suffixes[each]))));
     for (const name of names) {
@@ -44,17 +45,16 @@ export async function makeSet(input: string, options: QuantizeArguments): Promis
     }
     for (const path of sessions) {
       const files = await withSource(path, (source) =>
-        withProgress(options, (task) =>
-          quantizeForTransformers(engine, source, async (suffix) => held.get(nameOf(path, suffix))!, {
-            ...{ only, perChannel, reduceRange, include, exclude },
-            ...task,
-          }),
-        ),
+        quantizeForTransformers(engine, source, async (suffix) => held.get(nameOf(path, suffix))!, {
+          ...{ only, perChannel, reduceRange, include, exclude },
+          ...task,
+        }),
       );
       const outputs = files.map((file) => ({ ...file, output: nameOf(path, suffixes[file.variant]) }));
       reports.push({ input: path, bytesBefore: outputs[0]?.bytesBefore ?? 0, files: outputs });
     }
-  });
+  };
+  await withTask(options, (task) => wholeOrNothing(sinks, () => makeAll(task)));
   if (options.quiet) return;
   print(
     options.json

@@ -3,6 +3,7 @@ import { type FileSource, openFile } from "../node.ts";
 import type { TaskOptions } from "../task/progress.ts";
 import type { CommonOptions } from "./args.ts";
 import { createProgressBar } from "./progress.ts";
+import { type WorkOptions, withThreads } from "./threads.ts";
 
 /** Aborted when the command is asked to stop. */
 export const interruption = new AbortController();
@@ -31,6 +32,14 @@ export async function withProgress<T>({ quiet }: CommonOptions, run: (task: Task
   } finally {
     bar.stop();
   }
+}
+
+/** With progress, threads and a limit to memory. */
+export async function withTask<T>(
+  options: CommonOptions & WorkOptions,
+  run: (task: TaskOptions) => Promise<T>,
+): Promise<T> {
+  return withThreads(options, (work) => withProgress(options, (task) => run({ ...task, ...work })));
 }
 
 /** A path without the extension that tells its format. */

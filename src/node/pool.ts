@@ -15,14 +15,14 @@ export interface WorkerPoolOptions {
  * its own. The bytes are the same for any number of them. Close the pool when it is no longer needed: it keeps the process
  * alive.
  *
- * @throws ArgumentError
+ * @throws ArgumentError unless `threads` is a whole number above 0
  */
-export async function createWorkerPool(options: WorkerPoolOptions = {}): Promise<WorkerPool> {
+export function createWorkerPool(options: WorkerPoolOptions = {}): WorkerPool {
   const { threads = availableParallelism(), module } = options;
   return poolOf({
     script: fileURLToPath(new URL("../node-worker.js", import.meta.url)),
     threads,
-    module: hasSimd() ? await compileKernels(module) : undefined,
+    module: hasSimd() ? compileKernels(module) : Promise.resolve(undefined),
     type: "thread",
   });
 }

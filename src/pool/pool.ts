@@ -16,7 +16,7 @@ export interface PoolOptions {
   readonly script: string;
   readonly threads: number;
   /** The kernels they share; undefined for the twins. */
-  readonly module: WebAssembly.Module | undefined;
+  readonly module: Promise<WebAssembly.Module | undefined>;
   readonly type: "thread" | "web";
 }
 
@@ -29,6 +29,7 @@ export function poolOf({ script, threads, module, type }: PoolOptions): WorkerPo
   if (!(Number.isSafeInteger(threads) && threads > 0)) {
     throw new ArgumentError("threads", `${String(threads)} given; a whole number above 0 is allowed`);
   }
+  module.catch(() => {}); // heard of when it is wanted
   const workers = workerpool.pool(script, {
     maxWorkers: threads,
     workerType: type,
@@ -40,7 +41,7 @@ export function poolOf({ script, threads, module, type }: PoolOptions): WorkerPo
   return {
     atOnce: threads,
     async run<Unit, Result>(work: Work<Unit, Result>, files: Files, unit: Unit): Promise<Result> {
-      const request = await requestFor(work, files, unit, module);
+      const request = await requestFor(work, files, unit, await module);
       const transfer = request.sources.flatMap(({ stretches = [] }) => stretches.map(({ bytes }) => bytes.buffer));
       const reply = await ask(workers, request, transfer);
       if ("error" in reply) throw revivedError(reply.error);

@@ -1,5 +1,6 @@
+import type { Engine } from "../core/engine.ts";
 import { ArgumentError } from "../errors.ts";
-import type { Workers } from "./work.ts";
+import { type Workers, workersOn } from "./work.ts";
 
 /** Where a long task is: told before each tensor, now and then while one is copied, and at the end. */
 export interface Progress {
@@ -14,13 +15,21 @@ export interface Progress {
 export const DEFAULT_MEMORY = 1 << 28;
 
 export interface TaskOptions {
-  /** Those who do the work; this thread if not said. The bytes are the same. */
-  readonly workers?: Workers | undefined;
+  /**
+   * Those who do the work, or what chooses them by how many bytes are to be read; this thread if not said. The bytes that
+   * come out are the same.
+   */
+  readonly workers?: Workers | ((bytes: number) => Workers | undefined) | undefined;
   /** Bytes that tensors and what is made of them may take at once, of all workers together; 256 MiB if not said. */
   readonly memory?: number | undefined;
   /** May return a promise, which is waited for: a chance to draw, or to hear of a signal. */
   readonly onProgress?: ((progress: Progress) => void | Promise<void>) | undefined;
   readonly signal?: AbortSignal | undefined;
+}
+
+/** Those who do a task of so many bytes. */
+export function workersFor({ workers }: TaskOptions, engine: Engine, bytes: number): Workers {
+  return (typeof workers === "function" ? workers(bytes) : workers) ?? workersOn(engine);
 }
 
 /** Bytes that one worker may take. @throws ArgumentError unless `memory` is a number of bytes above 0 */
