@@ -11,6 +11,10 @@ export type JsonFail = (message: string, path: readonly string[]) => Error;
 /** Reading recurses, and a header of brackets only must not overflow the stack. serde_json's limit. */
 const MAX_DEPTH = 128;
 
+/** Millions of brackets are gigabytes of arrays. As many values may a text have, or a member that is converted. */
+const MAX_VALUES = 8_000_000;
+const MAX_MEMBER_VALUES = 1_000_000;
+
 /** How much of a value from a file an error message repeats, in characters. */
 const MAX_SHOWN = 80;
 
@@ -20,22 +24,49 @@ interface Reader {
   readonly path: string[];
   at: number;
   depth: number;
+  /** How many values there may be from here on. */
+  left: number;
 }
 
 /** The value `text` holds; white space may surround it. Throws what `fail` makes. */
 export function parseJson(text: string, fail: JsonFail): JsonValue {
-  const reader: Reader = { text, fail, path: [], at: 0, depth: 0 };
-  const value = readValue(reader);
+  return readAll(text, fail, MAX_VALUES, readValue);
+}
+
+/**
+ * The members of the object that `text` holds, each made into what `convert` makes of it as soon as it is read: of a long
+ * text only what is kept needs memory, and what `convert` throws comes before the rest is read. Throws what `fail` makes.
+ */
+export function parseMembers<T>(
+  text: string,
+  fail: JsonFail,
+  convert: (key: string, value: JsonValue) => T,
+): Map<string, T> {
+  return readAll(text, fail, MAX_MEMBER_VALUES, (reader) => {
+    skipSpace(reader);
+    if (reader.text[reader.at] !== "{") throw unexpected(reader, "an object");
+    const convertNext = (key: string, value: JsonValue) => {
+      reader.left = MAX_MEMBER_VALUES;
+      return convert(key, value);
+    };
+    return readNested(reader, () => readObject(reader, convertNext));
+  });
+}
+
+function readAll<T>(text: string, fail: JsonFail, left: number, read: (reader: Reader) => T): T {
+  const reader: Reader = { text, fail, path: [], at: 0, depth: 0, left };
+  const value = read(reader);
   skipSpace(reader);
   if (reader.at < text.length) throw unexpected(reader, "nothing more");
   return value;
 }
 
 function readValue(reader: Reader): JsonValue {
+  if (--reader.left < 0) throw reader.fail("holds too many values", reader.path);
   skipSpace(reader);
   switch (reader.text[reader.at]) {
     case "{":
-      return readNested(reader, readObject);
+      return readNested(reader, () => readObject(reader, keep));
     case "[":
       return readNested(reader, readArray);
     case '"':
@@ -51,7 +82,7 @@ function readValue(reader: Reader): JsonValue {
   }
 }
 
-function readNested(reader: Reader, read: (reader: Reader) => JsonValue): JsonValue {
+function readNested<T>(reader: Reader, read: (reader: Reader) => T): T {
   if (++reader.depth > MAX_DEPTH) throw reader.fail(`nested more than ${MAX_DEPTH} deep`, reader.path);
   reader.at++;
   const value = read(reader);
@@ -59,8 +90,12 @@ function readNested(reader: Reader, read: (reader: Reader) => JsonValue): JsonVa
   return value;
 }
 
-function readObject(reader: Reader): JsonValue {
-  const object = new Map<string, JsonValue>();
+function keep(_key: string, value: JsonValue): JsonValue {
+  return value;
+}
+
+function readObject<T>(reader: Reader, convert: (key: string, value: JsonValue) => T): Map<string, T> {
+  const object = new Map<string, T>();
   if (take(reader, "}")) return object;
   do {
     skipSpace(reader);
@@ -68,7 +103,7 @@ function readObject(reader: Reader): JsonValue {
     reader.path.push(key);
     if (object.has(key)) throw reader.fail(`key ${show(key)} is given twice`, reader.path);
     if (!take(reader, ":")) throw unexpected(reader, '":"');
-    object.set(key, readValue(reader));
+    object.set(key, convert(key, readValue(reader)));
     reader.path.pop();
   } while (take(reader, ","));
   if (!take(reader, "}")) throw unexpected(reader, '"," or "}"');

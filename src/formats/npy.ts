@@ -61,13 +61,15 @@ export function hasNpyMagic(bytes: Uint8Array): boolean {
 /**
  * What is in a .npy file: little-endian, row-major numbers. Reads the header and nothing after it. Throws FormatError
  * for a damaged file and for an array of another kind, with what to do in NumPy about it.
+ *
+ * @param name what errors call the array, where the file has several
  */
-export async function readNpyHeader(source: ByteSource): Promise<NpyHeader> {
-  const fail: Fail = (message) => new FormatError(source.name, message);
+export async function readNpyHeader(source: ByteSource, name?: string): Promise<NpyHeader> {
+  const fail: Fail = (message) => new FormatError(source.name, message, name);
   const { textStart, start, encoding } = frameOf(await readPrefix(source, fail), source.byteLength, fail);
-  const text = decode(await readExactly(source, textStart, start), encoding, fail);
-  const { descr: name, fortranOrder, shape } = parseHeader(text, fail);
-  const descr = descrOf(name, fail);
+  const text = decode(await readExactly(source, textStart, start, name), encoding, fail);
+  const { descr: type, fortranOrder, shape } = parseHeader(text, fail);
+  const descr = descrOf(type, fail);
   // with one dimension or none both orders are the same bytes
   if (fortranOrder && shape.length > 1) throw fail("Fortran order; save np.ascontiguousarray(a)");
   const expected = byteLengthOf(descr, shape, fail);

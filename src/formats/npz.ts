@@ -2,12 +2,13 @@
  * NumPy's .npz files: a zip of .npy files, stored (`np.savez`) or deflated (`np.savez_compressed`).
  * The format: https://numpy.org/doc/stable/reference/generated/numpy.savez.html
  */
-import { type Entry, type FileEntry, type Reader, ZipReader } from "@zip.js/zip.js/lib/zip-core-reader.js";
-import { FormatError, isWasmQuantError } from "../errors.ts";
+import { FormatError } from "../errors.ts";
 import { type ArrayType, viewOf } from "./floats.ts";
+import { InflatingSource } from "./inflate.ts";
 import { show } from "./json.ts";
 import { type NpyDType, readNpyHeader } from "./npy.ts";
 import { type ByteSource, bytesSource, readExactly } from "./source.ts";
+import { allocate, checkEntry, damaged, type Entry, type FileEntry, listEntries, placeOf, STORED } from "./zip.ts";
 
 /** Half-precision floats are held as their bits, booleans as 0 and 1. */
 export type NpyData =
@@ -40,6 +41,21 @@ export interface NpzArray {
   read(): Promise<NpyArray>;
 }
 
+/** An array that stays where it is. */
+export interface NpzMember {
+  /** As NumPy calls it: the member's name without its ".npy". */
+  readonly name: string;
+  readonly descr: NpyDType;
+  /** Row-major; `[]` is a scalar. */
+  readonly shape: readonly number[];
+  /** Holds the array's bytes from `start` to `end`: the file itself where they are stored, else what inflates them. */
+  readonly source: ByteSource;
+  readonly start: number;
+  readonly end: number;
+  /** Whether `source` is read front to back at the best, and begins anew for what lies before. */
+  readonly sequential: boolean;
+}
+
 const arrayTypes: Readonly<Record<NpyDType, ArrayType<NpyData>>> = {
   "<f2": Uint16Array,
   "<f4": Float32Array,
@@ -55,71 +71,41 @@ const arrayTypes: Readonly<Record<NpyDType, ArrayType<NpyData>>> = {
   "|b1": Uint8Array,
 };
 
-/** The two methods that NumPy writes. */
-const STORED = 0;
-const DEFLATED = 8;
-
-/** A byte of deflate stands for 1032 bytes at the most: 258 of them for each two bits. */
-const MAX_EXPANSION = 1032;
-
-/** What the reader is asked for at once while a member is read. */
-const CHUNK = 2 ** 18;
-
 /**
  * What is in a .npz file, in its order. Reads the list of members and none of their data.
  *
  * @throws FormatError for a file that is no zip, and for members that NumPy does not write.
  */
 export async function readNpz(source: ByteSource): Promise<NpzArray[]> {
-  const entries = await listEntries(source);
-  const names = new Set<string>();
-  return entries.map((entry) => {
-    const name = nameOf(source.name, entry);
-    if (names.has(name)) throw new FormatError(source.name, "is there twice", name);
-    names.add(name);
-    return { name, read: () => readArray(source.name, name, checkEntry(source.name, name, entry)) };
-  });
+  return Array.from(await listArrays(source), ([name, entry]) => ({
+    name,
+    read: () => readArray(source.name, name, checkEntry(source.name, name, entry)),
+  }));
 }
 
-async function listEntries(source: ByteSource): Promise<Entry[]> {
-  const options = {
-    useWebWorkers: false,
-    checkCrc32: true,
-    // names are those of tensors, "/model/x" among them, and never become paths
-    filenameValidation: "tolerant",
-  } as const;
-  try {
-    return await new ZipReader(readerOf(source), options).getEntries();
-  } catch (cause) {
-    throw explain(cause, (reason) => new FormatError(source.name, `not a .npz file (${reason})`, undefined, { cause }));
+/**
+ * Where the arrays of a .npz file lie, in its order: for those too large for memory. Reads the header of each.
+ *
+ * Stored arrays are read without their checksum; of deflated ones it is checked by every pass that reaches the end.
+ *
+ * @throws FormatError for a file that is no zip, and for members that are damaged, no .npy files or of another kind
+ */
+export async function openNpzMembers(source: ByteSource): Promise<NpzMember[]> {
+  const members: NpzMember[] = [];
+  for (const [name, entry] of await listArrays(source)) {
+    members.push(await openMember(source, name, checkEntry(source.name, name, entry)));
   }
+  return members;
 }
 
-/** A zip reader's view of `source`: what lies beyond the end comes out short, and is then missed. */
-function readerOf(source: ByteSource): Reader<ByteSource> {
-  const { byteLength: size } = source;
-  const readUint8Array = (index: number, length: number) =>
-    readExactly(source, Math.min(index, size), Math.min(index + length, size));
-  const createReadable = ({ offset = 0, size: length = size }: { offset?: number; size?: number } = {}) => {
-    const end = Math.min(offset + length, size);
-    let at = offset;
-    return new ReadableStream<Uint8Array>({
-      async pull(controller) {
-        const bytes = await readUint8Array(at, Math.min(CHUNK, end - at));
-        at += bytes.byteLength;
-        if (bytes.byteLength > 0) controller.enqueue(bytes);
-        if (at >= end) controller.close();
-      },
-    });
-  };
-  return {
-    size,
-    readUint8Array,
-    createReadable,
-    get readable() {
-      return createReadable();
-    },
-  };
+async function listArrays(source: ByteSource): Promise<Map<string, Entry>> {
+  const arrays = new Map<string, Entry>();
+  for (const entry of await listEntries(source, "a .npz file")) {
+    const name = nameOf(source.name, entry);
+    if (arrays.has(name)) throw new FormatError(source.name, "is there twice", name);
+    arrays.set(name, entry);
+  }
+  return arrays;
 }
 
 function nameOf(file: string, { filename }: Entry): string {
@@ -127,25 +113,24 @@ function nameOf(file: string, { filename }: Entry): string {
   throw new FormatError(file, `member ${show(filename)} is not a .npy file; np.savez writes nothing else`);
 }
 
-/** Holds what the zip says of a member against what NumPy writes and what is possible. */
-function checkEntry(file: string, name: string, entry: Entry): FileEntry {
-  const fail = (message: string) => new FormatError(file, message, name);
-  const { compressionMethod: method, compressedSize, uncompressedSize } = entry;
-  if (entry.directory) throw fail("is a folder, not a .npy file");
-  if (entry.encrypted) throw fail("is encrypted; save it without a password");
-  if (method !== STORED && method !== DEFLATED) {
-    throw fail(`compression method ${method}; save with np.savez or np.savez_compressed`);
+async function openMember(source: ByteSource, name: string, entry: FileEntry): Promise<NpzMember> {
+  const place = await placeOf(source.name, name, entry);
+  const { uncompressedSize: byteLength } = entry;
+  if (entry.compressionMethod === STORED) {
+    const slice = (start: number, end: number) => readExactly(source, place.start + start, place.start + end, name);
+    const { start, ...header } = await readNpyHeader({ name: source.name, byteLength, slice }, name);
+    return { name, ...header, source, start: place.start + start, end: place.end, sequential: false };
   }
-  const most = method === STORED ? compressedSize : compressedSize * MAX_EXPANSION;
-  if (uncompressedSize > most) throw fail(`${compressedSize} bytes cannot hold the ${uncompressedSize} they should`);
-  return entry;
+  const crc32 = entry.crc32!; // only encrypted members may lack it
+  const inflated = new InflatingSource({ name, source, ...place, byteLength, crc32 });
+  const header = await readNpyHeader(inflated, name);
+  await inflated.rewind(); // a pass that has begun holds memory, and there may be many members
+  return { name, ...header, source: inflated, end: byteLength, sequential: true };
 }
 
 async function readArray(file: string, name: string, entry: FileEntry): Promise<NpyArray> {
   const bytes = await readMember(file, name, entry);
-  const { descr, shape, start } = await readNpyHeader(bytesSource(bytes, name)).catch((cause: Error) => {
-    throw new FormatError(file, cause.message.slice(`${name}: `.length), name, { cause });
-  });
+  const { descr, shape, start } = await readNpyHeader(bytesSource(bytes, file), name);
   return { descr, shape, data: viewOf(arrayTypes[descr], bytes.subarray(start)) };
 }
 
@@ -162,21 +147,7 @@ async function readMember(file: string, name: string, entry: FileEntry): Promise
   try {
     await entry.getData(writable);
   } catch (cause) {
-    throw explain(cause, (reason) => new FormatError(file, `damaged (${reason})`, name, { cause }));
+    throw damaged(file, name, cause);
   }
   return bytes;
-}
-
-function allocate(file: string, name: string, byteLength: number): Uint8Array {
-  try {
-    return new Uint8Array(byteLength);
-  } catch (cause) {
-    throw new FormatError(file, `no room for ${byteLength} bytes at once`, name, { cause });
-  }
-}
-
-/** This library's own errors, those of the file beneath, stand as they are; of others `fail` says the first line. */
-function explain(cause: unknown, fail: (reason: string) => Error): unknown {
-  if (isWasmQuantError(cause)) return cause;
-  return fail((cause instanceof Error ? cause.message : String(cause)).split("\n", 1)[0]!);
 }

@@ -3,7 +3,7 @@
  * The format: https://github.com/huggingface/safetensors#format, and safetensors/src/tensor.rs there.
  */
 import { ArgumentError, FormatError } from "../errors.ts";
-import { type JsonValue, parseJson, show } from "./json.ts";
+import { type JsonValue, parseMembers, show } from "./json.ts";
 import { type ByteSink, type ByteSource, readExactly } from "./source.ts";
 
 /** Bits per element of every dtype of the format (`Dtype::bitsize`). */
@@ -73,6 +73,9 @@ const MAX_HEADER_BYTES = 100_000_000;
 
 const METADATA = "__metadata__";
 
+/** Of the characters in a tensor's name, which an error would repeat. */
+const MAX_NAME = 4096;
+
 /**
  * What is in a safetensors file. Reads the header and nothing after it, and proves from it that the tensors tile the
  * rest of the file: no overlap, no hole, no byte too many. Throws FormatError, with the tensor's name where it is about
@@ -80,13 +83,9 @@ const METADATA = "__metadata__";
  */
 export async function readSafetensorsHeader(source: ByteSource): Promise<SafetensorsHeader> {
   const dataStart = LENGTH_BYTES + (await readHeaderLength(source));
-  const entries = parseHeader(source.name, await readHeaderText(source, dataStart));
-  const tensors: SafetensorsTensor[] = [];
-  for (const [name, entry] of entries) {
-    if (name !== METADATA) tensors.push(tensorOf(source, name, entry, dataStart));
-  }
+  const { metadata, tensors } = parseHeader(source, await readHeaderText(source, dataStart), dataStart);
   proveTiling(source, tensors, dataStart);
-  return { metadata: metadataOf(source.name, entries.get(METADATA)), tensors };
+  return { metadata, tensors };
 }
 
 async function readHeaderLength(source: ByteSource): Promise<number> {
@@ -115,15 +114,27 @@ async function readHeaderText(source: ByteSource, dataStart: number): Promise<st
   }
 }
 
-function parseHeader(file: string, text: string): Map<string, JsonValue> {
+function parseHeader(source: ByteSource, text: string, dataStart: number): SafetensorsHeader {
+  const { name: file } = source;
   if (!text.startsWith("{")) throw new FormatError(file, `header must start with "{", got ${show(text.slice(0, 1))}`);
-  const value = parseJson(text, (message, [name]) => {
-    return new FormatError(file, `bad header: ${message}`, name === METADATA ? undefined : name);
+  let metadata: Readonly<Record<string, string>> = {};
+  const fail = (message: string, [name]: readonly string[]) =>
+    new FormatError(file, `bad header: ${message}`, name === METADATA || tooLong(name) ? undefined : name);
+  const tensors = parseMembers(text, fail, (name, entry) => {
+    if (tooLong(name)) throw fail(`${show(name)} is a name of ${name.length} characters, over ${MAX_NAME}`, []);
+    if (name !== METADATA) return tensorOf(source, name, entry, dataStart);
+    metadata = metadataOf(file, entry);
+    return undefined;
   });
-  return value as Map<string, JsonValue>; // it starts with "{"
+  tensors.delete(METADATA);
+  return { metadata, tensors: [...tensors.values()] as SafetensorsTensor[] };
 }
 
-function metadataOf(file: string, value: JsonValue = new Map()): Record<string, string> {
+function tooLong(name = ""): boolean {
+  return name.length > MAX_NAME;
+}
+
+function metadataOf(file: string, value: JsonValue): Record<string, string> {
   if (!(value instanceof Map)) throw new FormatError(file, `${METADATA} must be a map of strings, got ${show(value)}`);
   const pairs = Array.from(value, ([key, text]) => {
     if (typeof text === "string") return [key, text];

@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type JsonValue, parseJson, show } from "../../src/formats/json.ts";
+import { type JsonValue, parseJson, parseMembers, show } from "../../src/formats/json.ts";
 
-const parse = (text: string) => parseJson(text, (message, path) => new Error([...path, message].join("/")));
+const fail = (message: string, path: readonly string[]) => new Error([...path, message].join("/"));
+const parse = (text: string) => parseJson(text, fail);
 
 /** What `JSON.parse` would have made of it. */
 function plain(value: JsonValue): unknown {
@@ -67,8 +68,50 @@ describe("parseJson", () => {
     ['"\\ud800"', "bad escape in the string at character 0"],
     ['{"a":{"b":0,"\\u0062":1}}', 'a/b/key "b" is given twice'],
     ["[".repeat(129), "nested more than 128 deep"],
+    [`[${"[],".repeat(8_000_000)}`, "holds too many values"],
   ])("refuses %s", (text, message) => {
     expect(() => parse(text)).toThrow(new Error(message));
+  });
+});
+
+describe("parseMembers", () => {
+  it("converts member by member, in their order", () => {
+    const seen: string[] = [];
+    const members = parseMembers(' {"b":[1],"__proto__":{"x":2},"1":3}\n', fail, (key, value) => {
+      seen.push(key);
+      return [value].flat().length + key;
+    });
+    expect([...members]).toEqual([
+      ["b", "1b"],
+      ["__proto__", "1__proto__"],
+      ["1", "11"],
+    ]);
+    expect(seen).toEqual(["b", "__proto__", "1"]);
+  });
+
+  it("reads no further than to what convert throws", () => {
+    const read = () =>
+      parseMembers('{"a":1,"b":2 and nonsense', fail, (key) => {
+        throw new Error(`no ${key}`);
+      });
+    expect(read).toThrow(new Error("no a"));
+  });
+
+  it("takes any number of members, each of a million values at most", () => {
+    const text = (n: number) => `{"a":0,"b":[${"0,".repeat(n)}0],"c":[${"0,".repeat(n)}0]}`;
+    expect(parseMembers(text(999_998), fail, () => 1).size).toBe(3);
+    expect(() => parseMembers(text(999_999), fail, () => 1)).toThrow(new Error("b/holds too many values"));
+  });
+
+  it.each([
+    ["[]", 'expected an object at character 0, found "["'],
+    ["", "expected an object at character 0, found the end"],
+    ["{} 1", 'expected nothing more at character 3, found "1"'],
+    ['{"a":1,"a":2}', 'a/key "a" is given twice'],
+    ['{"a":{"b":1,"b":2}}', 'a/b/key "b" is given twice'],
+    [`{"a":${"[".repeat(128)}`, "a/nested more than 128 deep"],
+  ])("refuses %s", (text, message) => {
+    expect(() => parseMembers(text, fail, (_, value) => value)).toThrow(new Error(message));
   });
 });
 

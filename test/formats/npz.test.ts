@@ -1,23 +1,20 @@
-import { Uint8ArrayReader, Uint8ArrayWriter, ZipWriter, type ZipWriterAddDataOptions } from "@zip.js/zip.js";
 import { describe, expect, it } from "vitest";
-import { encodeNpyHeader, type NpyDType } from "../../src/formats/npy.ts";
+import type { NpyDType } from "../../src/formats/npy.ts";
 import { type NpyData, readNpz } from "../../src/formats/npz.ts";
 import { bytesSource } from "../../src/formats/source.ts";
+import {
+  COMPRESSED_SIZE,
+  DEFLATED,
+  FLAGS,
+  METHOD,
+  npy,
+  patched,
+  recordOf,
+  STORED,
+  UNCOMPRESSED_SIZE,
+  zip,
+} from "../helpers/npz.ts";
 import { bytesOf, recordingSource, truncatedSource } from "../helpers/sources.ts";
-
-const npy = (descr: NpyDType, shape: readonly number[], data: NpyData) =>
-  bytesOf(encodeNpyHeader(descr, shape), new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-
-type Member = readonly [name: string, bytes: Uint8Array, options?: ZipWriterAddDataOptions];
-
-async function zip(...members: readonly Member[]): Promise<Uint8Array> {
-  const writer = new ZipWriter(new Uint8ArrayWriter(), { useWebWorkers: false, extendedTimestamp: false });
-  for (const [name, bytes, options] of members) await writer.add(name, new Uint8ArrayReader(bytes), options);
-  return writer.close();
-}
-
-const STORED = { level: 0, dataDescriptor: false } as const;
-const DEFLATED = { level: 9, dataDescriptor: false } as const;
 
 const x = npy("<f4", [2, 3], Float32Array.of(0, 1, 2, -3, 0.5, 1e10));
 const flat = npy("<f4", [50_000], new Float32Array(50_000).fill(1));
@@ -30,34 +27,6 @@ async function readAll(bytes: Uint8Array) {
   for (const { name, read } of await open(bytes)) arrays.push({ name, ...(await read()) });
   return arrays;
 }
-
-/** Where the record of a member in the zip's directory starts. */
-function recordOf(bytes: Uint8Array, member: number): number {
-  const view = new DataView(bytes.buffer, bytes.byteOffset);
-  let at = view.getUint32(bytes.byteLength - 6, true);
-  for (let i = 0; i < member; i++) {
-    at += 46 + view.getUint16(at + 28, true) + view.getUint16(at + 30, true) + view.getUint16(at + 32, true);
-  }
-  return at;
-}
-
-/** `bytes` with a number of 2 or 4 bytes put elsewhere, in the directory and before the member. */
-function patched(bytes: Uint8Array, offset: number, size: 2 | 4, value: number): Uint8Array {
-  const copy = bytes.slice();
-  const view = new DataView(copy.buffer);
-  const record = recordOf(bytes, 0);
-  const local = view.getUint32(record + 42, true);
-  for (const at of [record + offset, local + offset - 2]) {
-    if (size === 2) view.setUint16(at, value, true);
-    else view.setUint32(at, value, true);
-  }
-  return copy;
-}
-
-const FLAGS = 8;
-const METHOD = 10;
-const COMPRESSED_SIZE = 20;
-const UNCOMPRESSED_SIZE = 24;
 
 describe("readNpz", () => {
   it.each([
@@ -154,6 +123,15 @@ describe("a .npz file that is not one", () => {
     await expect(open(await make())).rejects.toMatchObject(refusal(message));
   });
 
+  it("that counts fewer members than it lists is refused when it is opened", async () => {
+    const bytes = await zip(["a.npy", x], ["b.npy", x]);
+    const counts = bytes.byteLength - 14;
+    expect([bytes[counts], bytes[counts + 2]]).toEqual([2, 2]);
+    await expect(open(bytes.with(counts, 1).with(counts + 2, 1))).rejects.toMatchObject(
+      refusal("x.npz: not a .npz file (lists more than the 1 members it counts)"),
+    );
+  });
+
   it("with two members of one name is refused when it is opened", async () => {
     const bytes = await zip(["a.npy", x, STORED], ["b.npy", x, STORED]);
     bytes[recordOf(bytes, 1) + 46] = "a".charCodeAt(0);
@@ -189,7 +167,12 @@ describe("a .npz file that is not one", () => {
     [
       "said to hold more than it can, stored",
       async () => patched(await stored(), UNCOMPRESSED_SIZE, 4, x.byteLength + 1),
-      `${x.byteLength} bytes cannot hold the ${x.byteLength + 1} they should`,
+      `stored in ${x.byteLength} bytes, but said to be ${x.byteLength + 1}`,
+    ],
+    [
+      "said to hold less than it does, stored",
+      async () => patched(await stored(), UNCOMPRESSED_SIZE, 4, x.byteLength - 1),
+      `stored in ${x.byteLength} bytes, but said to be ${x.byteLength - 1}`,
     ],
     [
       "said to hold more than it can, deflated",

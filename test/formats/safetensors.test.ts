@@ -109,6 +109,22 @@ describe("a malformed safetensors file", () => {
     ["with NaN", fileOf('{"w":NaN}'), 'bad header: expected a value at character 5, found "N"', "w"],
     ["with half a surrogate pair", fileOf('{"\\udc00":1}'), "bad header: bad escape in the string at character 1"],
     ["with brackets only", fileOf(`{"w":${"[".repeat(100_000)}`), "bad header: nested more than 128 deep", "w"],
+    [
+      "with a shape of a million numbers",
+      fileOf(one(`{"dtype":"U8","shape":[${"1,".repeat(1e6)}1],"data_offsets":[0,1]}`), 1),
+      "bad header: holds too many values",
+      "w",
+    ],
+    [
+      "with a name of a book's length",
+      fileOf(`{"${"x".repeat(4097)}":${entry}}`, 16),
+      `bad header: "${"x".repeat(79)}… is a name of 4097 characters, over 4096`,
+    ],
+    [
+      "with such a name and no value",
+      fileOf(`{"${"x".repeat(4097)}":}`),
+      'bad header: expected a value at character 4101, found "}"',
+    ],
     ["with a name twice", fileOf(`{"w":${entry},"\\u0077":${entry}}`, 16), 'bad header: key "w" is given twice', "w"],
     [
       "with __proto__ twice",
@@ -135,6 +151,12 @@ describe("a malformed safetensors file", () => {
       "with a tensor that is no object",
       fileOf(one("[1]")),
       "must be an object of dtype, shape and data_offsets, got [1]",
+      "w",
+    ],
+    [
+      "with a name and a value that is none, and what else follows",
+      fileOf('{"w":1,"v":[}'),
+      "must be an object of dtype, shape and data_offsets, got 1",
       "w",
     ],
     ["with no dtype", fileOf(one('{"shape":[],"data_offsets":[0,0]}')), `dtype nothing is not one of ${types}`, "w"],
