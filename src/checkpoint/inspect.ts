@@ -73,7 +73,7 @@ export async function inspectCheckpoint(engine: Engine, source: ByteSource, opti
   const workers = workersFor(options, engine, source.byteLength);
   const run = {
     files: { sources: files.map((file) => file.source), sinks: [] },
-    schedule: new Schedule(workers, tracker),
+    schedule: new Schedule(workers, tracker, (error) => !(error instanceof NonFiniteError)),
     share: shareOf(options, workers),
   };
 

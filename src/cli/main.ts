@@ -144,13 +144,11 @@ async function convert(
 /** Ctrl-C or a request to end: stop at the next step, leave nothing behind. A second one does not wait for the step. */
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.on(signal, () => {
-    if (interruption.signal.aborted) {
-      removeUnfinished();
-      process.exit(EXIT_INTERRUPTED);
-    }
+    if (interruption.signal.aborted) process.exit(EXIT_INTERRUPTED);
     interruption.abort();
   });
 }
+process.on("exit", removeUnfinished); // whatever it ends by
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code === "EPIPE") process.exit(); // a reader that has seen enough (| head) is no failure
   process.stderr.write(`wasm-quant: standard output: cannot be written (${error.code})\n`);

@@ -65,6 +65,6 @@ function bare(plain: PlainError): Error {
 export function workerError(cause: unknown): WorkerError {
   const message = cause instanceof Error ? cause.message : String(cause);
   const code = /exitCode:? *`?(\d+)/i.exec(message)?.[1];
-  const [first = ""] = message.split("\n", 1);
+  const [first = ""] = message.replace(/^Workerpool Worker error: /, "").split("\n", 1);
   return new WorkerError(code === undefined ? first : `exit code ${code}`, undefined, { cause });
 }

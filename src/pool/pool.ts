@@ -1,13 +1,13 @@
 import workerpool, { type Pool } from "workerpool";
 import { ArgumentError } from "../errors.ts";
 import { type ByteSource, readExactly } from "../formats/source.ts";
-import type { FileSpan, Files, Work, Workers } from "../task/work.ts";
+import { type FileSpan, type Files, Turns, type Work, type Workers } from "../task/work.ts";
 import { revivedError, workerError } from "./errors.ts";
 import { METHOD, type Reply, type Request, type SentSource, type SentStretch } from "./protocol.ts";
 
 /** Threads with an engine each. They need no shared memory. */
 export interface WorkerPool extends Workers, AsyncDisposable {
-  /** Ends the workers, whatever they are at. */
+  /** Ends the workers, whatever they are at: tasks that still need them fail with an ArgumentError. */
   close(): Promise<void>;
 }
 
@@ -35,15 +35,29 @@ export function poolOf({ script, threads, module, type }: PoolOptions): WorkerPo
     workerType: type,
     ...(type === "web" && { workerOpts: { type: "module" } }),
   });
-  const close = async () => {
-    await workers.terminate(true);
+  // Of what waits in the library's own queue nothing is heard again when a worker dies.
+  const turns = new Turns(threads);
+  let closed: Promise<void> | undefined;
+  const close = () => {
+    closed ??= terminate(workers);
+    return closed;
+  };
+  const ask = async (request: Request): Promise<Reply> => {
+    if (closed) throw closedError();
+    const transfer = request.sources.flatMap(({ stretches = [] }) => stretches.map(({ bytes }) => bytes.buffer));
+    try {
+      return await workers.exec(METHOD, [request], { transfer });
+    } catch (cause) {
+      if (!closed) throw workerError(cause);
+      await closed; // until then it may go on writing to files, which whoever hears of it closes
+      throw closedError();
+    }
   };
   return {
     atOnce: threads,
     async run<Unit, Result>(work: Work<Unit, Result>, files: Files, unit: Unit): Promise<Result> {
       const request = await requestFor(work, files, unit, await module);
-      const transfer = request.sources.flatMap(({ stretches = [] }) => stretches.map(({ bytes }) => bytes.buffer));
-      const reply = await ask(workers, request, transfer);
+      const reply = await turns.take(() => ask(request));
       if ("error" in reply) throw revivedError(reply.error);
       for (const { sink, position, bytes } of reply.writes) await files.sinks[sink]!.write(position, bytes);
       return reply.result as Result;
@@ -53,12 +67,18 @@ export function poolOf({ script, threads, module, type }: PoolOptions): WorkerPo
   };
 }
 
-/** @throws WorkerError when the worker ends before it answers */
-async function ask(pool: Pool, request: Request, transfer: ArrayBufferLike[]): Promise<Reply> {
+function closedError(): ArgumentError {
+  return new ArgumentError("workers", "the pool is closed; a task needs it until its end");
+}
+
+/** Milliseconds within which workers end: those that do not hear of it in one second are stopped by the library. */
+const PATIENCE = 3000;
+
+async function terminate(workers: Pool): Promise<void> {
   try {
-    return await pool.exec(METHOD, [request], { transfer });
-  } catch (cause) {
-    throw workerError(cause);
+    await workers.terminate(true, PATIENCE);
+  } catch {
+    // One that died while it had nothing to do: the library waits for it to end.
   }
 }
 

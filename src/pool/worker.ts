@@ -16,12 +16,12 @@ export interface Opener {
 export function serve(open: Opener): void {
   let engine: Promise<Engine> | undefined;
   const perform = async ({ module, work, unit, sources, sinks }: Request) => {
-    const writes: Written[] = [];
-    const files: Files = {
-      sources: sources.map((sent) => (sent.handle === undefined ? sentSource(sent) : open.source(sent.handle, sent))),
-      sinks: sinks.map(({ handle }, sink) => (handle === undefined ? collecting(writes, sink) : open.sink(handle))),
-    };
     try {
+      const writes: Written[] = [];
+      const files: Files = {
+        sources: sources.map((sent) => (sent.handle === undefined ? sentSource(sent) : open.source(sent.handle, sent))),
+        sinks: sinks.map(({ handle }, sink) => (handle === undefined ? collecting(writes, sink) : open.sink(handle))),
+      };
       engine ??= createEngine(module ? { module } : { kernels: "scalar" });
       const result = await (performers.get(work) as Work<unknown, unknown>).run(await engine, files, unit);
       const reply: Reply = { result, writes };

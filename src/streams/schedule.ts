@@ -10,9 +10,11 @@ export class Schedule {
   readonly #turns: Turns;
   #failed = false;
 
+  /** @param isFatal whether an error is the end of all units; of others the caller makes something */
   constructor(
     private readonly workers: Workers,
     private readonly tracker: Tracker,
+    private readonly isFatal: (error: unknown) => boolean = () => true,
   ) {
     this.#turns = new Turns(DEPTH * workers.atOnce);
   }
@@ -32,7 +34,7 @@ export class Schedule {
         this.tracker.advance(bytes);
         return result;
       } catch (error) {
-        this.#failed = true;
+        this.#failed ||= this.isFatal(error);
         throw error instanceof WorkerError ? new WorkerError(error.detail, name, { cause: error }) : error;
       }
     });
