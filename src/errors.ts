@@ -82,21 +82,20 @@ export class MemoryError extends WasmQuantError {
   readonly tag = "memory";
 }
 
-/** A worker ended before its work did. */
+/** A worker ended before its work did, or was ended. */
 export class WorkerError extends WasmQuantError {
   override readonly name = "WorkerError";
   readonly tag = "worker";
 
   constructor(
-    /** What is known of the reason. */
+    /** What is known of the reason, and what may help. */
     readonly detail: string,
     /** What it was at. */
     readonly tensor?: string,
     options?: ErrorOptions,
   ) {
     super(
-      `${tensor === undefined ? "" : `tensor ${JSON.stringify(tensor)}: `}a worker ended before its work did (${detail}); ` +
-        "try fewer threads, or less memory for each",
+      `${tensor === undefined ? "" : `tensor ${JSON.stringify(tensor)}: `}a worker ended before its work did: ${detail}`,
       options,
     );
   }

@@ -13,6 +13,7 @@ describe("what the package exports", () => {
         "MemoryError",
         "NonFiniteError",
         "WasmQuantError",
+        "WorkerError",
         "bytesSink",
         "bytesSource",
         "compareModels",
@@ -38,6 +39,7 @@ describe("what the package exports", () => {
     expect(Object.keys(node).sort()).toMatchInlineSnapshot(`
       [
         "createFile",
+        "createWorkerPool",
         "onnxRuntimeNode",
         "openFile",
         "removeUnfinished",

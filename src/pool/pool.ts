@@ -1,5 +1,5 @@
 import workerpool, { type Pool } from "workerpool";
-import { ArgumentError } from "../errors.ts";
+import { ArgumentError, WorkerError } from "../errors.ts";
 import { type ByteSource, readExactly } from "../formats/source.ts";
 import { type FileSpan, type Files, Turns, type Work, type Workers } from "../task/work.ts";
 import { revivedError, workerError } from "./errors.ts";
@@ -7,7 +7,7 @@ import { METHOD, type Reply, type Request, type SentSource, type SentStretch } f
 
 /** Threads with an engine each. They need no shared memory. */
 export interface WorkerPool extends Workers, AsyncDisposable {
-  /** Ends the workers, whatever they are at: tasks that still need them fail with an ArgumentError. */
+  /** Ends the workers, whatever they are at: tasks that still need them fail with a WorkerError. */
   close(): Promise<void>;
 }
 
@@ -67,8 +67,8 @@ export function poolOf({ script, threads, module, type }: PoolOptions): WorkerPo
   };
 }
 
-function closedError(): ArgumentError {
-  return new ArgumentError("workers", "the pool is closed; a task needs it until its end");
+function closedError(): WorkerError {
+  return new WorkerError("its pool was closed, which a task needs until its end");
 }
 
 /** Milliseconds within which workers end: those that do not hear of it in one second are stopped by the library. */

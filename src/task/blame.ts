@@ -22,7 +22,8 @@ function named(file: string, tensor: string | undefined, cause: unknown): unknow
   if (cause instanceof NonFiniteError) {
     return new FormatError(file, `holds ${cause.value} at flat index ${cause.index}; exclude it`, tensor, { cause });
   }
-  if (cause instanceof ArgumentError) {
+  // Kernels that do not load are nobody's data.
+  if (cause instanceof ArgumentError && cause.argument !== "module") {
     // That it is the data that will not do goes without saying.
     return new FormatError(file, cause.argument === "data" ? cause.detail : cause.message, tensor, { cause });
   }
