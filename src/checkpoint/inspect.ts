@@ -69,8 +69,9 @@ export async function inspectCheckpoint(engine: Engine, source: ByteSource, opti
   const blocks = decide(source.name, checkpoint, { ...how, dtype: "int4", blockSize: BLOCK });
   const placesOf = entries ? locate(source.name, entries, tensors) : new Map<string, Places>();
   const parts = new Set([...placesOf.values()].flatMap((places) => [...places.values()].map(({ name }) => name)));
-  const tracker = trackerOf(options, source.byteLength);
-  const workers = workersFor(options, engine, source.byteLength);
+  const total = tensors.reduce((sum, { start, end }) => sum + end - start, 0);
+  const tracker = trackerOf(options, total);
+  const workers = workersFor(options, engine, total);
   const run = {
     files: { sources: files.map((file) => file.source), sinks: [] },
     schedule: new Schedule(workers, tracker, (error) => !(error instanceof NonFiniteError)),
