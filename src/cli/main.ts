@@ -144,8 +144,9 @@ async function convert(
 /** Ctrl-C or a request to end: stop at the next step, leave nothing behind. A second one does not wait for the step. */
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.on(signal, () => {
-    if (interruption.signal.aborted) process.exit(EXIT_INTERRUPTED);
-    interruption.abort();
+    if (!interruption.signal.aborted) return interruption.abort();
+    if (process.exitCode === undefined) process.stderr.write("wasm-quant: interrupted\n"); // else it has been said
+    process.exit(EXIT_INTERRUPTED);
   });
 }
 process.on("exit", removeUnfinished); // whatever it ends by
