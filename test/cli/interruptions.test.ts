@@ -35,9 +35,9 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-/** 100 MB in 6 tensors, which take no room on the disk. */
+/** 150 MB in 9 tensors, which take no room on the disk. */
 async function writeZeros(path: string): Promise<void> {
-  const items = Array.from({ length: 6 }, (_, i) => ({
+  const items = Array.from({ length: 9 }, (_, i) => ({
     name: `layer.${i}`,
     dtype: "F32" as const,
     shape: [4096, 1024],
