@@ -1,3 +1,4 @@
+import { compressedWork } from "./checkpoint/compressed-tensors/work.ts";
 import { restoreWork } from "./checkpoint/restore.ts";
 import { plainWork } from "./checkpoint/work.ts";
 import { measureWork, rangeWork } from "./streams/affine.ts";
@@ -6,5 +7,5 @@ import type { Work } from "./task/work.ts";
 
 /** All work that can be given to another thread, by its name there. */
 export const performers: ReadonlyMap<string, Work<never, unknown>> = new Map(
-  [copyWork, rangeWork, measureWork, plainWork, restoreWork].map((work) => [work.name, work]),
+  [copyWork, rangeWork, measureWork, plainWork, compressedWork, restoreWork].map((work) => [work.name, work]),
 );

@@ -31,6 +31,7 @@ export class InflatingSource implements ByteSource {
   readonly name: string;
   readonly byteLength: number;
   readonly identity: string | undefined;
+  readonly sequential = true;
   readonly #member: Deflated;
   #pass: Pass | undefined;
   #turn: Promise<unknown> = Promise.resolve();
