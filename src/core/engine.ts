@@ -16,7 +16,7 @@ import { LinearMemory, TILE } from "../kernels/memory.ts";
 import { createTwin } from "../kernels/twin/index.ts";
 import { type MatrixOptions, planMatrix, type QuantizedMatrix, quantizeMatrix } from "./blocks.ts";
 import { type Bnb4Matrix, type Bnb4Options, quantizeBnb4 } from "./bnb4.ts";
-import { compare } from "./comparison.ts";
+import { compare, compareWhole } from "./comparison.ts";
 import { writeValues } from "./dequantize.ts";
 import { type Loss, type LossSums, lossOf, type QuantizationError } from "./error.ts";
 import { eachHoldsGroups, holdsGroups, noParameters } from "./found.ts";
@@ -324,6 +324,13 @@ export class Engine {
     const granularity = checkGranularity(a.shape, options);
     const errors = compare(this.#machine, a.shape, a, right, granularity);
     return granularity.axis === undefined ? errors[0]! : errors;
+  }
+
+  /** @internal What `error` sums up over two tensors of floats. */
+  lossSums(original: FloatTensor | ResidentTensor, other: FloatTensor | ResidentTensor): LossSums {
+    const a = checkFloat(original);
+    const [squared, , aa, , maxAbs] = compareWhole(this.#machine, a.shape, a, { floats: checkFloat(other) });
+    return { squared: squared!, aa: aa!, maxAbs: maxAbs! };
   }
 
   /** @internal The bits of a tensor's values in half precision, half to even, written to `out`: what they do not hold. */

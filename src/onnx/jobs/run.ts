@@ -6,7 +6,8 @@ import { bytesOfTensor, type TensorFiles } from "../data.ts";
 import { storedOf } from "../stored.ts";
 import type { Addresses } from "../write.ts";
 import { type Job, keyOf, type Loss } from "./job.ts";
-import { jobWork, type Order } from "./work.ts";
+import type { Order } from "./order.ts";
+import { jobWork } from "./work.ts";
 
 /**
  * Does jobs, as many at a time as there are workers, and has what they make written to its place. What several want of the
