@@ -1,17 +1,10 @@
 import type { Engine } from "../core/engine.ts";
-import { lossOf } from "../core/error.ts";
-import type { Granularity } from "../core/granularity.ts";
-import { elementsOf } from "../core/shape.ts";
-import type { CodeDType } from "../dtypes.ts";
-import { NonFiniteError } from "../errors.ts";
 import type { FormatName } from "../formats/detect.ts";
 import { isFloatName } from "../formats/floats.ts";
 import type { SafetensorsDType } from "../formats/safetensors.ts";
 import type { ByteSource } from "../formats/source.ts";
-import { measureWork } from "../streams/affine.ts";
-import { quantizeStored, rangeStored } from "../streams/drive.ts";
+import { inspectStored, isFinding } from "../streams/inspect.ts";
 import { allInOrder, Schedule } from "../streams/schedule.ts";
-import type { StoredTensor } from "../streams/stored.ts";
 import { shareOf, type TaskOptions, trackerOf, workersFor } from "../task/progress.ts";
 import { type Files, workersOn } from "../task/work.ts";
 import { type Entry, METADATA_KEY } from "./convention.ts";
@@ -73,7 +66,7 @@ async function inspectOpen(engine: Engine, checkpoint: Checkpoint, options: Task
   const blocks = decide(file, checkpoint, { ...how, dtype: "int4", blockSize: BLOCK });
   const tracker = trackerOf(options, byteLength);
   const workers = workersBeside(checkpoint, workersFor(options, engine, byteLength), workersOn(engine));
-  const schedule = new Schedule(workers, tracker);
+  const schedule = new Schedule(workers, tracker, isFinding);
   const share = shareOf(options, workers);
 
   const inspectOne = async (decision: Decision, i: number): Promise<TensorInspection> => {
@@ -128,28 +121,16 @@ async function measureTensor(run: Run, tensor: CheckpointTensor, trial: Trial): 
   const { name, dtype, shape, start, end } = tensor;
   if (!isFloatName(dtype) || start === end) return {};
   const { sequential } = run.files.sources[0]!;
-  const stored = { name, dtype, shape, start, file: 0, sequential };
-  try {
-    const range = await rangeStored(run.schedule, run.files, stored, run.share);
-    return trial.int8 ? { ...range, sqnr: await prospectsOf(run, stored, trial) } : range;
-  } catch (error) {
-    if (!(error instanceof NonFiniteError)) throw error;
-    return { reason: `holds ${error.value} at flat index ${error.index}` };
-  }
-}
-
-async function prospectsOf({ schedule, files, share }: Run, tensor: StoredTensor, trial: Trial): Promise<Prospects> {
   const common = { scheme: "symmetric", reduceRange: false, nonFinite: "error" } as const;
-  const sqnr = async (dtype: CodeDType, granularity: Granularity) => {
-    const sums = await quantizeStored(schedule, files, tensor, { ...common, dtype, granularity }, share, (unit) =>
-      schedule.run(tensor.name, 0, measureWork, files, unit),
-    );
-    return lossOf(sums, elementsOf(tensor.shape)).sqnr;
-  };
-  const flat = tensor.shape.length < 2;
-  return {
-    int8PerTensor: await sqnr("int8", {}),
-    int8PerChannel: await sqnr("int8", flat ? {} : { axis: 0 }),
-    int4Blocks: trial.blocks ? await sqnr("int4", { axis: flat ? 0 : 1, blockSize: BLOCK }) : undefined,
-  };
+  const flat = shape.length < 2;
+  const recipes = [
+    { ...common, dtype: "int8", granularity: {} } as const,
+    { ...common, dtype: "int8", granularity: flat ? {} : { axis: 0 } } as const,
+    { ...common, dtype: "int4", granularity: { axis: flat ? 0 : 1, blockSize: BLOCK } } as const,
+  ].slice(0, trial.blocks ? 3 : trial.int8 ? 2 : 0);
+  const stored = { name, dtype, shape, start, file: 0, sequential };
+  const { sqnr, ...range } = await inspectStored(run.schedule, run.files, stored, run.share, recipes);
+  if (!trial.int8 || !sqnr) return range;
+  const [int8PerTensor, int8PerChannel, int4Blocks] = sqnr as [number, number, number?];
+  return { ...range, sqnr: { int8PerTensor, int8PerChannel, int4Blocks } };
 }

@@ -10,9 +10,11 @@ export class Schedule {
   readonly #turns: Turns;
   #failed = false;
 
+  /** @param tolerates errors after which the others are done all the same */
   constructor(
     private readonly workers: Workers,
     private readonly tracker: Tracker,
+    private readonly tolerates: (error: unknown) => boolean = () => false,
   ) {
     this.#turns = new Turns(DEPTH * workers.atOnce);
   }
@@ -32,7 +34,7 @@ export class Schedule {
         this.tracker.advance(bytes);
         return result;
       } catch (error) {
-        this.#failed = true;
+        this.#failed ||= !this.tolerates(error);
         throw error instanceof WorkerError ? new WorkerError(error.detail, name, { cause: error }) : error;
       }
     });
