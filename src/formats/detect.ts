@@ -58,9 +58,9 @@ export async function detectFormat(source: ByteSource): Promise<FileFormat> {
   const found = formatOf(head) ?? (promised === "npz" && startsWith(head, "PK") ? "npz" : undefined);
   if (found !== undefined && (promised === undefined || promised === found)) return found;
 
+  if (found !== undefined) throw new FormatError(source.name, `is ${titles[found]}, not what its name says`);
   const stranger = strangers.find(([start]) => startsWith(head, start))?.[1];
   if (stranger !== undefined) throw new FormatError(source.name, `is ${stranger}`);
-  if (found !== undefined) throw new FormatError(source.name, `is ${titles[found]}, not what its name says`);
   if (promised !== undefined) return promised; // damaged: the reader says how
   throw new FormatError(source.name, "neither an ONNX model nor a safetensors, .npy or .npz file");
 }

@@ -2,7 +2,6 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { createWorkerPool } from "../../dist/node.js";
 import {
   type ByteSource,
   bytesSink,
@@ -15,6 +14,7 @@ import {
 } from "../../src/index.ts";
 import { createFile, openFile } from "../../src/node.ts";
 import { f32, safetensorsFile } from "../helpers/checkpoints.ts";
+import { builtPool } from "../helpers/pools.ts";
 import { differingFile, indexSource, readFiles, shardedCheckpoint, writeFiles } from "../helpers/shards.ts";
 
 const engine = await createEngine();
@@ -34,7 +34,10 @@ async function quantize(source: ByteSource, options: QuantizeModelOptions = {}) 
   const sink = bytesSink(OUTPUT);
   const report = await quantizeModel(engine, source, sink, options);
   const names = [1, 2, 3].map((n) => `small-0000${n}-of-00003.safetensors`);
-  const files = { [OUTPUT]: sink.bytes(), ...Object.fromEntries(names.map((name) => [name, sink.bytes(name)])) };
+  const files: Record<string, Uint8Array> = {
+    [OUTPUT]: sink.bytes(),
+    ...Object.fromEntries(names.map((name) => [name, sink.bytes(name)])),
+  };
   return { report, files };
 }
 
@@ -108,7 +111,7 @@ describe("a checkpoint in shards", () => {
         { name: "c.weight", quantized: { dtype: "int8" } },
       ],
     });
-    expect(inspection.metadata).not.toHaveProperty("wasm_quant");
+    expect(inspection).not.toHaveProperty("metadata.wasm_quant");
     await expect(dequantizeModel(engine, indexSource(checkpoint), bytesSink())).rejects.toThrow(
       `${INDEX}: was not quantized by wasm-quant`,
     );
@@ -187,10 +190,10 @@ describe("files", () => {
     const { files, report } = await quantize(indexSource(checkpoint), { axis: 1 });
     for (const [threads, memory] of [
       [1, 1],
-      [2, undefined],
+      [2, 1e9],
       [7, 1e6],
-    ]) {
-      await using workers = createWorkerPool({ threads });
+    ] as const) {
+      await using workers = builtPool(threads);
       expect(await quantizeFiles(OUTPUT, { axis: 1, workers, memory }, true)).toEqual(report);
       expect(differingFile({ ...checkpoint, ...files }, await readFiles(folder))).toBeUndefined();
 
