@@ -25,6 +25,13 @@ export function takeSums(memory: LinearMemory, address: number, n: number, into:
   }
 }
 
+/** Whether all values of `n` rows were finite: NaN and infinities show in the squares of x, which nothing finite overflows. */
+export function finiteSums(memory: LinearMemory, address: number, n: number): boolean {
+  const view = memory.view(Float64Array, address, 8 * n);
+  for (let at = 0; at < view.length; at += 8) if (!Number.isFinite(view[at + 2]! + view[at + 3]!)) return false;
+  return true;
+}
+
 export function errorOf({ squared, aa, bb, largest }: Sums, elements: number): QuantizationError {
   // (a - b)^2 = a^2 - 2ab + b^2; rounding must not make it more than parallel.
   const dot = Math.min((aa + bb - squared) / 2, Math.sqrt(aa * bb));
