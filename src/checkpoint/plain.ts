@@ -6,7 +6,7 @@ import type { ByteSink } from "../formats/source.ts";
 import { quantizeStored } from "../streams/drive.ts";
 import type { ModelReport } from "../task/report.ts";
 import { type Entry, METADATA_KEY, partsOf } from "./convention.ts";
-import { convert, copyCheckpoint, copyStep, type Step } from "./convert.ts";
+import { convert, copyCheckpoint, copyStep, type Planner, type Step } from "./convert.ts";
 import { entriesToText } from "./entries.ts";
 import { type Checkpoint, type CheckpointTensor, metadataOf, outputOf } from "./open.ts";
 import type { QuantizeCheckpointOptions } from "./quantize.ts";
@@ -43,7 +43,7 @@ export async function quantizePlain(
     const entries = new Map(own.flatMap((d) => ("entry" in d ? [[d.tensor.name, d.entry] as const] : [])));
     return entries.size === 0 ? rest : { ...rest, [METADATA_KEY]: entriesToText(entries) };
   });
-  const plan: Parameters<typeof convert>[3]["plan"] = (items, output) => planSafetensors(items, metadata[output]);
+  const plan: Planner = (items, output) => planSafetensors(items, metadata[output]);
   return convert(engine, checkpoint, sink, { steps, plan }, options);
 }
 

@@ -7,7 +7,7 @@ import { planSafetensors } from "../../formats/safetensors.ts";
 import type { ByteSink } from "../../formats/source.ts";
 import { allInOrder } from "../../streams/schedule.ts";
 import type { ModelReport } from "../../task/report.ts";
-import { convert, copyStep, type Step } from "../convert.ts";
+import { convert, copyStep, type Planner, type Step } from "../convert.ts";
 import { type Checkpoint, type CheckpointTensor, metadataOf } from "../open.ts";
 import type { QuantizeCheckpointOptions } from "../quantize.ts";
 import { choose, type Decision } from "../select.ts";
@@ -61,7 +61,7 @@ export async function quantizeCompressed(
       ? quantizeStep(decision.tensor, decision.entry, compression, options)
       : copyStep(decision.tensor, decision.reason),
   );
-  const plan: Parameters<typeof convert>[3]["plan"] = (items, output) => planSafetensors(items, metadata[output]);
+  const plan: Planner = (items, output) => planSafetensors(items, metadata[output]);
   return { ...(await convert(engine, checkpoint, sink, { steps, plan }, options)), remarks };
 }
 
