@@ -13,8 +13,13 @@ export {
   quantizeF32N2, quantizeF32N2Columns, quantizeF32N4, quantizeF32N4Columns, quantizeF32N8, quantizeF32N8Columns,
   encodeF32N2, encodeF32N2Columns, encodeF32N4, encodeF32N4Columns, encodeF32N8, encodeF32N8Columns,
 } from "./nbits";
+export {
+  packF32N2, packF32N2Columns, packF32N4, packF32N4Columns, packF32N8, packF32N8Columns,
+} from "./pack";
 export { quantizeF32B4, transposeF32 } from "./bnb4";
+export { transposeBytes } from "./bytes";
 export { mseF32, mseF32Columns, hqqF32, hqqF32Columns } from "./search";
+export { blocksF32I4, blocksF32U4, blocksF32I8, blocksF32U8 } from "./blocks";
 export { packNibbles, unpackI4, unpackU4 } from "./nibbles";
 export { countF32Halves } from "./count";
 export { convertF16F32, convertBF16F32, convertF32F16, convertF32BF16 } from "./half";

@@ -22,6 +22,16 @@ export function byOne(x: v128): v128 {
   return v128.shuffle<i32>(x, x, 1, 0, 3, 2);
 }
 
+/**
+ * The same bits in all lanes, in a way that no compiler sees through: it would put the constant into the loop, where V8 builds
+ * it anew at each use. `n` is any number below 2^31 that is known at run time alone.
+ */
+// @ts-ignore: decorator
+@inline
+export function kept(bits: i32, n: usize): v128 {
+  return i32x4.splat(bits | <i32>(n >> 31));
+}
+
 // A code type `C` is what is stored (i8, u8, i16, u16). The type `Z` of the offsets tells the two formulas apart:
 //   i32, affine:  q = saturate(roundHalfToEven(x / scale) + zeroPoint)                                  ONNX QuantizeLinear
 //   f32, minmax:  q = saturate(roundHalfToEven(((x - min) / (max - min)) * (qmax - qmin) + qmin))       float32, in this order

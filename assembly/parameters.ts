@@ -38,6 +38,21 @@ export function reciprocalOf(scale: v128): v128 {
   return v128.and(reciprocal, f32x4.lt(f32x4.abs(reciprocal), f32x4.splat(Infinity)));
 }
 
+/**
+ * What sums over blocks are counted in: 1 where no square that matters is then too small or large for float32, else one over
+ * the scale; where there is no such number, one that suits what such a block may hold: next to nothing, or next to infinity.
+ */
+// @ts-ignore: decorator
+@inline
+export function unitOf(scale: v128, reciprocal: v128): v128 {
+  const size = f32x4.abs(scale);
+  const infinite = f32x4.eq(size, f32x4.splat(Infinity));
+  const other = v128.bitselect(i32x4.splat(0x0d800000), i32x4.splat(0x7b800000), infinite); // 2^-100, 2^120
+  const unit = v128.bitselect(other, reciprocal, f32x4.eq(reciprocal, f32x4.splat(0)));
+  const usual = v128.and(f32x4.ge(size, i32x4.splat(0x2b800000)), f32x4.le(size, i32x4.splat(0x53800000))); // 2^-40, 2^40
+  return v128.bitselect(f32x4.splat(1), unit, usual);
+}
+
 /** The value of largest magnitude meets the lowest code; where all are zeros, the first of them tells the sign. */
 // @ts-ignore: decorator
 @inline

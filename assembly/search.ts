@@ -1,4 +1,4 @@
-import { codes4 } from "./codes";
+import { NEARLY_HALF, codes4 } from "./codes";
 import { extremeScale, rangeScale, rangeZero, reciprocalOf, stored } from "./parameters";
 import { evens, gatherLanes, highs, lows, odds } from "./transpose";
 
@@ -70,11 +70,11 @@ function panelOfColumns(src: usize, stride: usize, count: usize, valid: usize, d
 
 /** The sum of squared errors of a panel, in units of `1 / unit`, with the codes that these parameters are going to get. */
 function squaredError(panel: usize, valid: usize, scale: v128, zero: v128, top: v128, unit: v128): v128 {
-  const reciprocal = reciprocalOf(scale);
+  const reciprocal = reciprocalOf(scale), half = f32x4.splat(NEARLY_HALF);
   let sum = f32x4.splat(0);
   for (const end = panel + valid * LANES; panel < end; panel += LANES) {
     const x = v128.load(panel);
-    const q = codes4(x, reciprocal, zero, top);
+    const q = codes4(x, reciprocal, zero, top, half);
     const e = f32x4.mul(f32x4.sub(x, f32x4.mul(f32x4.sub(q, zero), scale)), unit);
     sum = f32x4.add(sum, f32x4.mul(e, e));
   }

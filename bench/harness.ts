@@ -22,18 +22,23 @@ export interface Timing {
 /** Where results go, so that no engine can tell that nobody reads them. */
 export const sink = { value: 0 };
 
+/** What is timed: from the call to its return, or to when its promise is kept. */
+export type Task = () => number | Promise<number>;
+
 /**
  * Times tasks of the same size in turn. Calls shorter than the clock can tell are timed several at once.
  *
  * @param batch calls a sample
  */
-export function measure<Name extends string>(
-  tasks: Readonly<Record<Name, () => number>>,
+export async function measure<Name extends string>(
+  tasks: Readonly<Record<Name, Task>>,
   plan: Plan,
-  batch: number,
-): Record<Name, Timing> {
+  batch = 1,
+): Promise<Record<Name, Timing>> {
   const names = Object.keys(tasks) as Name[];
   const samples = new Map(names.map((name) => [name, [] as number[][]]));
+  const repeats = new Map<Name, Repeat>();
+  for (const name of names) repeats.set(name, await repeated(tasks[name], batch));
   for (let round = 0; round < plan.rounds; round++) {
     const bench = new Bench({
       time: plan.time / plan.rounds,
@@ -44,8 +49,8 @@ export function measure<Name extends string>(
       retainSamples: true,
       throws: true,
     });
-    for (const name of names) bench.add(name, repeated(tasks[name], batch), { async: false });
-    bench.runSync();
+    for (const [name, { run, async }] of repeats) bench.add(name, run, { async });
+    await bench.run();
     for (const { name, result } of bench.tasks) {
       if (!("latency" in result)) throw new Error(`${name}: ${result.state}`);
       samples.get(name as Name)!.push((result.latency.samples ?? []).map((ms) => ms / 1000 / batch));
@@ -60,13 +65,29 @@ export function warm(task: () => number, time: number): void {
   while (performance.now() < end) sink.value += task();
 }
 
-function repeated(task: () => number, times: number): () => void {
-  return () => {
-    for (let i = 0; i < times; i++) sink.value += task();
-  };
+interface Repeat {
+  readonly run: () => void | Promise<void>;
+  readonly async: boolean;
 }
 
-function timingOf(rounds: readonly number[][]): Timing {
+/** Awaiting what is there already costs time of its own: only promises are awaited. */
+async function repeated(task: Task, times: number): Promise<Repeat> {
+  const first = task();
+  sink.value += await first;
+  if (first instanceof Promise) {
+    const run = async () => {
+      for (let i = 0; i < times; i++) sink.value += await task();
+    };
+    return { run, async: true };
+  }
+  const run = () => {
+    for (let i = 0; i < times; i++) sink.value += task() as number;
+  };
+  return { run, async: false };
+}
+
+/** Seconds by round, a sample each or several. */
+export function timingOf(rounds: readonly (readonly number[])[]): Timing {
   const all = rounds.flat();
   const seconds = quantile(all, 0.5);
   return {
@@ -74,6 +95,18 @@ function timingOf(rounds: readonly number[][]): Timing {
     spread: (100 * (quantile(all, 0.75) - quantile(all, 0.25))) / seconds,
     rounds: rounds.map((round) => quantile(round, 0.5)),
   };
+}
+
+/** GB (10^9 bytes) a second. */
+export function rateOf(bytes: number, { seconds }: Timing): number {
+  return bytes / seconds / 1e9;
+}
+
+/** Calls over fewer bytes than this are timed several at once: the clock is too coarse for one. */
+const BATCH = 2 ** 20;
+
+export function batchOf(bytes: number): number {
+  return Math.max(1, Math.floor(BATCH / bytes));
 }
 
 /** The median over rounds of how many times longer `a` took than `b`. */

@@ -168,6 +168,20 @@ const matrix: Prepare = (stage, { family, bits = 4 }) => {
   return { from: 4, to: bits / 8, head: (src, dst) => [src, dst, first, second, sums, others] };
 };
 
+/** Blocks of a call, their parameters found on the way. */
+const inBlocks: Prepare = (stage, _, __, name) => {
+  const { first, second } = stage.memory.tiles;
+  const kind = codeKinds[name.includes("I") ? "I8" : "U8"];
+  const bits = name.endsWith("4") ? 4 : 8;
+  const [min, max] = bits === 4 ? [kind.min >> 4, kind.max >> 4] : [kind.min, kind.max];
+  stage.fill(stage.input, blocks.values);
+  return {
+    from: 4,
+    to: bits / 8,
+    head: (src, dst) => [src, dst, first, second, name.endsWith("I4") ? 2 : 0, min, max],
+  };
+};
+
 const bnb4: Prepare = (stage) => {
   const { first, sums, others, raw } = stage.memory.tiles;
   const { thresholds, values, codes } = bnb4Levels.nf4;
@@ -193,9 +207,10 @@ const count: Prepare = (stage) => {
   return { from: 4, to: 2, head: (src) => [src, other, stage.memory.tiles.sums] };
 };
 
-const transpose: Prepare = (stage) => {
+const transpose: Prepare = (stage, _, __, name) => {
+  const bytes = name === "transposeBytes" ? 1 : 4;
   stage.fill(stage.input, blocks.values);
-  return { from: 4, to: 4, head: (src, dst) => [src, dst] };
+  return { from: bytes, to: bytes, head: (src, dst) => [src, dst] };
 };
 
 export const jobs: Readonly<Record<Family, Prepare>> = {
@@ -212,7 +227,9 @@ export const jobs: Readonly<Record<Family, Prepare>> = {
   half,
   loss,
   count,
+  blocks: inBlocks,
   nbits: matrix,
+  pack: matrix,
   encode: matrix,
   search: matrix,
   bnb4,

@@ -1,69 +1,11 @@
-import { writeFile } from "node:fs/promises";
-import { cpus } from "node:os";
-import { parseArgs } from "node:util";
-import { type KernelName, kernelNames } from "../src/kernels/abi.ts";
-import { formatNumber, formatSize, formatTable, parseSize, quantile } from "./harness.ts";
-import { createBed, LARGEST_SIZE, measureKernel, type Pace, paces, type Result, SIZE_STEP } from "./run.ts";
+import { kernelNames } from "../src/kernels/abi.ts";
+import type { Context } from "./context.ts";
+import { formatNumber, formatSize, formatTable, quantile } from "./harness.ts";
+import { UsageError } from "./options.ts";
+import { createTwins, measureKernel, type Pace, paces, type Result } from "./run.ts";
 import { Stage } from "./stage.ts";
 
-const usage = `npm run bench -- [options]
-  --filter TEXT     only kernels whose name has TEXT in it
-  --size A,B        sizes of the float32 data (64KiB,1MiB,16MiB,128MiB)
-  --quick           a rough look, in a fraction of the time
-  --json FILE       the figures as JSON as well`;
-
-interface Options {
-  readonly names: readonly KernelName[];
-  /** Bytes. */
-  readonly sizes: readonly number[];
-  readonly pace: Pace;
-  readonly json: string | undefined;
-}
-
-class UsageError extends Error {}
-
-function optionsOf(args: string[]): Options {
-  const { values } = parseArgs({
-    args,
-    options: {
-      filter: { type: "string", default: "" },
-      size: { type: "string", default: "64KiB,1MiB,16MiB,128MiB" },
-      quick: { type: "boolean", default: false },
-      json: { type: "string" },
-    },
-  });
-  const names = kernelNames.filter((name) => name.toLowerCase().includes(values.filter.toLowerCase()));
-  if (names.length === 0) throw new UsageError(`--filter ${values.filter}: no kernel has this in its name`);
-  return {
-    names,
-    sizes: values.size.split(",").map(sizeOf),
-    pace: paces[values.quick ? "quick" : "full"],
-    json: values.json,
-  };
-}
-
-function sizeOf(text: string): number {
-  const bytes = parseSize(text);
-  if (!bytes || bytes % SIZE_STEP !== 0 || bytes > LARGEST_SIZE) {
-    const [step, most] = [SIZE_STEP, LARGEST_SIZE].map(formatSize);
-    throw new UsageError(`--size ${text}: give a multiple of ${step} up to ${most}, like 64KiB or 1MiB`);
-  }
-  return bytes;
-}
-
-function environment() {
-  const processors = cpus();
-  return {
-    node: process.versions.node,
-    v8: process.versions.v8,
-    cpu: processors[0]?.model.trim() ?? "unknown",
-    cores: processors.length,
-  };
-}
-
-const legend = `GB/s       of float32: 4 bytes an element whatever the kernel reads and writes; median
-spread     interquartile range of the median
-time/copy  time over that of memory.copy of the float32 bytes; lower is better
+const legend = `time/copy  time over that of memory.copy of the float32 bytes; lower is better
 vs         times faster than the TypeScript twin and the plain JavaScript loop
 `;
 
@@ -96,38 +38,26 @@ function blockOf(size: number, results: readonly Result[], { loopBytes }: Pace):
   return `${formatSize(size)} of float32${cut}\n\n${formatTable([headings, yardstick, ...results.map(lineOf)])}\n`;
 }
 
-/** On a terminal one line that changes; elsewhere nothing. */
-function progress(text: string): void {
-  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`);
-}
-
-async function main(args: string[]): Promise<void> {
-  const { names, sizes, pace, json } = optionsOf(args);
-  const machine = environment();
-  console.log(`Node ${machine.node}, V8 ${machine.v8}\n${machine.cpu}, ${machine.cores} cores\n\n${legend}`);
-
-  const bed = await createBed();
+/** Every kernel of the module, call by call as the engine makes them. */
+export async function benchKernels(context: Context): Promise<Result[]> {
+  const { filter, sizes, quick, print, progress } = context;
+  const names = kernelNames.filter((name) => name.toLowerCase().includes(filter.toLowerCase()));
+  if (names.length === 0) throw new UsageError(`--filter ${filter}: no kernel has this in its name`);
+  print(legend);
+  const pace = paces[quick ? "quick" : "full"];
+  const bed = await context.bed();
+  const twin = await createTwins(bed);
   const results: Result[] = [];
   for (const size of sizes) {
     const stage = new Stage(bed.memory, size / 4);
     const block: Result[] = [];
     for (const name of names) {
       progress(`${formatSize(size)}  ${block.length + 1}/${names.length}  ${name}`);
-      block.push(await measureKernel(bed, stage, name, pace));
+      block.push(await measureKernel(bed, twin, stage, name, pace));
     }
-    progress("");
     stage.free();
-    console.log(blockOf(size, block, pace));
+    print(blockOf(size, block, pace));
     results.push(...block);
   }
-  if (json !== undefined) await writeFile(json, `${JSON.stringify({ machine, results }, null, 2)}\n`);
-}
-
-try {
-  await main(process.argv.slice(2));
-} catch (error) {
-  const wrongUsage = error instanceof UsageError || (error as { code?: string }).code?.startsWith("ERR_PARSE_ARGS");
-  if (!wrongUsage) throw error;
-  console.error(`${(error as Error).message}\n\n${usage}`);
-  process.exitCode = 2;
+  return results;
 }

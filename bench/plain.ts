@@ -78,6 +78,45 @@ export function quantizeColumns(
   }
 }
 
+/** Scan and quantize, symmetric, a scale for each of `channels`, whose dimension has `inner` elements behind each of its own. */
+export function perChannel(x: Float32Array, q: Int8Array, scales: Float32Array, channels: number, inner: number): void {
+  const magnitudes = new Float32Array(channels);
+  const row = channels * inner;
+  for (let start = 0; start < x.length; start += row) {
+    for (let c = 0; c < channels; c++) {
+      for (let i = start + c * inner; i < start + (c + 1) * inner; i++) {
+        const value = Math.abs(x[i]!);
+        if (value > magnitudes[c]!) magnitudes[c] = value;
+      }
+    }
+  }
+  for (let c = 0; c < channels; c++) scales[c] = magnitudes[c]! / 127;
+  for (let start = 0; start < x.length; start += row) {
+    for (let c = 0; c < channels; c++) {
+      const scale = scales[c]!;
+      for (let i = start + c * inner; i < start + (c + 1) * inner; i++) {
+        q[i] = Math.max(-127, Math.min(127, Math.round(x[i]! / scale)));
+      }
+    }
+  }
+}
+
+/** DynamicQuantizeLinear: the range widened to hold 0, mapped onto 0 to 255. */
+export function dynamicQuantize(x: Float32Array, q: Uint8Array): void {
+  let min = 0;
+  let max = 0;
+  for (let i = 0; i < x.length; i++) {
+    const value = x[i]!;
+    if (value < min) min = value;
+    if (value > max) max = value;
+  }
+  const scale = (max - min) / 255;
+  const zeroPoint = Math.round(-min / scale);
+  for (let i = 0; i < x.length; i++) {
+    q[i] = Math.max(0, Math.min(255, Math.round(x[i]! / scale) + zeroPoint));
+  }
+}
+
 export function minmax(x: Float32Array, q: Codes, min: number, range: number, lowest: number, highest: number): void {
   for (let i = 0; i < x.length; i++) {
     q[i] = Math.round(((x[i]! - min) / range) * (highest - lowest) + lowest);

@@ -1,9 +1,7 @@
-import { readFile } from "node:fs/promises";
 import { type KernelName, type Kernels, kernelNames } from "../src/kernels/abi.ts";
-import { compileKernels, loadKernels } from "../src/kernels/load.ts";
-import { LinearMemory } from "../src/kernels/memory.ts";
 import { createTwin } from "../src/kernels/twin/index.ts";
-import { measure, type Plan, ratioOf, type Timing, warm } from "./harness.ts";
+import type { Bed } from "./bed.ts";
+import { batchOf, measure, type Plan, rateOf, ratioOf, warm } from "./harness.ts";
 import type { Loops } from "./jobs.ts";
 import { COLUMNS, Stage } from "./stage.ts";
 import { workloadOf } from "./workloads.ts";
@@ -13,9 +11,6 @@ export const SIZE_STEP = 4 * COLUMNS;
 
 /** Three regions of this size end below 2 GiB, up to where addresses are positive in JavaScript. */
 export const LARGEST_SIZE = 2 ** 29;
-
-/** Calls over fewer bytes than this are timed several at once: the clock is too coarse for one. */
-const BATCH = 2 ** 20;
 
 /** V8 swaps in better code between calls: loops are called over this little before they are timed over much. */
 const WARM_ELEMENTS = 16 * COLUMNS;
@@ -58,33 +53,18 @@ export interface Result {
   readonly plainRate: number | undefined;
 }
 
-/** The module, its twin and the yardstick over one memory. */
-export interface Bed {
-  readonly memory: LinearMemory;
-  readonly kernels: Kernels;
-  readonly twin: Kernels;
-  copy(dst: number, src: number, bytes: number): void;
-}
-
-export async function createBed(): Promise<Bed> {
-  const memory = new LinearMemory();
-  const candidates = await readFile(new URL("build/candidates.wasm", import.meta.url));
-  const { instance } = await WebAssembly.instantiate(candidates, { env: { memory: memory.memory } });
-  const bed: Bed = {
-    memory,
-    kernels: await loadKernels(await compileKernels(), memory.memory),
-    twin: createTwin(memory.memory),
-    copy: instance.exports.copy as Bed["copy"],
-  };
-  await useEveryTwin(bed);
-  return bed;
+/** The twins over the memory of the module: slow, so only where they are measured. */
+export async function createTwins(bed: Bed): Promise<Kernels> {
+  const twin = createTwin(bed.memory.memory);
+  await useEveryTwin(bed, twin);
+  return twin;
 }
 
 /**
  * The twins share their innermost loop, which slows down as more kernels come through it. All of them go first, so that
  * figures do not depend on which kernels are measured, or in what order.
  */
-async function useEveryTwin({ memory, twin }: Bed): Promise<void> {
+async function useEveryTwin({ memory }: Bed, twin: Kernels): Promise<void> {
   const stage = new Stage(memory, 16 * COLUMNS);
   for (const name of kernelNames) workloadOf(name, stage, await loopsFor(name)).kernel(twin, stage.elements)();
   stage.free();
@@ -96,7 +76,13 @@ function loopsFor(name: KernelName): Promise<Loops> {
 }
 
 /** Measures one kernel over the whole stage, and its rivals over as much of it as `pace` gives them. */
-export async function measureKernel(bed: Bed, stage: Stage, name: KernelName, pace: Pace): Promise<Result> {
+export async function measureKernel(
+  bed: Bed,
+  twin: Kernels,
+  stage: Stage,
+  name: KernelName,
+  pace: Pace,
+): Promise<Result> {
   const { elements } = stage;
   const size = 4 * elements;
   const { kernel, plain } = workloadOf(name, stage, await loopsFor(name));
@@ -104,12 +90,12 @@ export async function measureKernel(bed: Bed, stage: Stage, name: KernelName, pa
     bed.copy(stage.output, stage.input, size);
     return 0;
   };
-  const fast = measure({ copy, kernel: kernel(bed.kernels, elements) }, pace.kernels, batchOf(size));
+  const fast = await measure({ copy, kernel: kernel(bed.kernels, elements) }, pace.kernels, batchOf(size));
 
   const loopSize = Math.min(size, pace.loopBytes);
-  const timeLoop = (over: (elements: number) => () => number) => {
+  const timeLoop = async (over: (elements: number) => () => number) => {
     warm(over(Math.min(elements, WARM_ELEMENTS)), pace.loops.warmupTime);
-    return measure({ loop: over(loopSize / 4) }, pace.loops, batchOf(loopSize)).loop;
+    return (await measure({ loop: over(loopSize / 4) }, pace.loops, batchOf(loopSize))).loop;
   };
   return {
     name,
@@ -119,18 +105,7 @@ export async function measureKernel(bed: Bed, stage: Stage, name: KernelName, pa
     copyRate: rateOf(size, fast.copy),
     copySpread: fast.copy.spread,
     timesCopy: ratioOf(fast.kernel, fast.copy),
-    twinRate: rateOf(
-      loopSize,
-      timeLoop((n) => kernel(bed.twin, n)),
-    ),
-    plainRate: plain && rateOf(loopSize, timeLoop(plain)),
+    twinRate: rateOf(loopSize, await timeLoop((n) => kernel(twin, n))),
+    plainRate: plain && rateOf(loopSize, await timeLoop(plain)),
   };
-}
-
-function batchOf(bytes: number): number {
-  return Math.max(1, Math.floor(BATCH / bytes));
-}
-
-function rateOf(bytes: number, { seconds }: Timing): number {
-  return bytes / seconds / 1e9;
 }

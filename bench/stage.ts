@@ -42,8 +42,15 @@ export const codeKinds = {
 
 export type CodeKind = (typeof codeKinds)[keyof typeof codeKinds];
 
+/** The bytes of `block`, over and over. */
+export function fillWith(target: ArrayBufferView, block: ArrayBufferView): void {
+  const from = new Uint8Array(block.buffer, block.byteOffset, block.byteLength);
+  const to = new Uint8Array(target.buffer, target.byteOffset, target.byteLength);
+  for (let at = 0; at < to.length; at += from.length) to.set(from.subarray(0, to.length - at), at);
+}
+
 /** Bytes between regions: some processors take addresses exactly 256 MiB apart for the same, which costs twice the time. */
-const GAP = 96 * 1024;
+export const GAP = 96 * 1024;
 
 /** Linear memory laid out for one size: three regions of `4 * elements` bytes, and the parameters of one kernel. */
 export class Stage {
@@ -68,9 +75,7 @@ export class Stage {
   }
 
   fill(address: number, block: ArrayBufferView): void {
-    const source = new Uint8Array(block.buffer, block.byteOffset, block.byteLength);
-    const target = this.memory.view(Uint8Array, address, 4 * this.elements);
-    for (let at = 0; at < target.length; at += source.length) target.set(source.subarray(0, target.length - at), at);
+    fillWith(this.memory.view(Uint8Array, address, 4 * this.elements), block);
   }
 
   /** Puts parameters where kernels are told to look for them; what they hold stays as it is given here. */

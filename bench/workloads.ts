@@ -47,11 +47,12 @@ function tailOf(name: KernelName, length: number): number[] {
   const { family, columns } = kernelList[name];
   const others = length / COLUMNS;
   const matrix = columns ? [COLUMNS, others, COLUMNS, BLOCK] : [others, COLUMNS, COLUMNS, BLOCK];
-  if (family === "nbits") return [...matrix, 1, 0];
+  if (family === "nbits" || family === "pack") return [...matrix, 1, 0];
   if (family === "encode") return matrix;
   if (family === "search") return [...matrix, 4, 1, 0];
   if (family === "bnb4") return [length, BLOCK, 0];
-  if (family === "transpose") return [COLUMNS, others, COLUMNS];
+  if (family === "transpose") return [COLUMNS, others, ...(name === "transposeBytes" ? [] : [COLUMNS])];
+  if (family === "blocks") return [1, length / BLOCK, BLOCK, BLOCK, length / BLOCK];
   if (family === "half" || family === "loss") return [length];
   if (family === "count") return [length, 0x7c00];
   if (family === "nibbles") return [length, 0];

@@ -7,9 +7,9 @@ import { checkedScope } from "../onnx/checked.ts";
 import { bytesOfTensor, TensorFiles } from "../onnx/data.ts";
 import { readModel } from "../onnx/decode.ts";
 import type { Model, Tensor } from "../onnx/graph.ts";
-import { loadTensor } from "../onnx/load.ts";
 import { findRestored, type RestoredWeight } from "../onnx/restored.ts";
 import { readRestored } from "../onnx/restored-values.ts";
+import { loadTensor } from "../onnx/stored.ts";
 import { findConstants } from "../onnx/weights.ts";
 import type { Tracker } from "../task/progress.ts";
 

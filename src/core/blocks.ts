@@ -2,7 +2,7 @@ import type { FloatDType } from "../dtypes.ts";
 import { ArgumentError } from "../errors.ts";
 import type { BlockBits, Kernels } from "../kernels/abi.ts";
 import { blockParameters, roundings } from "../kernels/twin/nbits.ts";
-import { errorOf, noSums, takeSums } from "./block-sums.ts";
+import { errorOf, finiteSums, type Sums, takeSums } from "./block-sums.ts";
 import type { QuantizationError } from "./error.ts";
 import { type NamedOperand, withRoom, withValues } from "./lend.ts";
 import type { Machine } from "./machine.ts";
@@ -25,7 +25,7 @@ export type BitWidth = (typeof bitWidths)[number];
 export const algorithms = ["rtn", "mse", "hqq"] as const;
 export type Algorithm = (typeof algorithms)[number];
 
-export interface MatrixOptions {
+export interface MatrixOptions<Measure extends boolean = true> {
   readonly bits: BitWidth;
   readonly blockSize: number;
   /** Whether the zero point is the middle code for all blocks, and not stored. */
@@ -42,24 +42,37 @@ export interface MatrixOptions {
   readonly nonFinite?: NonFinite | undefined;
   /** Takes the codes, instead of a new array. */
   readonly out?: Uint8Array | undefined;
+  /** Takes the scales, in the type that they are stored in. */
+  readonly outScale?: Float32Array | Uint16Array | undefined;
+  /** Whether to tell what was lost; true if not said. It takes longer than the codes do. */
+  readonly measure?: Measure | undefined;
+  /** Rows before these, where they are part of a matrix: errors count from its start. */
+  readonly firstRow?: number | undefined;
 }
 
 /** A matrix as com.microsoft MatMulNBits and GatherBlockQuantized store it. */
-export interface QuantizedMatrix {
+export interface QuantizedMatrix<Measure extends boolean = true> {
   /** [N, ceil(K / blockSize), blockSize * bits / 8], low bits first; 0 beyond K. */
   readonly codes: Uint8Array;
   /** [N, ceil(K / blockSize)], in the bits of half precision where that was asked for. */
   readonly scale: Float32Array | Uint16Array;
   /** [N, ceil(ceil(K / blockSize) * bits / 8)], low bits first; undefined where it is 2^(bits - 1) for all. */
   readonly zeroPoint: Uint8Array | undefined;
-  readonly error: QuantizationError;
+  /** Of each `SUMMED_ROWS` rows; none where `measure` is false. */
+  readonly sums: readonly Sums[];
+  /** Undefined where `measure` is false. */
+  readonly error: Measure extends true ? QuantizationError : undefined;
 }
 
 /** Options made definite, and the sizes that follow from them. */
-export interface MatrixPlan extends Required<Omit<MatrixOptions, "out">> {
+export interface MatrixPlan<Measure extends boolean = boolean>
+  extends Required<Omit<MatrixOptions, "out" | "outScale" | "measure">> {
   readonly scaleDtype: FloatDType;
   readonly algorithm: Algorithm;
   readonly nonFinite: NonFinite;
+  readonly measure: Measure;
+  readonly outScale: Float32Array | Uint16Array | undefined;
+  readonly firstRow: number;
   readonly n: number;
   readonly k: number;
   /** Blocks of a row. */
@@ -70,8 +83,23 @@ export interface MatrixPlan extends Required<Omit<MatrixOptions, "out">> {
 }
 
 /** @throws ArgumentError unless the shape is that of a matrix and the options are among those allowed. */
-export function planMatrix(shape: readonly number[], options: MatrixOptions): MatrixPlan {
-  const known = ["bits", "blockSize", "symmetric", "layout", "scaleDtype", "algorithm", "nonFinite", "out"];
+export function planMatrix<Measure extends boolean = true>(
+  shape: readonly number[],
+  options: MatrixOptions<Measure>,
+): MatrixPlan<Measure> {
+  const known = [
+    "bits",
+    "blockSize",
+    "symmetric",
+    "layout",
+    "scaleDtype",
+    "algorithm",
+    "nonFinite",
+    "out",
+    "outScale",
+    "measure",
+    "firstRow",
+  ];
   checkKeys(options, known);
   const [n, k] = sidesOf(shape, options.layout);
   const bits = oneOf("bits", options.bits, bitWidths);
@@ -85,6 +113,9 @@ export function planMatrix(shape: readonly number[], options: MatrixOptions): Ma
     scaleDtype: oneOf("scaleDtype", options.scaleDtype ?? "float32", ["float32", "float16", "bfloat16"]),
     algorithm: oneOf("algorithm", options.algorithm ?? "rtn", algorithms),
     nonFinite: oneOf("nonFinite", options.nonFinite ?? "error", ["error", "ignore"]),
+    measure: checkBoolean("measure", options.measure, true) as Measure,
+    outScale: options.outScale,
+    firstRow: options.firstRow ?? 0,
     n,
     k,
     blocks,
@@ -129,18 +160,20 @@ function rowsAtOnce({ n, k, blockSize, layout }: MatrixPlan): number {
  *
  * @throws NonFiniteError, MemoryError, ArgumentError where a scale is beyond float16.
  */
-export function quantizeMatrix(
+export function quantizeMatrix<Measure extends boolean>(
   machine: Machine,
   matrix: NamedOperand,
-  plan: MatrixPlan,
+  plan: MatrixPlan<Measure>,
   out?: Uint8Array,
-): QuantizedMatrix {
-  const { n, k, blocks, codeBytes, zeroBytes, scaleDtype } = plan;
+): QuantizedMatrix<Measure> {
+  const { n, k, blocks, codeBytes, zeroBytes, scaleDtype, outScale } = plan;
   if (out) checkArray("out", out, "Uint8Array", n * codeBytes, "this matrix");
   const codes = out ?? new Uint8Array(n * codeBytes);
-  const scale = new (scaleDtype === "float32" ? Float32Array : Uint16Array)(n * blocks);
+  const ScaleArray = scaleDtype === "float32" ? Float32Array : Uint16Array;
+  if (outScale) checkArray("outScale", outScale, ScaleArray.name, n * blocks, "this matrix");
+  const scale = outScale ?? new ScaleArray(n * blocks);
   const zeroPoint = plan.symmetric ? undefined : new Uint8Array(n * zeroBytes);
-  const sums = noSums();
+  const sums: Sums[] = [];
   if (n * k > 0) {
     eachChunk(machine, matrix, plan, (chunk) => {
       quantizeChunk(machine, matrix, chunk, plan);
@@ -150,12 +183,13 @@ export function quantizeMatrix(
       zeroPoint?.set(memory.view(Uint8Array, chunk.zeroPoints, chunk.n * zeroBytes), first * zeroBytes);
       const large = takeScales(machine, chunk.scales, chunk.n * blocks, scaleDtype, scale, first * blocks);
       if (large !== undefined) {
-        throw scaleError(`block ${large % blocks} of row ${first + Math.floor(large / blocks)}`);
+        throw scaleError(`block ${large % blocks} of row ${plan.firstRow + first + Math.floor(large / blocks)}`);
       }
-      takeSums(memory, chunk.sums, chunk.n, sums);
+      if (plan.measure) takeSums(memory, chunk.sums, first, chunk.n, sums);
     });
   }
-  return { codes, scale, zeroPoint, error: errorOf(sums, n * k) };
+  const error = plan.measure ? errorOf(sums, n * k) : undefined;
+  return { codes, scale, zeroPoint, sums, error: error as QuantizedMatrix<Measure>["error"] };
 }
 
 /** Goes over the matrix a few rows of the result at a time. */
@@ -163,7 +197,7 @@ function eachChunk(machine: Machine, matrix: NamedOperand, plan: MatrixPlan, vis
   const { n, k, blockSize, blocks, codeBytes, layout } = plan;
   const most = rowsAtOnce(plan);
   const parameters = 4 * most * blocks;
-  const sizes = [most * codeBytes, parameters, parameters, 64 * most, 128 + 4 * blockSize * Math.max(most, 4)];
+  const sizes = [most * codeBytes, parameters, parameters, 64 * most, 192 + 4 * blockSize * Math.max(most, 4)];
   withValues(machine, matrix, (address) =>
     withRoom(machine, sizes, (room) => {
       const [codes, scales, zeroPoints, sums, scratch] = room as [number, number, number, number, number];
@@ -177,13 +211,8 @@ function eachChunk(machine: Machine, matrix: NamedOperand, plan: MatrixPlan, vis
 
 function quantizeChunk(machine: Machine, matrix: NamedOperand, chunk: Chunk, plan: MatrixPlan): void {
   const searched = plan.algorithm !== "rtn";
-  if (searched) {
-    search(machine, chunk, plan);
-    write(machine, chunk, plan, "encode");
-  } else {
-    write(machine, chunk, plan, "quantize");
-  }
-  const finite = allFinite(machine, chunk);
+  if (searched) search(machine, chunk, plan);
+  const finite = write(machine, chunk, plan, searched ? "encode" : plan.measure ? "quantize" : "pack");
   if (!finite) {
     if (plan.nonFinite === "error") refuseNonFinite(machine, matrix, matrix.name);
     findOverFinite(machine, chunk, plan);
@@ -192,15 +221,19 @@ function quantizeChunk(machine: Machine, matrix: NamedOperand, chunk: Chunk, pla
   if ((searched || !finite) && !plan.symmetric) packZeroPoints(machine, chunk, plan);
 }
 
-/** Codes and sums; `quantize` finds scales and zero points on the way, `encode` takes those that lie there. */
-function write({ kernels, memory }: Machine, chunk: Chunk, plan: MatrixPlan, verb: "quantize" | "encode"): void {
+/**
+ * Writes codes, and sums unless they are to be packed alone; tells whether all values are finite. `quantize` and `pack` find
+ * scales and zero points on the way, `encode` takes those that lie there.
+ */
+function write(machine: Machine, chunk: Chunk, plan: MatrixPlan, verb: "quantize" | "pack" | "encode"): boolean {
   const { n, k, bits, blockSize, layout, symmetric, scaleDtype } = plan;
   const { src, codes, scales, zeroPoints, sums, scratch } = chunk;
-  memory.view(Uint8Array, sums, 64 * chunk.n).fill(0);
-  const kernel = kernels[`${verb}F32N${bits}${layout === "KN" ? "Columns" : ""}`] as Kernels["quantizeF32N4"];
+  machine.memory.view(Uint8Array, sums, 64 * chunk.n).fill(0);
+  const kernel = machine.kernels[`${verb}F32N${bits}${layout === "KN" ? "Columns" : ""}`] as Kernels["packF32N4"];
   const stride = layout === "KN" ? n : k;
   const how = [symmetric ? 1 : 0, roundings[scaleDtype]] as const;
-  kernel(src, codes, scales, zeroPoints, sums, scratch, chunk.n, k, stride, blockSize, ...how);
+  const bad = kernel(src, codes, scales, zeroPoints, sums, scratch, chunk.n, k, stride, blockSize, ...how);
+  return verb === "pack" ? bad === 0 : finiteSums(machine.memory, sums, chunk.n);
 }
 
 function search({ kernels }: Machine, chunk: Chunk, plan: MatrixPlan): void {
@@ -210,13 +243,6 @@ function search({ kernels }: Machine, chunk: Chunk, plan: MatrixPlan): void {
   const stride = layout === "KN" ? n : k;
   const how = [bits, symmetric ? 1 : 0, roundings[scaleDtype]] as const;
   kernel(src, scales, zeroPoints, scratch, chunk.n, k, stride, blockSize, ...how);
-}
-
-/** NaN and infinities show in the squares of x, which no finite float32 overflows in float64. */
-function allFinite({ memory }: Machine, { sums, n }: Chunk): boolean {
-  const view = memory.view(Float64Array, sums, 8 * n);
-  for (let at = 0; at < view.length; at += 8) if (!Number.isFinite(view[at + 2]! + view[at + 3]!)) return false;
-  return true;
 }
 
 /** Scales and zero points of each block from its finite values alone: the rare path, so plain. */

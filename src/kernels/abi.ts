@@ -29,13 +29,30 @@ type Minmax = [
   base: number,
 ];
 
+/**
+ * Runs of `inner` values (`last`), their parameters found on the way: assembly/rules.ts has the rules. 4-bit codes are packed,
+ * two to a byte, low nibble first, the first code of a call in a low nibble: `inner` is even where groups follow, the elements
+ * of an outer are even where outers follow. Every run has a value.
+ */
+export type Blocks = [
+  src: number,
+  dst: number,
+  scales: number,
+  zeroPoints: number,
+  /** 0 affine, 1 symmetric, 2 signed extreme. */
+  rule: number,
+  qmin: number,
+  qmax: number,
+  ...shape: Rows,
+];
+
 /** The widths of codes that matrices are quantized to in blocks. */
 export type BlockBits = 2 | 4 | 8;
 
 /**
  * A matrix [n, k] in blocks of `size` along k (assembly/nbits.ts says how codes, scales and zero points lie), its rows
  * `stride` elements apart; in the `Columns` form n columns of [k, stride]. `sums` takes 64 bytes for each of n, `scratch`
- * 128 bytes and 4 * size elements, in the `Columns` form n * size.
+ * 192 bytes and 4 * size elements, in the `Columns` form n * size.
  */
 export type Matrix = [
   src: number,
@@ -50,8 +67,8 @@ export type Matrix = [
   size: number,
 ];
 
-type InBlocks<Name extends string, Tail extends number[] = []> = {
-  [N in `${Name}${BlockBits}${"" | "Columns"}`]: (...args: [...Matrix, ...Tail]) => void;
+type InBlocks<Name extends string, Tail extends number[] = [], Result = void> = {
+  [N in `${Name}${BlockBits}${"" | "Columns"}`]: (...args: [...Matrix, ...Tail]) => Result;
 };
 
 /**
@@ -88,11 +105,22 @@ export type Kernels =
     /** Affine: `(q - zeroPoint) * scale`. */
     Both<`dequantize${CodeName | "I32"}F32`, [src: number, dst: number, scales: number, zeroPoints: number]> &
     /** Minmax: `(q - base) * scale + min`. */
-    Both<`minmax${CodeName}F32`, [src: number, dst: number, scales: number, mins: number, base: number]> &
-    /** Adds to `out`: float64 `[5][count]` of squared error, dot, squares of a, squares of b, largest error. */
-    Both<"errorF32", [a: number, b: number, out: number, count: number]> &
+    Both<
+      `minmax${CodeName}F32`,
+      [src: number, dst: number, scales: number, mins: number, base: number]
+    > /** Float32 scales and int32 zero points, found, and the codes; not 0 if NaN or an infinity was met: all is of no use then. */ & {
+      [N in `blocksF32${"I4" | "U4" | "I8" | "U8"}`]: (...args: Blocks) => number;
+    } /** Adds to `out`: float64 `[5][count]` of squared error, dot, squares of a, squares of b, largest error. */ & Both<
+      "errorF32",
+      [a: number, b: number, out: number, count: number]
+    > &
     /** Finds float32 scales, rounded to float16 (1), bfloat16 (2) or not (0), and packed zero points; writes the codes. */
     InBlocks<"quantizeF32N", [symmetric: number, rounding: number]> &
+    /**
+     * The same without sums, which are left alone, and faster; not 0 if NaN or an infinity was met: what was written is then
+     * of no use.
+     */
+    InBlocks<"packF32N", [symmetric: number, rounding: number], number> &
     /** The codes that go with the scales and zero points given, float32 both, [n, blocks]. */
     InBlocks<"encodeF32N"> &
     /** Finds scales and zero points by search: assembly/search.ts. */
@@ -111,6 +139,8 @@ export type Kernels =
       ): void;
       /** n columns of [k, stride] to [n, k]. */
       transposeF32(src: number, dst: number, n: number, k: number, stride: number): void;
+      /** [k, n] bytes to [n, k]. */
+      transposeBytes(src: number, dst: number, n: number, k: number): void;
       /** Adds to `out`: float64, squared error, squares of a; and the largest error. */
       lossF32(a: number, b: number, out: number, n: number): void;
       /** Adds int32 counts to `out`: values that became 0, subnormal halves, infinities and NaN: assembly/count.ts. */
@@ -134,6 +164,7 @@ export type Family =
   | "quantize"
   | "bias"
   | "minmax"
+  | "blocks"
   | "dequantize"
   | "minmaxBack"
   | "error"
@@ -142,6 +173,7 @@ export type Family =
   | "half"
   | "count"
   | "nbits"
+  | "pack"
   | "encode"
   | "bnb4"
   | "transpose"
@@ -177,14 +209,16 @@ export const kernelList = Object.fromEntries([
   ...codeNames.flatMap((code) => both(`minmaxF32${code}`, { family: "minmax", code })),
   ...[...codeNames, "I32" as const].flatMap((code) => both(`dequantize${code}F32`, { family: "dequantize", code })),
   ...codeNames.flatMap((code) => both(`minmax${code}F32`, { family: "minmaxBack", code })),
+  ...["I4", "U4", "I8", "U8"].map((code) => [`blocksF32${code}`, { family: "blocks", columns: false }] as const),
   ...both("errorF32", { family: "error" }),
   ...blockBits.flatMap((bits) => both(`quantizeF32N${bits}`, { family: "nbits", bits })),
+  ...blockBits.flatMap((bits) => both(`packF32N${bits}`, { family: "pack", bits })),
   ...blockBits.flatMap((bits) => both(`encodeF32N${bits}`, { family: "encode", bits })),
   ...["mseF32", "hqqF32"].flatMap((name) => both(name, { family: "search" })),
   ["quantizeF32B4", { family: "bnb4", columns: false }] as const,
   ["lossF32", { family: "loss", columns: false }] as const,
   ["countF32Halves", { family: "count", columns: false }] as const,
-  ["transposeF32", { family: "transpose", columns: false }] as const,
+  ...["transposeF32", "transposeBytes"].map((name) => [name, { family: "transpose", columns: false }] as const),
   ...["packNibbles", "unpackI4", "unpackU4"].map((name) => [name, { family: "nibbles", columns: false }] as const),
   ...["convertF16F32", "convertBF16F32", "convertF32F16", "convertF32BF16"].map(
     (name) => [name, { family: "half", columns: false }] as const,

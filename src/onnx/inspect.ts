@@ -1,21 +1,19 @@
 import type { Engine } from "../core/engine.ts";
-import type { Granularity } from "../core/granularity.ts";
-import type { ResidentTensor } from "../core/resident.ts";
 import { elementsOf } from "../core/shape.ts";
-import type { FloatTensor } from "../core/tensor.ts";
-import { isWasmQuantError } from "../errors.ts";
 import type { ByteSource } from "../formats/source.ts";
-import { type TaskOptions, type Tracker, trackerOf } from "../task/progress.ts";
+import { inspectStored, isFinding } from "../streams/inspect.ts";
+import { allInOrder, Schedule } from "../streams/schedule.ts";
+import { shareOf, type TaskOptions, type Tracker, trackerOf, workersFor } from "../task/progress.ts";
 import { checkedScope } from "./checked.ts";
 import { bytesOfTensor, TensorFiles } from "./data.ts";
 import { type Decision, decide } from "./decide.ts";
 import { readModel } from "./decode.ts";
 import { graphsOf, type Model, type ValueInfo } from "./graph.ts";
-import { Loader } from "./load.ts";
 import { opNameOf } from "./ops.ts";
 import { granularityFor, type Wishes } from "./recipe.ts";
 import { requirementOf } from "./requirements.ts";
 import { findRestored } from "./restored.ts";
+import { storedOf } from "./stored.ts";
 import { findingsFor } from "./targets/index.ts";
 import type { Target, TargetFinding } from "./targets/target.ts";
 import { isTold } from "./told.ts";
@@ -119,7 +117,10 @@ export async function inspectOnnx(
       .map((decision) => ({ ...decision, reason: decision.reason ?? tooOld }));
     const total = decisions.reduce((sum, { constant }) => sum + bytesOfTensor(constant.tensor), 0);
     const tracker = trackerOf(options, total);
-    const weights = await inspectWeights(engine, files, decisions, tracker);
+    const workers = workersFor(options, engine, total);
+    const schedule = new Schedule(workers, tracker, isFinding);
+    const run: Run = { files, schedule, share: shareOf(options, workers), tracker };
+    const weights = await allInOrder(decisions.map((decision) => inspectWeight(run, decision)));
     await tracker.at("");
     return {
       ...factsOf(model, files),
@@ -160,28 +161,12 @@ function valueFrom({ name, elementType, shape }: ValueInfo): ValueInspection {
   return { name, dtype: elementType, shape };
 }
 
-async function inspectWeights(
-  engine: Engine,
-  files: TensorFiles,
-  decisions: readonly Decision[],
-  tracker: Tracker,
-): Promise<WeightInspection[]> {
-  const loader = new Loader(
-    engine,
-    files,
-    decisions.filter(isMeasured).map(({ constant: { name, tensor } }) => ({ name, tensor })),
-  );
-  try {
-    const weights: WeightInspection[] = [];
-    for (const decision of decisions) {
-      await tracker.at(decision.constant.name);
-      weights.push(inspectWeight(engine, isMeasured(decision) ? await loader.next() : undefined, decision));
-      tracker.advance(bytesOfTensor(decision.constant.tensor));
-    }
-    return weights;
-  } finally {
-    await loader.dispose();
-  }
+/** What the inspection of all weights has in common. */
+interface Run {
+  readonly files: TensorFiles;
+  readonly schedule: Schedule;
+  readonly share: number;
+  readonly tracker: Tracker;
 }
 
 /** Of float64 the engine knows too little, of nothing there is nothing to know. */
@@ -189,39 +174,29 @@ function isMeasured({ constant: { tensor } }: Decision): boolean {
   return tensor.type !== "float64" && !tensor.shape.includes(0);
 }
 
-function inspectWeight(
-  engine: Engine,
-  values: FloatTensor | ResidentTensor | undefined,
-  decision: Decision,
-): WeightInspection {
+async function inspectWeight({ files, schedule, share, tracker }: Run, decision: Decision): Promise<WeightInspection> {
   const { constant, isWeight, reason } = decision;
   const { tensor, name, uses } = constant;
   const nodes = [...new Set(uses.filter(({ axes }) => axes).map(({ node }) => node.name))];
   const { shape, type = "?" } = tensor;
-  const facts = { name, ops: usersOf(constant), nodes, shape, dtype: type, bytes: bytesOfTensor(tensor), reason };
-  if (!values) return facts;
-  try {
-    const { min, max } = engine.range(values);
-    const sqnr = isWeight ? prospectsOf(engine, values, constant) : undefined;
-    return { ...facts, min: min[0]!, max: max[0]!, sqnr };
-  } catch (error) {
-    if (!isWasmQuantError(error, "non-finite")) throw error;
-    return { ...facts, reason: `holds ${error.value} at flat index ${error.index}` };
-  }
+  const bytes = bytesOfTensor(tensor);
+  const facts = { name, ops: usersOf(constant), nodes, shape, dtype: type, bytes, reason };
+  if (!isMeasured(decision)) return facts;
+  const { source, stored } = storedOf(files, name, tensor);
+  const recipes = isWeight ? recipesFor(constant) : [];
+  const { sqnr, ...found } = await inspectStored(schedule, { sources: [source], sinks: [] }, stored, share, recipes);
+  tracker.advance(bytes);
+  if (!isWeight || !sqnr) return { ...facts, ...found };
+  const [int8PerTensor, int8PerChannel, int4PerTensor, int4PerChannel] = sqnr as [number, number, number, number];
+  return { ...facts, ...found, sqnr: { int8PerTensor, int8PerChannel, int4PerTensor, int4PerChannel } };
 }
 
-function prospectsOf(engine: Engine, values: FloatTensor | ResidentTensor, constant: FloatConstant): WeightProspects {
+/** In the order of the prospects. */
+function recipesFor(constant: FloatConstant) {
   const channel = granularityFor(constant, wishes);
-  const out = new Int8Array(elementsOf(constant.tensor.shape));
-  const packed = new Uint8Array(Math.ceil(out.length / 2));
-  const sqnr = (options: { dtype: "int8" | "int4" } & Granularity) => {
-    const codes = options.dtype === "int8" ? out : packed;
-    return engine.error(values, engine.quantize(values, { ...options, out: codes })).sqnr;
-  };
-  return {
-    int8PerTensor: sqnr({ dtype: "int8" }),
-    int8PerChannel: sqnr({ dtype: "int8", ...channel }),
-    int4PerTensor: sqnr({ dtype: "int4" }),
-    int4PerChannel: sqnr({ dtype: "int4", ...channel }),
-  };
+  const common = { scheme: "symmetric", reduceRange: false, nonFinite: "error" } as const;
+  return (["int8", "int4"] as const).flatMap((dtype) => [
+    { ...common, dtype, granularity: {} },
+    { ...common, dtype, granularity: channel },
+  ]);
 }

@@ -4,7 +4,7 @@ import type { Tracker } from "../task/progress.ts";
 import { copyTensor } from "../task/transfer.ts";
 import { type Place, type TensorFiles, tensorsOf } from "./data.ts";
 import { graphsOf, type Model, type Tensor } from "./graph.ts";
-import type { Job } from "./jobs/job.ts";
+import { type Job, keyOf } from "./jobs/job.ts";
 import type { Pending } from "./wire.ts";
 import type { Addresses } from "./write.ts";
 
@@ -59,11 +59,12 @@ export async function placeData(
 /** What jobs make of the same bytes of a data file, by what it is: tensors that share them go on sharing. */
 function sharedIn(jobs: readonly Job[], files: TensorFiles): ReadonlyMap<Pending, string> {
   const keys = new Map<Pending, string>();
-  for (const { constant, key, parts } of jobs) {
+  for (const job of jobs) {
+    const { constant, parts } = job;
     const { data, shape } = constant.tensor;
     const place = files.placeOf(constant.tensor);
     if (!place || data.kind !== "external") continue;
-    const what = [data.place.location, place.start, place.end, shape, key].join();
+    const what = [data.place.location, place.start, place.end, shape, keyOf(job)].join();
     for (const [part, pending] of parts.entries()) keys.set(pending, `${part} of ${what}`);
   }
   return keys;

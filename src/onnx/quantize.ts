@@ -1,7 +1,8 @@
 import type { Engine } from "../core/engine.ts";
 import type { NonFinite } from "../core/options.ts";
 import type { ByteSink, ByteSource } from "../formats/source.ts";
-import { type TaskOptions, trackerOf } from "../task/progress.ts";
+import { Schedule } from "../streams/schedule.ts";
+import { shareOf, type TaskOptions, trackerOf, workersFor } from "../task/progress.ts";
 import type { ModelReport, TensorReport } from "../task/report.ts";
 import { bytesOfTensor, TensorFiles } from "./data.ts";
 import type { Decision } from "./decide.ts";
@@ -53,9 +54,13 @@ export async function quantizeOnnx(
     }
     const jobs = made.flatMap(({ plan }) => plan.jobs);
     const copied = made.reduce((sum, { output }) => sum + output.copiedBytes, 0);
-    const tracker = trackerOf(options, bytesReadBy(files, jobs) + copied);
+    const total = bytesReadBy(files, jobs) + copied;
+    const tracker = trackerOf(options, total);
     for (const { output } of made) await output.write(addresses, tracker);
-    const losses = await runJobs(engine, files, jobs, { nonFinite: options.nonFinite, addresses, tracker });
+    const workers = workersFor(options, engine, total);
+    const losses = await runJobs(new Schedule(workers, tracker), files, jobs, {
+      ...{ nonFinite: options.nonFinite, addresses, tracker, share: shareOf(options, workers) },
+    });
     await tracker.at("");
     return made.map((each) => reportOn(each, files, losses));
   } finally {

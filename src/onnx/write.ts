@@ -4,21 +4,27 @@ import { copyTensor } from "../task/transfer.ts";
 import { type Chunk, chunkLength, isSpan, Pending, type Span } from "./wire.ts";
 
 /** Something that takes bytes at positions. */
-type Target = Pick<ByteSink | Companion, "write">;
+type Target = Pick<ByteSink | Companion, "write" | "handle">;
 
 /** Where bytes that are yet to be made belong. */
 export class Addresses {
-  readonly #of = new Map<Pending, { readonly target: Target; readonly position: number }>();
+  readonly #of = new Map<Pending, { readonly sink: number; readonly position: number }>();
+  readonly #targets: Target[] = [];
 
-  set(pending: Pending, target: Target, position: number): void {
-    this.#of.set(pending, { target, position });
+  /** All that takes bytes. */
+  get targets(): readonly Target[] {
+    return this.#targets;
   }
 
-  async write(pending: Pending, bytes: Uint8Array): Promise<void> {
-    const { target, position } = this.#of.get(pending)!;
-    if (bytes.byteLength !== pending.byteLength)
-      throw new Error(`${bytes.byteLength} bytes made, ${pending.byteLength} planned`);
-    await target.write(position, bytes);
+  set(pending: Pending, target: Target, position: number): void {
+    const known = this.#targets.indexOf(target);
+    const sink = known >= 0 ? known : this.#targets.push(target) - 1;
+    this.#of.set(pending, { sink, position });
+  }
+
+  /** A target's place among them, and a position there. */
+  of(pending: Pending): { readonly sink: number; readonly position: number } {
+    return this.#of.get(pending)!;
   }
 }
 

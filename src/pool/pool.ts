@@ -34,6 +34,7 @@ export function poolOf({ script, threads, module, type }: PoolOptions): WorkerPo
     maxWorkers: threads,
     workerType: type,
     ...(type === "web" && { workerOpts: { type: "module" } }),
+    ...(type === "thread" && { workerThreadOpts: { resourceLimits: { maxYoungGenerationSizeMb: YOUNG } } }),
   });
   // Of what waits in the library's own queue nothing is heard again when a worker dies.
   const turns = new Turns(threads);
@@ -70,6 +71,9 @@ export function poolOf({ script, threads, module, type }: PoolOptions): WorkerPo
 function closedError(): WorkerError {
   return new WorkerError("its pool was closed, which a task needs until its end");
 }
+
+/** MB that a worker's young objects may take: 48 by themselves, most of it small arrays that are long out of use. */
+const YOUNG = 4;
 
 /** Milliseconds within which workers end: those that do not hear of it in one second are stopped by the library. */
 const PATIENCE = 3000;

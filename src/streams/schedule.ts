@@ -10,11 +10,11 @@ export class Schedule {
   readonly #turns: Turns;
   #failed = false;
 
-  /** @param isFatal whether an error is the end of all units; of others the caller makes something */
+  /** @param tolerates errors after which the others are done all the same */
   constructor(
     private readonly workers: Workers,
     private readonly tracker: Tracker,
-    private readonly isFatal: (error: unknown) => boolean = () => true,
+    private readonly tolerates: (error: unknown) => boolean = () => false,
   ) {
     this.#turns = new Turns(DEPTH * workers.atOnce);
   }
@@ -34,7 +34,7 @@ export class Schedule {
         this.tracker.advance(bytes);
         return result;
       } catch (error) {
-        this.#failed ||= this.isFatal(error);
+        this.#failed ||= !this.tolerates(error);
         throw error instanceof WorkerError ? new WorkerError(error.detail, name, { cause: error }) : error;
       }
     });

@@ -17,6 +17,8 @@ export interface StoredTensor {
   /** Where it begins: a source's place among the files, and a byte of it. */
   readonly file: number;
   readonly start: number;
+  /** Whether it is read front to back at the best (`ByteSource.sequential`): by one unit then, pass by pass. */
+  readonly sequential?: boolean | undefined;
 }
 
 const sizes: Readonly<Record<FloatName, number>> = { F64: 8, F32: 4, F16: 2, BF16: 2 };
@@ -27,6 +29,11 @@ const direct: Readonly<Partial<Record<FloatName, FloatDType>>> = { F32: "float32
 /** Bytes of an element as it is stored. */
 export function widthOf({ dtype }: StoredTensor): number {
   return sizes[dtype];
+}
+
+/** What the engine calls its type; undefined for float64, which has to be rounded first. */
+export function residentTypeOf({ dtype }: StoredTensor): FloatDType | undefined {
+  return direct[dtype];
 }
 
 /** Where a part of a tensor lies. */
@@ -51,7 +58,7 @@ export async function withPart<T>(
   const span = spanOf(tensor, part);
   const source = files.sources[tensor.file]!;
   const { name, dtype } = tensor;
-  const type = direct[dtype];
+  const type = residentTypeOf(tensor);
   if (!source.read || type === undefined) {
     const bytes = await readExactly(source, span.start, span.end, name);
     return use(floatTensorOf(source.name, bytes, { name, dtype, shape: part.shape }));
@@ -66,7 +73,13 @@ export async function withPart<T>(
   }
 }
 
-async function fill(source: ByteSource, { start, end }: FileSpan, into: Uint8Array, name: string): Promise<void> {
+/** Fills `into` with a stretch of a source that has `read`. @throws FormatError when there is less than there should be */
+export async function fill(
+  source: ByteSource,
+  { start, end }: FileSpan,
+  into: Uint8Array,
+  name: string,
+): Promise<void> {
   const filled = await source.read!(start, into);
   if (filled === end - start) return;
   throw new FormatError(source.name, `bytes ${start} to ${end} gave ${filled} bytes, not ${end - start}`, name);

@@ -4,7 +4,7 @@ import { createEngine, type Engine, type FloatTensor } from "../../src/index.ts"
 import { TensorFiles } from "../../src/onnx/data.ts";
 import { readModel } from "../../src/onnx/decode.ts";
 import { graphsOf } from "../../src/onnx/graph.ts";
-import { loadTensor } from "../../src/onnx/load.ts";
+import { loadTensor } from "../../src/onnx/stored.ts";
 import { haveGolden, originalSource, withoutGolden } from "../helpers/golden.ts";
 import { awkward, normals, randomOf } from "../helpers/random.ts";
 

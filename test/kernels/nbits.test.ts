@@ -1,55 +1,12 @@
-import { beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { bnb4Levels } from "../../src/core/bnb4.ts";
 import type { Kernels } from "../../src/kernels/abi.ts";
-import { type Platform, platforms } from "../helpers/platforms.ts";
+import type { Platform } from "../helpers/platforms.ts";
 import { between, mixed, nonFinite, normals, randomOf } from "../helpers/random.ts";
+import { expectSame, given, sides, written, zeros } from "./parts.ts";
 
 // Kernels over matrices against their twins: the same matrix in two memories, then everything written compared, with
 // what lies around it.
-
-let simd: Platform;
-let twin: Platform;
-beforeAll(async () => {
-  ({ simd, twin } = await platforms());
-});
-
-const GUARD = 64;
-
-/** A place for a kernel to write to, or what it reads there. */
-type Part = { readonly bytes: number } | { readonly content: ArrayBufferView };
-
-const written = (bytes: number): Part => ({ bytes });
-const zeros = (bytes: number): Part => ({ content: new Uint8Array(bytes) });
-const given = (content: ArrayBufferView): Part => ({ content });
-
-/** Lays parts out on both sides, misaligned, runs a kernel on their addresses and compares every byte. */
-function expectSame(what: string, parts: readonly Part[], run: (kernels: Kernels, at: number[]) => void): void {
-  const results = [simd, twin].map(({ memory, kernels }) => {
-    const sizes = parts.map((part) => ("content" in part ? part.content.byteLength : part.bytes));
-    const total = sizes.reduce((sum, size) => sum + size + 2 * GUARD, 0);
-    const home = memory.allocate(total);
-    memory.view(Uint8Array, home, total).fill(0xa5);
-    let end = home;
-    const addresses = sizes.map((size, i) => {
-      const at = end + GUARD - (i % 4);
-      end += size + 2 * GUARD;
-      const part = parts[i]!;
-      if ("content" in part) {
-        const { buffer, byteOffset } = part.content;
-        memory.view(Uint8Array, at, size).set(new Uint8Array(buffer as ArrayBuffer, byteOffset, size));
-      }
-      return at;
-    });
-    const scratch = memory.allocate(1 << 17);
-    run(kernels, [...addresses, scratch]);
-    const bytes = memory.view(Uint8Array, home, total).slice();
-    memory.free(scratch);
-    memory.free(home);
-    return bytes;
-  });
-  const at = results[0]!.findIndex((byte, i) => byte !== results[1]![i]);
-  expect(at, `${what}: byte ${at} is ${results[0]![at]}, twin ${results[1]![at]}`).toBe(-1);
-}
 
 interface Matrix {
   readonly n: number;
@@ -92,14 +49,17 @@ describe.each(bitsOfAll)("%i bits", (bits) => {
     const { n, k, size, columns, stride } = matrix;
     const { blocks, parts } = partsOf(matrix, values);
     const zeroPoints = written(n * Math.ceil((blocks * bits) / 8));
-    expectSame(
-      `${JSON.stringify(matrix)} symmetric ${symmetric} rounding ${rounding}`,
-      [...parts, written(4 * n * blocks), zeroPoints, zeros(64 * n)],
-      (kernels, [src, dst, scales, zeros, sums, scratch]) => {
-        const kernel = kernels[`quantizeF32N${bits}${columns ? "Columns" : ""}`];
-        kernel(src!, dst!, scales!, zeros!, sums!, scratch!, n, k, stride, size, symmetric, rounding);
-      },
-    );
+    for (const verb of ["quantize", "pack"] as const) {
+      expectSame(
+        `${verb} ${JSON.stringify(matrix)} symmetric ${symmetric} rounding ${rounding}`,
+        [...parts, written(4 * n * blocks), zeroPoints, zeros(64 * n)],
+        (kernels, [src, dst, scales, zeros, sums, scratch]) => {
+          const kernel = kernels[`${verb}F32N${bits}${columns ? "Columns" : ""}`] as Kernels["packF32N4"];
+          const bad = kernel(src!, dst!, scales!, zeros!, sums!, scratch!, n, k, stride, size, symmetric, rounding);
+          if (verb === "pack") expect(Boolean(bad)).toBe(false);
+        },
+      );
+    }
   };
 
   it("found and written at every small size", () => {
@@ -142,6 +102,31 @@ describe.each(bitsOfAll)("%i bits", (bits) => {
           },
         );
       }
+    }
+  });
+
+  it("one NaN or infinity anywhere is told, sums beyond float32 are none", () => {
+    const random = randomOf(50 + bits);
+    const flagOf = ({ memory, kernels }: Platform, { n, k, size, columns, stride }: Matrix, x: Float32Array) => {
+      const src = memory.allocate(1 << 18);
+      memory.view(Float32Array, src, x.length).set(x);
+      const rest = src + 4 * x.length;
+      const at = [1, 2, 3, 4, 5].map((part) => src + part * (1 << 15)) as [number, number, number, number, number];
+      expect(rest).toBeLessThan(at[0]);
+      const kernel = kernels[`packF32N${bits}${columns ? "Columns" : ""}`];
+      const bad = kernel(src, ...at, n, k, stride, size, 1, 0);
+      memory.free(src);
+      return Boolean(bad);
+    };
+    for (let i = 0; i < 60; i++) {
+      const matrix = matrixOf(random, between(random, 1, 9), between(random, 1, 100), 16);
+      const { n, k, columns, stride } = matrix;
+      const x = Float32Array.from({ length: lengthOf(matrix) }, () => (i % 3 ? random() : 3e38 * random()));
+      expect(flagOf(sides().simd, matrix, x)).toBe(false);
+      const [row, column] = [between(random, 0, n - 1), between(random, 0, k - 1)];
+      x[columns ? column * stride + row : row * stride + column] = nonFinite[i % nonFinite.length]!;
+      expect(flagOf(sides().simd, matrix, x)).toBe(true);
+      expect(flagOf(sides().twin, matrix, x)).toBe(true);
     }
   });
 
@@ -190,6 +175,17 @@ describe("MatMulBnb4", () => {
           kernels.quantizeF32B4(src!, dst!, scales!, sums!, scratch!, levels!, n, size, rounding);
         },
       );
+    }
+  });
+
+  it("transposed bytes", () => {
+    const random = randomOf(42);
+    for (let round = 0; round < 60; round++) {
+      const [n, k] = [between(random, 1, 50), between(random, 1, round % 2 ? 20 : 150)];
+      const x = Uint8Array.from({ length: n * k }, () => between(random, 0, 255));
+      expectSame(`${k} x ${n}`, [given(x), written(n * k)], (kernels, [src, dst]) => {
+        kernels.transposeBytes(src!, dst!, n, k);
+      });
     }
   });
 

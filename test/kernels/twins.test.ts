@@ -149,7 +149,7 @@ function argumentsOf(name: KernelName, shape: Shape, random: () => number, arena
 }
 
 /** Those that go over groups; kernels over matrices have tests of their own. */
-const others = ["nibbles", "half", "count", "loss", "nbits", "encode", "search", "bnb4", "transpose"];
+const others = ["nibbles", "half", "count", "loss", "blocks", "nbits", "pack", "encode", "search", "bnb4", "transpose"];
 const grouped = kernelNames.filter((name) => !others.includes(kernelList[name].family));
 
 describe.each(grouped)("%s equals its twin", (name) => {

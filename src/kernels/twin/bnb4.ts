@@ -1,15 +1,14 @@
 import type { Kernels } from "../abi.ts";
-import { reciprocalOf, storedScale } from "./nbits.ts";
+import { measureBlock, reciprocalOf, storedScale } from "./nbits.ts";
 import type { ViewOf } from "./walk.ts";
 
 const { abs, fround } = Math;
 
-/** Twins of assembly/bnb4.ts. */
-export function bnb4Twins(viewOf: ViewOf): Pick<Kernels, "quantizeF32B4" | "transposeF32"> {
+/** Twins of assembly/bnb4.ts and transpose.ts. */
+export function bnb4Twins(viewOf: ViewOf): Pick<Kernels, "quantizeF32B4" | "transposeBytes" | "transposeF32"> {
   return {
     quantizeF32B4(src, dst, scales, sums, _scratch, table, n, size, rounding) {
       const view = viewOf();
-      const add = (at: number, value: number) => view.setFloat64(at, view.getFloat64(at, true) + value, true);
       const x = (i: number) => view.getFloat32(src + 4 * i, true);
       const levelOf = (u: number) => {
         let level = 0;
@@ -25,23 +24,24 @@ export function bnb4Twins(viewOf: ViewOf): Pick<Kernels, "quantizeF32B4" | "tran
         const scale = storedScale(largest, rounding);
         const reciprocal = reciprocalOf(scale);
         view.setFloat32(scales + 4 * (first / size), scale, true);
+        const restored = new Float32Array(end - first);
         for (let i = first; i < end; i++) {
           const level = levelOf(fround(x(i) * reciprocal));
+          restored[i - first] = view.getFloat32(table + 64 + 4 * level, true) * scale;
           const byte = dst + (i >> 1);
           // The nibble beside an odd one out is that of 0.
           if (i % 2 === 0) view.setUint8(byte, (codeOf(level) << 4) | codeOf(levelOf(0)));
           else view.setUint8(byte, (view.getUint8(byte) & 0xf0) | codeOf(level));
-
-          const y = fround(view.getFloat32(table + 64 + 4 * level, true) * scale);
-          const e = fround(x(i) - y);
-          const at = sums + 8 * (i % 2);
-          add(at, e * e);
-          add(at + 16, x(i) * x(i));
-          add(at + 32, y * y);
-          const most = sums + 48 + 4 * (i % 4);
-          if (abs(e) > view.getFloat32(most, true)) view.setFloat32(most, abs(e), true);
         }
+        const block = { length: end - first, x: (i: number) => x(first + i) };
+        measureBlock(view, sums, block, scale, (i) => restored[i]!);
       }
+    },
+
+    transposeBytes(src, dst, n, k) {
+      const view = viewOf();
+      for (let c = 0; c < n; c++)
+        for (let i = 0; i < k; i++) view.setUint8(dst + c * k + i, view.getUint8(src + i * n + c));
     },
 
     transposeF32(src, dst, n, k, stride) {

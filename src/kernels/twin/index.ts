@@ -1,4 +1,5 @@
 import type { Kernels } from "../abi.ts";
+import { blockTwins } from "./blocks.ts";
 import { bnb4Twins } from "./bnb4.ts";
 import { countTwins } from "./count.ts";
 import { errorTwins } from "./error.ts";
@@ -22,6 +23,7 @@ export function createTwin(memory: WebAssembly.Memory): Kernels {
     ...countTwins(viewOf),
     ...halfTwins(viewOf),
     ...nibbleTwins(viewOf),
+    ...blockTwins(viewOf),
     ...nbitsTwins(viewOf),
     ...searchTwins(viewOf),
     ...bnb4Twins(viewOf),

@@ -24,6 +24,13 @@ export function reciprocalOf(scale: number): number {
   return Number.isFinite(reciprocal) ? reciprocal : 0;
 }
 
+/** What sums over a block are counted in: assembly/parameters.ts. */
+function unitOf(scale: number): number {
+  const size = Math.abs(scale);
+  if (size >= 2 ** -40 && size <= 2 ** 40) return 1;
+  return reciprocalOf(scale) || (size === Number.POSITIVE_INFINITY ? 2 ** -100 : 2 ** 120);
+}
+
 const float = new Float32Array(1);
 const word = new Int32Array(float.buffer);
 
@@ -87,7 +94,8 @@ interface Call {
   readonly view: DataView;
   readonly bits: BlockBits;
   readonly dst: number;
-  readonly sums: number;
+  /** Undefined where nobody asks what is lost. */
+  readonly sums: number | undefined;
   readonly blocks: number;
   readonly size: number;
 }
@@ -102,35 +110,56 @@ export function extremesOf({ length, x }: Block) {
   return { min, max, first: x(0) };
 }
 
+/** Writes the codes of a block and, where there is room for sums, what they lose. */
 function encodeBlock({ view, bits, dst, sums, blocks, size }: Call, block: Block, parameters: BlockParameters): void {
   const { length, x, row, b } = block;
   const { scale, zeroPoint } = parameters;
   const bytes = (size * bits) / 8;
   const to = dst + (row * blocks + b) * bytes;
   const reciprocal = reciprocalOf(scale);
-  const at = sums + 64 * row;
-  const add = (k: number, value: number) =>
-    view.setFloat64(at + 8 * k, view.getFloat64(at + 8 * k, true) + value, true);
-  const restored = [0, 0, 0, 0];
+  const codes = new Uint8Array(length);
 
   for (let i = 0; i < bytes; i++) view.setUint8(to + i, 0);
   for (let i = 0; i < length; i++) {
-    const value = x(i);
-    const scaled = fround(fround(value * reciprocal) + zeroPoint);
-    const q = round(clamp(scaled, 0, 2 ** bits - 1));
+    const scaled = fround(fround(x(i) * reciprocal) + zeroPoint);
+    codes[i] = round(clamp(scaled, 0, 2 ** bits - 1));
     const bit = i * bits;
-    view.setUint8(to + (bit >> 3), view.getUint8(to + (bit >> 3)) | (q << (bit & 7)));
+    view.setUint8(to + (bit >> 3), view.getUint8(to + (bit >> 3)) | (codes[i]! << (bit & 7)));
+  }
+  if (sums === undefined) return;
+  measureBlock(view, sums + 64 * row, block, scale, (i) => fround(fround(codes[i]! - zeroPoint) * scale));
+}
 
-    const d = fround(q - zeroPoint);
-    const e = fround(value - fround(d * scale));
-    add(i % 2, e * e);
-    add(2 + (i % 2), value * value);
-    restored[i % 4] = fround(restored[i % 4]! + fround(d * d));
+/**
+ * Adds a block's sums to the 64 bytes at `at`: assembly/nbits.ts has their order.
+ *
+ * @param restored what a value is restored to
+ */
+export function measureBlock(
+  view: DataView,
+  at: number,
+  { length, x }: Pick<Block, "length" | "x">,
+  scale: number,
+  restored: (i: number) => number,
+): void {
+  const unit = unitOf(scale);
+  const sums = [0, 1, 2].map(() => new Float32Array(4));
+  for (let i = 0; i < length; i++) {
+    const e = fround(x(i) - restored(i));
+    [e, x(i), restored(i)].forEach((value, k) => {
+      const inUnits = fround(value * unit);
+      sums[k]![i % 4]! += fround(inUnits * inUnits);
+    });
     const largest = at + 48 + 4 * (i % 4);
     if (Math.abs(e) > view.getFloat32(largest, true)) view.setFloat32(largest, Math.abs(e), true);
   }
-  add(4, fround(restored[0]! + restored[2]!) * (scale * scale));
-  add(5, fround(restored[1]! + restored[3]!) * (scale * scale));
+  const back = 1 / (unit * unit);
+  sums.forEach((lanes, k) => {
+    for (const half of [0, 1]) {
+      const to = at + 16 * k + 8 * half;
+      view.setFloat64(to, view.getFloat64(to, true) + fround(lanes[half]! + lanes[half + 2]!) * back, true);
+    }
+  });
 }
 
 type Shape = [n: number, k: number, stride: number, size: number];
@@ -146,9 +175,10 @@ export function eachBlock(view: DataView, src: number, columns: boolean, shape: 
   }
 }
 
-function quantizer(viewOf: ViewOf, bits: BlockBits, columns: boolean): Kernels["quantizeF32N4"] {
+function quantizer(viewOf: ViewOf, bits: BlockBits, columns: boolean, measured: boolean): Kernels["packF32N4"] {
   return (src, dst, scales, zeroPoints, sums, _scratch, n, k, stride, size, isSymmetric, rounding) => {
     const view = viewOf();
+    let bad = 0;
     const blocks = Math.ceil(k / size);
     const zeroBytes = Math.ceil((blocks * bits) / 8);
     const fill = { 2: 0xaa, 4: 0x88, 8: 0 }[bits];
@@ -163,8 +193,10 @@ function quantizer(viewOf: ViewOf, bits: BlockBits, columns: boolean): Kernels["
         const mask = (2 ** bits - 1) << (bit & 7);
         view.setUint8(at, (byte & ~mask) | (parameters.zeroPoint << (bit & 7)));
       }
-      encodeBlock({ view, bits, dst, sums, blocks, size }, block, parameters);
+      encodeBlock({ view, bits, dst, sums: measured ? sums : undefined, blocks, size }, block, parameters);
+      for (let i = 0; i < block.length; i++) if (!Number.isFinite(block.x(i))) bad = 1;
     });
+    return bad;
   };
 }
 
@@ -183,16 +215,20 @@ function encoder(viewOf: ViewOf, bits: BlockBits, columns: boolean): Kernels["en
   };
 }
 
-type NBits = Pick<Kernels, Extract<keyof Kernels, `${"quantize" | "encode"}F32N${BlockBits}${"" | "Columns"}`>>;
+type NBits = Pick<
+  Kernels,
+  Extract<keyof Kernels, `${"quantize" | "pack" | "encode"}F32N${BlockBits}${"" | "Columns"}`>
+>;
 
-/** Twins of assembly/nbits.ts. */
+/** Twins of assembly/nbits.ts and pack.ts. */
 export function nbitsTwins(viewOf: ViewOf): NBits {
   return Object.fromEntries(
     ([2, 4, 8] as const).flatMap((bits) =>
       [false, true].flatMap((columns) => {
         const suffix = `N${bits}${columns ? "Columns" : ""}`;
         return [
-          [`quantizeF32${suffix}`, quantizer(viewOf, bits, columns)],
+          [`quantizeF32${suffix}`, quantizer(viewOf, bits, columns, true)],
+          [`packF32${suffix}`, quantizer(viewOf, bits, columns, false)],
           [`encodeF32${suffix}`, encoder(viewOf, bits, columns)],
         ];
       }),

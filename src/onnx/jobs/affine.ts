@@ -1,13 +1,11 @@
-import type { ResidentTensor } from "../../core/resident.ts";
 import { elementsOf } from "../../core/shape.ts";
-import { bytesOf, type FloatTensor } from "../../core/tensor.ts";
-import { byteLengthOf, type CodeDType, codeTypes } from "../../dtypes.ts";
+import { bytesOf, type QuantizedTensor } from "../../core/tensor.ts";
+import { byteLengthOf, type CodeDType, codeTypes, type FloatDType } from "../../dtypes.ts";
 import type { Recipe } from "../recipe.ts";
 import { type FloatConstant, weightTypeOf } from "../weights.ts";
 import { Pending } from "../wire.ts";
 import { finiteScales } from "./finite.ts";
-import type { Job, Made, Tools } from "./job.ts";
-import { swapLast } from "./swap.ts";
+import type { Job, JobSpec, Maker } from "./job.ts";
 
 /** How the parts are stored, where it is not as the weight lies. */
 export interface AffineForm {
@@ -19,8 +17,16 @@ export interface AffineForm {
   readonly zeroPoint?: number;
 }
 
+export interface AffineSpec extends JobSpec {
+  readonly kind: "affine";
+  readonly recipe: Recipe;
+  readonly form: AffineForm;
+  /** The weight's type. */
+  readonly type: FloatDType;
+}
+
 /** Codes with scales and zero points, all of the weight's groups in one order. */
-export class AffineJob implements Job {
+export class AffineJob implements Job<AffineSpec> {
   readonly codes: Pending;
   readonly scale: Pending;
   readonly zeroPoint: Pending | undefined;
@@ -42,44 +48,51 @@ export class AffineJob implements Job {
     return this.recipe.dtype;
   }
 
-  get key(): string {
-    return `affine ${JSON.stringify([this.recipe, this.form])}`;
+  get spec(): AffineSpec {
+    const { recipe, form } = this;
+    return { kind: "affine", recipe, form, type: weightTypeOf(this.constant) };
   }
 
   get parts(): readonly Pending[] {
     return [this.codes, this.scale, ...(this.zeroPoint ? [this.zeroPoint] : [])];
   }
+}
 
-  make(values: FloatTensor | ResidentTensor, { engine, nonFinite, shelf }: Tools): Made {
-    const { dtype, scheme, granularity, reduceRange } = this.recipe;
-    const { shape } = this.constant.tensor;
-    const out = shelf.lend(dtype, elementsOf(shape));
-    const how = { dtype, scheme, ...granularity, out };
-    let found = engine.quantizeMeasured(values, { ...how, reduceRange, nonFinite });
-    const finite = finiteScales(weightTypeOf(this.constant), this.recipe, found.q.scale, found.q.zeroPoint);
-    const zeroPoint = this.#zeroPoints(found.q.zeroPoint);
-    if (finite || zeroPoint !== found.q.zeroPoint) {
-      found = engine.quantizeMeasured(values, { ...how, scale: finite ?? found.q.scale, zeroPoint });
-    }
-    const { q, loss } = found;
-    const codes = bytesOf(q.data);
-    const bytes: [Pending, Uint8Array][] = [
-      [this.codes, this.form.swapsLast ? swapLast(codes, shape) : codes],
-      [this.scale, bytesOf(q.scale)],
-    ];
-    if (this.zeroPoint) {
-      const zeros = this.form.zeroPoint === undefined ? q.zeroPoint : q.zeroPoint.subarray(0, 1);
-      bytes.push([this.zeroPoint, zeroPointBytes(dtype, zeros)]);
-    }
-    return { loss, bytes };
+export const makeAffine: Maker<AffineSpec> = (values, { recipe, form, type }, { engine, nonFinite }) => {
+  const { dtype, scheme, granularity, reduceRange } = recipe;
+  const how = { dtype, scheme, ...granularity };
+  let found = engine.quantizeMeasured(values, { ...how, reduceRange, nonFinite });
+  const given = correctedParameters(found.q, recipe, form, type);
+  if (given) {
+    release(found.q);
+    found = engine.quantizeMeasured(values, { ...how, ...given });
   }
+  const { q, loss } = found;
+  const codes = bytesOf(q.data);
+  const bytes = [form.swapsLast ? engine.swapLast(codes, values.shape) : codes, bytesOf(q.scale)];
+  if (form.storesZeros || hasZeroPoint(recipe)) {
+    bytes.push(zeroPointBytes(dtype, form.zeroPoint === undefined ? q.zeroPoint : q.zeroPoint.subarray(0, 1)));
+  }
+  return { loss, bytes, release: () => release(q) };
+};
 
-  /** A group of zeros has a zero point of 0, even where the others have another. */
-  #zeroPoints(found: Int32Array): Int32Array {
-    const { zeroPoint } = this.form;
-    if (zeroPoint === undefined || found.every((zero) => zero === zeroPoint)) return found;
-    return new Int32Array(found.length).fill(zeroPoint);
-  }
+function release(q: QuantizedTensor & { dispose?(): void }): void {
+  q.dispose?.();
+}
+
+/** Scales under which no code stands for what the weight's type lacks, and the zero point asked for; if these are others. */
+export function correctedParameters(
+  { scale, zeroPoint }: QuantizedTensor,
+  recipe: Recipe,
+  form: AffineForm,
+  type: FloatDType,
+) {
+  const finite = finiteScales(type, recipe, scale, zeroPoint);
+  // A group of zeros has a zero point of 0, even where the others have another.
+  const wanted = form.zeroPoint;
+  const isAsked = wanted === undefined || zeroPoint.every((zero) => zero === wanted);
+  if (!finite && isAsked) return undefined;
+  return { scale: finite ?? scale, zeroPoint: isAsked ? zeroPoint : new Int32Array(zeroPoint.length).fill(wanted) };
 }
 
 /** Signed symmetric codes have a zero point of 0, which need not be said. */
@@ -88,7 +101,7 @@ function hasZeroPoint({ scheme, dtype }: Recipe): boolean {
 }
 
 /** Zero points are of the codes' type, 4-bit ones two to a byte like them. */
-function zeroPointBytes(dtype: CodeDType, zeroPoint: Int32Array): Uint8Array {
+export function zeroPointBytes(dtype: CodeDType, zeroPoint: Int32Array): Uint8Array {
   const { bits, array } = codeTypes[dtype];
   if (bits !== 4) return bytesOf(array.from(zeroPoint));
   const bytes = new Uint8Array(Math.ceil(zeroPoint.length / 2));

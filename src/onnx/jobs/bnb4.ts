@@ -1,11 +1,10 @@
 import type { BlockSize, MatrixLayout } from "../../core/blocks.ts";
-import type { ResidentTensor } from "../../core/resident.ts";
 import { elementsOf } from "../../core/shape.ts";
-import { bytesOf, type FloatTensor } from "../../core/tensor.ts";
+import { bytesOf } from "../../core/tensor.ts";
 import type { FloatDType } from "../../dtypes.ts";
 import { type FloatConstant, weightTypeOf } from "../weights.ts";
 import { Pending } from "../wire.ts";
-import type { Job, Made, Tools } from "./job.ts";
+import type { Job, JobSpec, Maker } from "./job.ts";
 
 /** By the numbers that MatMulBnb4 has for them. */
 export const QUANT_TYPES = ["fp4", "nf4"] as const;
@@ -16,8 +15,14 @@ export interface Bnb4Recipe {
   readonly quantType: (typeof QUANT_TYPES)[number];
 }
 
+export interface Bnb4Spec extends JobSpec {
+  readonly kind: "bnb4";
+  readonly recipe: Bnb4Recipe;
+  readonly scaleDtype: FloatDType;
+}
+
 /** A matrix as MatMulBnb4 takes it: 4-bit floats, blocks over all values of the transpose. */
-export class Bnb4Job implements Job {
+export class Bnb4Job implements Job<Bnb4Spec> {
   readonly codes: Pending;
   readonly absMax: Pending;
   readonly blocks: number;
@@ -38,17 +43,16 @@ export class Bnb4Job implements Job {
     return this.recipe.quantType;
   }
 
-  get key(): string {
-    return `bnb4 ${JSON.stringify(this.recipe)}`;
+  get spec(): Bnb4Spec {
+    return { kind: "bnb4", recipe: this.recipe, scaleDtype: this.scaleDtype };
   }
 
   get parts(): readonly Pending[] {
     return [this.codes, this.absMax];
   }
-
-  make(values: FloatTensor | ResidentTensor, { engine }: Tools): Made {
-    const { codes, absmax, error } = engine.quantizeBnb4(values, { ...this.recipe, scaleDtype: this.scaleDtype });
-    const bytes = [[this.codes, codes] as const, [this.absMax, bytesOf(absmax)] as const];
-    return { loss: { sqnr: error.sqnr, maxAbs: error.maxAbs }, bytes };
-  }
 }
+
+export const makeBnb4: Maker<Bnb4Spec> = (values, { recipe, scaleDtype }, { engine }) => {
+  const { codes, absmax, error } = engine.quantizeBnb4(values, { ...recipe, scaleDtype });
+  return { loss: { sqnr: error.sqnr, maxAbs: error.maxAbs }, bytes: [codes, bytesOf(absmax)] };
+};

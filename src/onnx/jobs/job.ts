@@ -2,21 +2,28 @@ import type { Engine } from "../../core/engine.ts";
 import type { NonFinite } from "../../core/options.ts";
 import type { ResidentTensor } from "../../core/resident.ts";
 import type { FloatTensor } from "../../core/tensor.ts";
-import { type ArrayOf, byteLengthOf, type CodeDType, codeTypes } from "../../dtypes.ts";
 import type { FloatConstant } from "../weights.ts";
 import type { Pending } from "../wire.ts";
 
 /** What is to be made of one constant when the model is written. */
-export interface Job {
+export interface Job<Spec extends JobSpec = JobSpec> {
   readonly constant: FloatConstant;
   /** What the constant is stored as, for reports: int8, float16. */
   readonly dtype: string;
-  /** What it does: jobs of one key on the same numbers make the same bytes, part by part. */
-  readonly key: string;
+  /** What it does, as plain data: jobs of equal specs on the same numbers make the same bytes, part by part. */
+  readonly spec: Spec;
   /** All that it makes: codes, scales, zero points. */
   readonly parts: readonly Pending[];
-  /** Makes them from the constant's values; bytes are valid until the shelf lends its room again. */
-  make(values: FloatTensor | ResidentTensor, tools: Tools): Made;
+}
+
+/** The kinds of jobs tell their specs apart. */
+export interface JobSpec {
+  readonly kind: "affine" | "matrix" | "bnb4" | "narrow";
+}
+
+/** Tells which jobs make the same of the same numbers. */
+export function keyOf({ spec }: Job): string {
+  return JSON.stringify(spec);
 }
 
 export interface Tools {
@@ -25,9 +32,14 @@ export interface Tools {
   readonly shelf: Shelf;
 }
 
+/** What makes the parts that a spec tells of from a constant's values. */
+export type Maker<Spec extends JobSpec> = (values: FloatTensor | ResidentTensor, spec: Spec, tools: Tools) => Made;
+
 export interface Made {
   readonly loss: Loss;
-  readonly bytes: readonly (readonly [Pending, Uint8Array])[];
+  /** In the order of the job's parts; valid until the shelf lends its room again, and `release` is called. */
+  readonly bytes: readonly Uint8Array[];
+  readonly release?: (() => void) | undefined;
 }
 
 /** What a weight lost. */
@@ -44,11 +56,5 @@ export class Shelf {
   bytes(length: number): Uint8Array<ArrayBuffer> {
     if (this.#buffer.byteLength < length) this.#buffer = new ArrayBuffer(length);
     return new Uint8Array(this.#buffer, 0, length);
-  }
-
-  lend<D extends CodeDType>(dtype: D, elements: number): ArrayOf<D> {
-    const { buffer, length } = this.bytes(byteLengthOf(dtype, elements));
-    const { array } = codeTypes[dtype];
-    return new array(buffer, 0, length / array.BYTES_PER_ELEMENT) as unknown as ArrayOf<D>;
   }
 }

@@ -1,10 +1,11 @@
 import type { Algorithm, BitWidth, BlockSize, MatrixLayout } from "../../core/blocks.ts";
+import type { Engine } from "../../core/engine.ts";
 import type { ResidentTensor } from "../../core/resident.ts";
 import { bytesOf, type FloatTensor } from "../../core/tensor.ts";
 import type { FloatDType } from "../../dtypes.ts";
 import type { FloatConstant } from "../weights.ts";
 import { Pending } from "../wire.ts";
-import type { Job, Made, Tools } from "./job.ts";
+import type { Job, JobSpec, Maker, Tools } from "./job.ts";
 
 /** How a matrix is cut into blocks along K and stored: `[N, blocks, bytes]` with a scale for each block. */
 export interface MatrixRecipe {
@@ -20,8 +21,13 @@ export interface MatrixRecipe {
   readonly isTight?: boolean;
 }
 
+export interface MatrixSpec extends JobSpec {
+  readonly kind: "matrix";
+  readonly recipe: MatrixRecipe;
+}
+
 /** A matrix as MatMulNBits takes it, or a table as GatherBlockQuantized does. */
-export class MatrixJob implements Job {
+export class MatrixJob implements Job<MatrixSpec> {
   readonly codes: Pending;
   readonly scale: Pending;
   readonly zeroPoint: Pending | undefined;
@@ -34,9 +40,10 @@ export class MatrixJob implements Job {
     readonly constant: FloatConstant,
     readonly recipe: MatrixRecipe,
   ) {
-    const { k, n, bits, blockSize, symmetric, scaleDtype, isTight } = recipe;
-    this.blocks = Math.ceil(k / blockSize);
-    this.stride = ((isTight ? k : this.blocks * blockSize) * bits) / 8;
+    const { n, symmetric, scaleDtype } = recipe;
+    const { blocks, stride } = sizesOf(recipe);
+    this.blocks = blocks;
+    this.stride = stride;
     this.codes = new Pending(n * this.stride);
     this.scale = new Pending(n * this.blocks * (scaleDtype === "float32" ? 4 : 2));
     if (!symmetric) this.zeroPoint = new Pending(n * this.zeroStride);
@@ -51,28 +58,48 @@ export class MatrixJob implements Job {
     return `int${this.recipe.bits}`;
   }
 
-  get key(): string {
-    return `matrix ${JSON.stringify(this.recipe)}`;
+  get spec(): MatrixSpec {
+    return { kind: "matrix", recipe: this.recipe };
   }
 
   get parts(): readonly Pending[] {
     return [this.codes, this.scale, ...(this.zeroPoint ? [this.zeroPoint] : [])];
   }
+}
 
-  make(values: FloatTensor | ResidentTensor, { engine, nonFinite, shelf }: Tools): Made {
-    const { n, bits, blockSize, symmetric, layout, scaleDtype, algorithm } = this.recipe;
-    const full = (this.blocks * blockSize * bits) / 8;
-    const out = shelf.bytes(n * full);
-    const { codes, scale, zeroPoint, error } = engine.quantizeMatrix(values, {
-      ...{ bits, blockSize, symmetric, layout, scaleDtype, algorithm, nonFinite, out },
-    });
-    if (this.stride < full)
-      for (let row = 1; row < n; row++) codes.copyWithin(row * this.stride, row * full, row * full + this.stride);
-    const bytes: [Pending, Uint8Array][] = [
-      [this.codes, codes.subarray(0, n * this.stride)],
-      [this.scale, bytesOf(scale)],
-    ];
-    if (this.zeroPoint) bytes.push([this.zeroPoint, zeroPoint!]);
-    return { loss: { sqnr: error.sqnr, maxAbs: error.maxAbs }, bytes };
-  }
+/** Blocks of a column, and bytes of its codes. */
+function sizesOf({ k, bits, blockSize, isTight }: MatrixRecipe) {
+  const blocks = Math.ceil(k / blockSize);
+  return { blocks, stride: ((isTight ? k : blocks * blockSize) * bits) / 8 };
+}
+
+export const makeMatrix: Maker<MatrixSpec> = (values, spec, { engine, nonFinite, shelf }) => {
+  const { n } = spec.recipe;
+  const { bytes, error } = matrixBytes(engine, values, spec, { n, firstRow: 0, nonFinite, shelf });
+  return { loss: { sqnr: error.sqnr, maxAbs: error.maxAbs }, bytes };
+};
+
+interface Rows extends Omit<Tools, "engine"> {
+  /** How many, and how many there are before them. */
+  readonly n: number;
+  readonly firstRow: number;
+}
+
+/** Codes, scales and zero points of some rows as they are stored, and what a row takes of each. */
+export function matrixBytes(
+  engine: Engine,
+  values: FloatTensor | ResidentTensor,
+  { recipe }: MatrixSpec,
+  { n, firstRow, nonFinite, shelf }: Rows,
+) {
+  const { bits, blockSize, symmetric, layout, scaleDtype, algorithm } = recipe;
+  const { blocks, stride } = sizesOf(recipe);
+  const full = (blocks * blockSize * bits) / 8;
+  const out = shelf.bytes(n * full);
+  const { codes, scale, zeroPoint, error, sums } = engine.quantizeMatrix(values, {
+    ...{ bits, blockSize, symmetric, layout, scaleDtype, algorithm, nonFinite, out, firstRow },
+  });
+  if (stride < full) for (let row = 1; row < n; row++) codes.copyWithin(row * stride, row * full, row * full + stride);
+  const bytes = [codes.subarray(0, n * stride), bytesOf(scale), ...(zeroPoint ? [zeroPoint] : [])];
+  return { bytes, strides: [stride, blocks * scale.BYTES_PER_ELEMENT, Math.ceil((blocks * bits) / 8)], error, sums };
 }

@@ -1,67 +1,70 @@
-import type { Engine } from "../../core/engine.ts";
 import type { NonFinite } from "../../core/options.ts";
 import type { ByteSource } from "../../formats/source.ts";
-import { nameFile } from "../../task/blame.ts";
+import { allInOrder, type Schedule } from "../../streams/schedule.ts";
+import { nameFileLater } from "../../task/blame.ts";
 import type { Tracker } from "../../task/progress.ts";
 import { bytesOfTensor, type TensorFiles } from "../data.ts";
-import { Loader } from "../load.ts";
+import { storedOf } from "../stored.ts";
 import type { Addresses } from "../write.ts";
-import { type Job, type Loss, type Made, Shelf } from "./job.ts";
+import { type Job, keyOf, type Loss } from "./job.ts";
+import type { Order } from "./order.ts";
+import { doInParts, isLarge } from "./parts.ts";
+import { jobWork } from "./work.ts";
+
+interface JobOptions {
+  readonly nonFinite: NonFinite;
+  readonly addresses: Addresses;
+  readonly tracker: Tracker;
+  /** Bytes that one worker may take for a constant. */
+  readonly share: number;
+}
 
 /**
- * Does jobs one after the other and writes what they make to its place: while one is worked on, the one before is being
- * written and the next one read. What several want of the same numbers is read once, and made once where it is the same.
+ * Does jobs, as many at a time as there are workers, and has what they make written to its place. What several want of the
+ * same numbers is read once, and made once where it is the same.
  *
  * @throws FormatError naming file and weight, the signal's reason
  */
 export async function runJobs(
-  engine: Engine,
+  schedule: Schedule,
   files: TensorFiles,
   jobs: readonly Job[],
-  { nonFinite, addresses, tracker }: { nonFinite: NonFinite; addresses: Addresses; tracker: Tracker },
+  { nonFinite, addresses, tracker, share }: JobOptions,
 ): Promise<ReadonlyMap<Job, Loss>> {
   const losses = new Map<Job, Loss>();
-  const groups = groupsOf(files, jobs);
-  const wanted = groups.map(([{ constant }]) => ({ name: constant.name, tensor: constant.tensor }));
-  const loader = new Loader(engine, files, wanted);
-  const shelves = [new Shelf(), new Shelf()];
-  let turn = 0;
-  let writing: Promise<void> = Promise.resolve();
-  try {
-    for (const group of groups) {
-      const { name, tensor } = group[0].constant;
-      await tracker.at(name);
-      const values = await loader.next();
-      for (const [job, ...alike] of alikeIn(group)) {
-        const shelf = shelves[turn++ % 2]!;
-        const { loss, bytes } = nameFile(files.source.name, name, () => job.make(values, { engine, nonFinite, shelf }));
-        for (const each of [job, ...alike]) losses.set(each, loss);
-        await writing;
-        writing = writeParts(bytes, [job, ...alike], addresses);
-        writing.catch(() => {}); // heard of when it is waited for
+  const doGroup = async (group: Group): Promise<void> => {
+    const [{ constant }] = group;
+    const { name, tensor } = constant;
+    const same = alikeIn(group);
+    const orders = same.map((alike): Order => {
+      const [{ spec, parts }] = alike;
+      const ordered = parts.map(({ byteLength }, part) => {
+        return { byteLength, targets: alike.map((job) => addresses.of(job.parts[part]!)) };
+      });
+      return { spec, parts: ordered };
+    });
+    const { source, stored } = storedOf(files, name, tensor);
+    const run = { sources: [source], sinks: addresses.targets };
+    const found = await nameFileLater(files.source.name, name, () => {
+      if (!isLarge(stored, share)) {
+        return schedule.run(name, bytesOfTensor(tensor), jobWork, run, { tensor: stored, orders, nonFinite });
       }
-      tracker.advance(bytesOfTensor(tensor));
-    }
-    await writing;
-    return losses;
-  } finally {
-    await writing.catch(() => {});
-    await loader.dispose();
-  }
+      const how = { schedule, files: run, share, nonFinite };
+      return allInOrder(orders.map((order) => doInParts(how, stored, order))).finally(() => {
+        tracker.advance(bytesOfTensor(tensor));
+      });
+    });
+    same.forEach((alike, i) => {
+      for (const job of alike) losses.set(job, found[i]!);
+    });
+  };
+  await allInOrder(groupsOf(files, jobs).map(doGroup));
+  return losses;
 }
 
 /** Bytes of the weights that jobs are for, those that several share once. */
 export function bytesReadBy(files: TensorFiles, jobs: readonly Job[]): number {
   return groupsOf(files, jobs).reduce((sum, [{ constant }]) => sum + bytesOfTensor(constant.tensor), 0);
-}
-
-/** Writes what one of several jobs made to the places of all of them. */
-async function writeParts(made: Made["bytes"], jobs: Group, addresses: Addresses): Promise<void> {
-  const [first] = jobs;
-  for (const [pending, bytes] of made) {
-    const part = first.parts.indexOf(pending);
-    await Promise.all(jobs.map(({ parts }) => addresses.write(parts[part]!, bytes)));
-  }
 }
 
 type Group = [Job, ...Job[]];
@@ -79,7 +82,7 @@ function groupsOf(files: TensorFiles, jobs: readonly Job[]): Group[] {
 
 /** Jobs that make the same bytes together. */
 function alikeIn(group: Group): Group[] {
-  return together(group, ({ key }) => key);
+  return together(group, keyOf);
 }
 
 function together(jobs: readonly Job[], keyOf: (job: Job) => unknown): Group[] {

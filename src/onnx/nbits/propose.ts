@@ -1,7 +1,7 @@
 import { bytesOfTensor } from "../data.ts";
 import { Edits } from "../edits.ts";
 import type { Model, Node, Tensor } from "../graph.ts";
-import type { Job } from "../jobs/job.ts";
+import { type Job, keyOf } from "../jobs/job.ts";
 import { Names } from "../names.ts";
 import { opNameOf } from "../ops.ts";
 import { type Claim, Claims } from "../rewrite/claims.ts";
@@ -81,7 +81,7 @@ export function planForms<W extends WeightSelection>(
 /** A constant is stored in other forms if nothing is left that needs it as it is, and all of them together are smaller. */
 function whyKept(claim: Claim, proposals: readonly Proposal[]): string | undefined {
   if (claim.isLeft) return "others use it as it is, so it would have to be stored twice";
-  const sizes = new Map(proposals.map(({ job }) => [job.key, bytesOf(job)]));
+  const sizes = new Map(proposals.map(({ job }) => [keyOf(job), bytesOf(job)]));
   const byteLength = [...sizes.values()].reduce((a, b) => a + b, 0);
   return byteLength < bytesOfTensor(claim.constant.tensor) ? undefined : "would not get smaller";
 }
@@ -94,15 +94,15 @@ function carryOut(claim: Claim, proposals: ReadonlyMap<Node, Proposal>, edits: E
   const stored = new Map<string, readonly string[]>();
   for (const [node, proposal] of proposals) {
     const { job } = proposal;
-    if (!stored.has(job.key)) {
+    if (!stored.has(keyOf(job))) {
       const tensors = proposal.tensors(names);
       claim.jobs.push(job);
       claim.tensors.push(...tensors);
       stored.set(
-        job.key,
+        keyOf(job),
         tensors.map(({ name }) => name),
       );
     }
-    edits.replace(node, proposal.nodes(stored.get(job.key)!, names));
+    edits.replace(node, proposal.nodes(stored.get(keyOf(job))!, names));
   }
 }

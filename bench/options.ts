@@ -1,0 +1,83 @@
+import { parseArgs } from "node:util";
+import { formatSize, parseSize } from "./harness.ts";
+import { LARGEST_SIZE, SIZE_STEP } from "./run.ts";
+
+export const groupNames = ["kernels", "limits", "peers", "layers", "files", "threads", "python"] as const;
+
+export type GroupName = (typeof groupNames)[number];
+
+export const usage = `npm run bench -- [options]
+  --group A,B       of ${groupNames.join(", ")}; all if not said
+  --quick           a rough look, in a fraction of the time
+  --json FILE       the figures as JSON as well
+  --plot FILE.svg   throughput over size, of the group peers
+
+  of the group kernels, and if no group is named that one alone:
+  --filter TEXT     only kernels whose name has TEXT in it
+  --size A,B        sizes of the float32 data (64KiB,1MiB,16MiB,128MiB)`;
+
+export interface Options {
+  readonly groups: readonly GroupName[];
+  readonly quick: boolean;
+  readonly json: string | undefined;
+  readonly plot: string | undefined;
+  readonly filter: string;
+  /** Bytes. */
+  readonly sizes: readonly number[];
+}
+
+/** What was typed is no use: the usage is shown, and no stack. */
+export class UsageError extends Error {}
+
+export function optionsOf(args: string[]): Options {
+  const { values } = parseArgs({
+    args,
+    options: {
+      group: { type: "string" },
+      quick: { type: "boolean", default: false },
+      json: { type: "string" },
+      plot: { type: "string" },
+      filter: { type: "string" },
+      size: { type: "string" },
+    },
+  });
+  const kernelsOnly = values.filter !== undefined || values.size !== undefined;
+  const groups = values.group?.split(",").map(groupNamed) ?? (kernelsOnly ? ["kernels"] : groupNames);
+  if (kernelsOnly && !groups.includes("kernels")) throw new UsageError("--filter, --size: they are of --group kernels");
+  if (values.plot !== undefined && !groups.includes("peers")) throw new UsageError("--plot: it is of --group peers");
+  return {
+    groups,
+    quick: values.quick,
+    json: values.json,
+    plot: values.plot,
+    filter: values.filter ?? "",
+    sizes: (values.size ?? "64KiB,1MiB,16MiB,128MiB").split(",").map(sizeOf),
+  };
+}
+
+function groupNamed(text: string): GroupName {
+  const name = groupNames.find((each) => each === text.trim());
+  if (name === undefined) throw new UsageError(`--group ${text}: there are ${groupNames.join(", ")}`);
+  return name;
+}
+
+function sizeOf(text: string): number {
+  const bytes = parseSize(text);
+  if (!bytes || bytes % SIZE_STEP !== 0 || bytes > LARGEST_SIZE) {
+    const [step, most] = [SIZE_STEP, LARGEST_SIZE].map(formatSize);
+    throw new UsageError(`--size ${text}: give a multiple of ${step} up to ${most}, like 64KiB or 1MiB`);
+  }
+  return bytes;
+}
+
+/** Runs a command of the benchmark; wrong usage ends with exit code 2. */
+export async function run(main: (args: string[]) => Promise<void>, usage: string): Promise<void> {
+  try {
+    await main(process.argv.slice(2));
+  } catch (error) {
+    const wrongUsage = error instanceof UsageError || (error as { code?: string }).code?.startsWith("ERR_PARSE_ARGS");
+    if (!wrongUsage) throw error;
+    console.error(`${(error as Error).message}\n\n${usage}`);
+    process.exitCode = 2;
+  }
+}

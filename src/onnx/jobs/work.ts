@@ -1,0 +1,72 @@
+import type { Engine } from "../../core/engine.ts";
+import type { NonFinite } from "../../core/options.ts";
+import { elementsOf } from "../../core/shape.ts";
+import { roomFor, type StoredTensor, spanOf, withPart } from "../../streams/stored.ts";
+import type { Files, Work } from "../../task/work.ts";
+import { makeNarrow } from "../half/job.ts";
+import { makeAffine } from "./affine.ts";
+import { makeBnb4 } from "./bnb4.ts";
+import { type JobSpec, type Loss, type Maker, Shelf } from "./job.ts";
+import { makeMatrix } from "./matrix.ts";
+import { type Order, type OrderedPart, writeInto } from "./order.ts";
+
+/** All that is made of one constant. */
+export interface JobUnit {
+  readonly tensor: StoredTensor;
+  readonly orders: readonly Order[];
+  readonly nonFinite: NonFinite;
+}
+
+const makers: Readonly<Record<JobSpec["kind"], Maker<never>>> = {
+  affine: makeAffine,
+  matrix: makeMatrix,
+  bnb4: makeBnb4,
+  narrow: makeNarrow,
+};
+
+export function makerOf({ kind }: JobSpec): Maker<JobSpec> {
+  return makers[kind] as Maker<JobSpec>;
+}
+
+/** Makes everything of a constant that is wanted of it; what each lost, in the order asked for. */
+export const jobWork: Work<JobUnit, readonly Loss[]> = {
+  name: "jobs",
+  reads: ({ tensor }) => [spanOf(tensor, { start: 0, length: elementsOf(tensor.shape) })],
+  room: ({ tensor }) => roomFor(tensor, elementsOf(tensor.shape)),
+  async run(engine, files, { tensor, orders, nonFinite }) {
+    const { shape } = tensor;
+    const whole = { start: 0, length: elementsOf(shape), shape };
+    return withPart(engine, files, tensor, whole, async (values) => {
+      const losses: Loss[] = [];
+      for (const { spec, parts } of orders) {
+        await withShelf(engine, async (shelf) => {
+          const made = makerOf(spec)(values, spec, { engine, nonFinite, shelf });
+          losses.push(made.loss);
+          const writes = made.bytes.map((bytes, i) => writePart(files, parts[i]!, bytes));
+          await Promise.all(writes).finally(made.release);
+        });
+      }
+      return losses;
+    });
+  },
+};
+
+async function writePart(files: Files, part: OrderedPart, bytes: Uint8Array): Promise<void> {
+  const { byteLength } = part;
+  if (bytes.byteLength !== byteLength) throw new Error(`${bytes.byteLength} bytes made, ${byteLength} planned`);
+  await writeInto(files, part, 0, bytes);
+}
+
+const shelves = new WeakMap<Engine, Shelf[]>();
+
+/** Lends one of an engine's shelves. */
+async function withShelf(engine: Engine, use: (shelf: Shelf) => Promise<void>): Promise<void> {
+  const free = shelves.get(engine) ?? [];
+  shelves.set(engine, free);
+  const shelf = free.pop() ?? new Shelf();
+  try {
+    await use(shelf);
+  } finally {
+    free.push(shelf);
+  }
+}
