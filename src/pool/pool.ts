@@ -109,7 +109,7 @@ async function requestFor<Unit, Result>(
   return {
     module,
     work: work.name,
-    unit,
+    unit: work.sent?.(unit) ?? unit,
     sources: await Promise.all(sent),
     sinks: sinks.map(({ handle }) => ({ handle })),
   };
