@@ -1,7 +1,7 @@
 import { addTo, pairs, square } from "./codes";
-import { byOne, byTwo } from "./lanes";
+import { byOne, byTwo, kept } from "./lanes";
 import { reciprocalOf, stored, unitOf } from "./parameters";
-import { gather, lows } from "./transpose";
+import { gather, gatherLanes, lows } from "./transpose";
 
 // A flat array in blocks of `size`, quantized to 16 levels that lie anywhere, as com.microsoft MatMulBnb4 stores it: of two
 // codes in a byte the first is the high nibble; the scale of a block is its largest magnitude, a level's value is restored
@@ -32,29 +32,44 @@ function plane(table: usize, shift: i32): v128 {
   );
 }
 
+/**
+ * How many thresholds each of four values is above, in all bytes of its lane. Every fourth threshold tells which three are
+ * left; these are looked up: float32 by four bytes of a table of four.
+ */
+// @ts-ignore: decorator
+@inline
+function levels4(
+  u: v128, quarter1: v128, quarter2: v128, quarter3: v128, firsts: v128, seconds: v128, thirds: v128, places: v128,
+): v128 {
+  const quarter = i8x16.add(i8x16.add(f32x4.gt(u, quarter1), f32x4.gt(u, quarter2)), f32x4.gt(u, quarter3)); // 0 to -3
+  const four = i32x4.shl(i8x16.neg(quarter), 2);
+  const at = v128.or(four, places);
+  let more = i8x16.add(f32x4.gt(u, i8x16.swizzle(firsts, at)), f32x4.gt(u, i8x16.swizzle(seconds, at)));
+  more = i8x16.add(more, f32x4.gt(u, i8x16.swizzle(thirds, at)));
+  return i8x16.sub(four, more);
+}
+
 function block(src: usize, dst: usize, size: usize, scale: v128, sums: usize, table: usize): void {
   const reciprocal = reciprocalOf(scale), unit = unitOf(scale, reciprocal);
   const codes = v128.load(table, 128);
   const t0 = plane(table, 0), t1 = plane(table, 8), t2 = plane(table, 16), t3 = plane(table, 24);
-  const magnitude = i32x4.splat(0x7fffffff);
+  const quarter1 = v128.load32_splat(table, 12), quarter2 = v128.load32_splat(table, 28), quarter3 = v128.load32_splat(table, 44);
+  const firsts = gatherLanes(table, table + 16, table + 32, table + 48);
+  const seconds = gatherLanes(table + 4, table + 20, table + 36, table + 52);
+  const thirds = gatherLanes(table + 8, table + 24, table + 40, table + 56);
+  const magnitude = kept(0x7fffffff, size), places = kept(0x03020100, size);
   let squared = f32x4.splat(0), aa = squared, bb = squared, largest = v128.load(sums, 48);
   for (const end = src + (size << 2); src < end; src += 64, dst += 8) {
     const x0 = v128.load(src), x1 = v128.load(src, 16), x2 = v128.load(src, 32), x3 = v128.load(src, 48);
     const u0 = f32x4.mul(x0, reciprocal), u1 = f32x4.mul(x1, reciprocal);
     const u2 = f32x4.mul(x2, reciprocal), u3 = f32x4.mul(x3, reciprocal);
-    let n0 = i32x4.splat(0), n1 = n0, n2 = n0, n3 = n0;
-    for (let at = table, last = table + 60; at < last; at += 12) {
-      let threshold = v128.load32_splat(at);
-      n0 = i32x4.sub(n0, f32x4.gt(u0, threshold)), n1 = i32x4.sub(n1, f32x4.gt(u1, threshold));
-      n2 = i32x4.sub(n2, f32x4.gt(u2, threshold)), n3 = i32x4.sub(n3, f32x4.gt(u3, threshold));
-      threshold = v128.load32_splat(at, 4);
-      n0 = i32x4.sub(n0, f32x4.gt(u0, threshold)), n1 = i32x4.sub(n1, f32x4.gt(u1, threshold));
-      n2 = i32x4.sub(n2, f32x4.gt(u2, threshold)), n3 = i32x4.sub(n3, f32x4.gt(u3, threshold));
-      threshold = v128.load32_splat(at, 8);
-      n0 = i32x4.sub(n0, f32x4.gt(u0, threshold)), n1 = i32x4.sub(n1, f32x4.gt(u1, threshold));
-      n2 = i32x4.sub(n2, f32x4.gt(u2, threshold)), n3 = i32x4.sub(n3, f32x4.gt(u3, threshold));
-    }
-    const levels = i8x16.narrow_i16x8_u(i16x8.narrow_i32x4_s(n0, n1), i16x8.narrow_i32x4_s(n2, n3));
+    const n0 = levels4(u0, quarter1, quarter2, quarter3, firsts, seconds, thirds, places);
+    const n1 = levels4(u1, quarter1, quarter2, quarter3, firsts, seconds, thirds, places);
+    const n2 = levels4(u2, quarter1, quarter2, quarter3, firsts, seconds, thirds, places);
+    const n3 = levels4(u3, quarter1, quarter2, quarter3, firsts, seconds, thirds, places);
+    const levels = i8x16.narrow_i16x8_u(
+      i16x8.narrow_i32x4_s(i32x4.shr_u(n0, 24), i32x4.shr_u(n1, 24)), i16x8.narrow_i32x4_s(i32x4.shr_u(n2, 24), i32x4.shr_u(n3, 24)),
+    );
 
     // 0x0b0a in each i16, a before b: a << 4 | b
     const q = i8x16.swizzle(codes, levels);

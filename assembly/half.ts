@@ -1,59 +1,67 @@
+import { kept } from "./lanes";
+
 // Half precision: IEEE 754 binary16 and bfloat16, to and from float32. Widening is exact; narrowing rounds half to even,
 // overflows to infinity and keeps NaN a (quiet) NaN. In bits throughout, so that every engine agrees on NaN payloads.
 
 /**
- * binary16 bits (in i32 lanes) to float32. Shifted into place the exponent is 112 too small, which a multiplication by
- * 2^112 mends, subnormals included; infinity and NaN get the full exponent.
+ * binary16, sign-extended to i32 lanes, to float32. Shifted into place the exponent is 112 too small, which a multiplication by
+ * 2^112 (`scale`) mends, subnormals included. Infinity and NaN are 0x47800000 and more then, and lack 0x38000000 of the full
+ * exponent; their payload stays as it is.
  */
 // @ts-ignore: decorator
 @inline
-function widen(h: v128): v128 {
-  const sign = i32x4.shl(v128.and(h, i32x4.splat(0x8000)), 16);
-  const rest = i32x4.shl(v128.and(h, i32x4.splat(0x7fff)), 13);
-  const value = f32x4.mul(rest, f32x4.splat(reinterpret<f32>(0x77800000)));
-  const special = i32x4.ge_s(rest, i32x4.splat(0x0f800000));
-  const exponent = v128.and(special, i32x4.splat(0x7f800000));
-  // For infinity and NaN the product's mantissa is rest's; taking rest itself keeps the payload whatever the multiplier does.
-  return v128.or(sign, v128.bitselect(v128.or(rest, exponent), value, special));
+function widen(h: v128, rest: v128, scale: v128, largest: v128, missing: v128, signs: v128): v128 {
+  const value = f32x4.mul(v128.and(i32x4.shl(h, 13), rest), scale);
+  const special = v128.and(i32x4.gt_s(value, largest), missing);
+  return v128.or(v128.or(value, special), v128.and(h, signs));
 }
 
-/** float32 to binary16 bits in i32 lanes. */
+// Constants of `narrow`, all of them bits.
+const MAGNITUDE: i32 = 0x7fffffff, EXPONENT: i32 = 0x7f800000;
+/** 2^-14, below which halves are subnormal, and 2^16, from which on all are infinite. */
+const LEAST: i32 = 0x38800000, MOST: i32 = 0x47800000;
+/** 13 in the exponent: so far above a float32 its last place is that of a half. */
+const ABOVE: i32 = 0x06800000;
+
+/**
+ * float32 to binary16 bits in i32 lanes, without the sign. Added to a power of two 13 above its own, held between LEAST and
+ * MOST, a magnitude is rounded by the adder to the steps of a half; the difference of the bits counts them, from the start
+ * of the power's half, which the exponent tells.
+ */
 // @ts-ignore: decorator
 @inline
-function narrow(x: v128): v128 {
-  const sign = v128.and(i32x4.shr_u(x, 16), i32x4.splat(0x8000));
-  const magnitude = v128.and(x, i32x4.splat(0x7fffffff));
-  // Normal: subtract 112 from the exponent, add half a step (less one when the kept part is even), cut.
-  const odd = v128.and(i32x4.shr_u(magnitude, 13), i32x4.splat(1));
-  const normal = i32x4.shr_u(i32x4.add(i32x4.add(magnitude, i32x4.splat(0xc8000fff)), odd), 13);
-  // Subnormal: adding 0.5 lets the float32 adder round at the right bit.
-  const subnormal = i32x4.sub(f32x4.add(magnitude, f32x4.splat(0.5)), i32x4.splat(0x3f000000));
-  const special = v128.bitselect(
-    i32x4.splat(0x7e00), i32x4.splat(0x7c00), i32x4.gt_s(magnitude, i32x4.splat(0x7f800000)),
-  );
-  let half = v128.bitselect(subnormal, normal, i32x4.lt_s(magnitude, i32x4.splat(0x38800000)));
-  half = v128.bitselect(special, half, i32x4.ge_s(magnitude, i32x4.splat(0x47800000)));
-  return v128.or(sign, half);
+function narrow(
+  x: v128, magnitude: v128, exponent: v128, least: v128, most: v128, above: v128, start: v128, infinity: v128, quiet: v128,
+): v128 {
+  const size = v128.and(x, magnitude);
+  const power = i32x4.min_s(i32x4.max_s(v128.and(size, exponent), least), most);
+  const far = i32x4.add(power, above);
+  const steps = i32x4.sub(f32x4.add(size, far), far);
+  const half = i32x4.min_s(i32x4.sub(i32x4.add(steps, i32x4.shr_u(power, 13)), start), infinity);
+  return v128.or(half, v128.and(i32x4.gt_s(size, exponent), quiet));
 }
 
 /** float32 to bfloat16 bits in i32 lanes: the upper half, rounded; a NaN is cut and made quiet. */
 // @ts-ignore: decorator
 @inline
-function narrowBrain(x: v128): v128 {
+function narrowBrain(x: v128, one: v128, half: v128, magnitude: v128, exponent: v128, quiet: v128): v128 {
   const upper = i32x4.shr_u(x, 16);
-  const odd = v128.and(upper, i32x4.splat(1));
-  const rounded = i32x4.shr_u(i32x4.add(i32x4.add(x, i32x4.splat(0x7fff)), odd), 16);
-  const nan = i32x4.gt_s(v128.and(x, i32x4.splat(0x7fffffff)), i32x4.splat(0x7f800000));
-  return v128.bitselect(v128.or(upper, i32x4.splat(0x40)), rounded, nan);
+  const odd = v128.and(upper, one);
+  const rounded = i32x4.shr_u(i32x4.add(i32x4.add(x, half), odd), 16);
+  const nan = i32x4.gt_s(v128.and(x, magnitude), exponent);
+  return v128.bitselect(v128.or(upper, quiet), rounded, nan);
 }
 
 export function convertF16F32(src: usize, dst: usize, n: usize): void {
+  const rest = kept(0x0fffe000, n), scale = kept(0x77800000, n), largest = kept(0x477fffff, n);
+  const missing = kept(0x38000000, n), signs = kept(0x80000000, n);
   for (; n >= 8; n -= 8, src += 16, dst += 32) {
-    const h = v128.load(src);
-    v128.store(dst, widen(i32x4.extend_low_i16x8_u(h)));
-    v128.store(dst, widen(i32x4.extend_high_i16x8_u(h)), 16);
+    v128.store(dst, widen(v128.load16x4_s(src), rest, scale, largest, missing, signs));
+    v128.store(dst, widen(v128.load16x4_s(src, 8), rest, scale, largest, missing, signs), 16);
   }
-  for (; n > 0; n--, src += 2, dst += 4) v128.store32_lane(dst, widen(i32x4.splat(<i32>load<u16>(src))), 0);
+  for (; n > 0; n--, src += 2, dst += 4) {
+    v128.store32_lane(dst, widen(i32x4.splat(<i32>load<i16>(src)), rest, scale, largest, missing, signs), 0);
+  }
 }
 
 export function convertBF16F32(src: usize, dst: usize, n: usize): void {
@@ -66,19 +74,33 @@ export function convertBF16F32(src: usize, dst: usize, n: usize): void {
 }
 
 export function convertF32F16(src: usize, dst: usize, n: usize): void {
+  const magnitude = kept(MAGNITUDE, n), exponent = kept(EXPONENT, n), least = kept(LEAST, n), most = kept(MOST, n);
+  const above = kept(ABOVE, n), start = kept(LEAST >> 13, n), infinity = kept(0x7c00, n), quiet = kept(0x0200, n);
+  const signs = kept(0x80008000, n);
   for (; n >= 8; n -= 8, src += 32, dst += 16) {
-    v128.store(dst, i16x8.narrow_i32x4_u(narrow(v128.load(src)), narrow(v128.load(src, 16))));
+    const x = v128.load(src), y = v128.load(src, 16);
+    const halves = i16x8.narrow_i32x4_s(
+      narrow(x, magnitude, exponent, least, most, above, start, infinity, quiet),
+      narrow(y, magnitude, exponent, least, most, above, start, infinity, quiet),
+    );
+    const upper = i16x8.narrow_i32x4_s(i32x4.shr_s(x, 16), i32x4.shr_s(y, 16));
+    v128.store(dst, v128.or(halves, v128.and(upper, signs)));
   }
   for (; n > 0; n--, src += 4, dst += 2) {
-    store<u16>(dst, <u16>i32x4.extract_lane(narrow(v128.load32_splat(src)), 0));
+    const half = narrow(v128.load32_splat(src), magnitude, exponent, least, most, above, start, infinity, quiet);
+    store<u16>(dst, <u16>(i32x4.extract_lane(half, 0) | (<i32>load<u16>(src, 2) & 0x8000)));
   }
 }
 
 export function convertF32BF16(src: usize, dst: usize, n: usize): void {
+  const one = kept(1, n), half = kept(0x7fff, n), magnitude = kept(MAGNITUDE, n), exponent = kept(EXPONENT, n);
+  const quiet = kept(0x40, n);
   for (; n >= 8; n -= 8, src += 32, dst += 16) {
-    v128.store(dst, i16x8.narrow_i32x4_u(narrowBrain(v128.load(src)), narrowBrain(v128.load(src, 16))));
+    const low = narrowBrain(v128.load(src), one, half, magnitude, exponent, quiet);
+    v128.store(dst, i16x8.narrow_i32x4_u(low, narrowBrain(v128.load(src, 16), one, half, magnitude, exponent, quiet)));
   }
   for (; n > 0; n--, src += 4, dst += 2) {
-    store<u16>(dst, <u16>i32x4.extract_lane(narrowBrain(v128.load32_splat(src)), 0));
+    const bits = narrowBrain(v128.load32_splat(src), one, half, magnitude, exponent, quiet);
+    store<u16>(dst, <u16>i32x4.extract_lane(bits, 0));
   }
 }

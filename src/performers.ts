@@ -1,5 +1,8 @@
 import { restoreWork } from "./checkpoint/restore.ts";
 import { plainWork } from "./checkpoint/work.ts";
+import { narrowPartsWork } from "./onnx/half/parts.ts";
+import { affinePartsWork } from "./onnx/jobs/affine-parts.ts";
+import { matrixPartsWork } from "./onnx/jobs/matrix-parts.ts";
 import { jobWork } from "./onnx/jobs/work.ts";
 import { measureWork, rangeWork } from "./streams/affine.ts";
 import { copyWork } from "./streams/copy.ts";
@@ -7,5 +10,15 @@ import type { Work } from "./task/work.ts";
 
 /** All work that can be given to another thread, by its name there. */
 export const performers: ReadonlyMap<string, Work<never, unknown>> = new Map(
-  [copyWork, rangeWork, measureWork, plainWork, restoreWork, jobWork].map((work) => [work.name, work]),
+  [
+    copyWork,
+    rangeWork,
+    measureWork,
+    plainWork,
+    restoreWork,
+    jobWork,
+    affinePartsWork,
+    matrixPartsWork,
+    narrowPartsWork,
+  ].map((work) => [work.name, work]),
 );

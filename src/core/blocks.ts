@@ -2,7 +2,7 @@ import type { FloatDType } from "../dtypes.ts";
 import { ArgumentError } from "../errors.ts";
 import type { BlockBits, Kernels } from "../kernels/abi.ts";
 import { blockParameters, roundings } from "../kernels/twin/nbits.ts";
-import { errorOf, noSums, takeSums } from "./block-sums.ts";
+import { errorOf, type Sums, takeSums } from "./block-sums.ts";
 import type { QuantizationError } from "./error.ts";
 import { type NamedOperand, withRoom, withValues } from "./lend.ts";
 import type { Machine } from "./machine.ts";
@@ -46,6 +46,8 @@ export interface MatrixOptions<Measure extends boolean = true> {
   readonly outScale?: Float32Array | Uint16Array | undefined;
   /** Whether to tell what was lost; true if not said. It takes longer than the codes do. */
   readonly measure?: Measure | undefined;
+  /** Rows before these, where they are part of a matrix: errors count from its start. */
+  readonly firstRow?: number | undefined;
 }
 
 /** A matrix as com.microsoft MatMulNBits and GatherBlockQuantized store it. */
@@ -56,6 +58,8 @@ export interface QuantizedMatrix<Measure extends boolean = true> {
   readonly scale: Float32Array | Uint16Array;
   /** [N, ceil(ceil(K / blockSize) * bits / 8)], low bits first; undefined where it is 2^(bits - 1) for all. */
   readonly zeroPoint: Uint8Array | undefined;
+  /** Of each `SUMMED_ROWS` rows; none where `measure` is false. */
+  readonly sums: readonly Sums[];
   /** Undefined where `measure` is false. */
   readonly error: Measure extends true ? QuantizationError : undefined;
 }
@@ -68,6 +72,7 @@ export interface MatrixPlan<Measure extends boolean = boolean>
   readonly nonFinite: NonFinite;
   readonly measure: Measure;
   readonly outScale: Float32Array | Uint16Array | undefined;
+  readonly firstRow: number;
   readonly n: number;
   readonly k: number;
   /** Blocks of a row. */
@@ -93,6 +98,7 @@ export function planMatrix<Measure extends boolean = true>(
     "out",
     "outScale",
     "measure",
+    "firstRow",
   ];
   checkKeys(options, known);
   const [n, k] = sidesOf(shape, options.layout);
@@ -109,6 +115,7 @@ export function planMatrix<Measure extends boolean = true>(
     nonFinite: oneOf("nonFinite", options.nonFinite ?? "error", ["error", "ignore"]),
     measure: checkBoolean("measure", options.measure, true) as Measure,
     outScale: options.outScale,
+    firstRow: options.firstRow ?? 0,
     n,
     k,
     blocks,
@@ -166,7 +173,7 @@ export function quantizeMatrix<Measure extends boolean>(
   if (outScale) checkArray("outScale", outScale, ScaleArray.name, n * blocks, "this matrix");
   const scale = outScale ?? new ScaleArray(n * blocks);
   const zeroPoint = plan.symmetric ? undefined : new Uint8Array(n * zeroBytes);
-  const sums = noSums();
+  const sums: Sums[] = [];
   if (n * k > 0) {
     eachChunk(machine, matrix, plan, (chunk) => {
       quantizeChunk(machine, matrix, chunk, plan);
@@ -176,13 +183,13 @@ export function quantizeMatrix<Measure extends boolean>(
       zeroPoint?.set(memory.view(Uint8Array, chunk.zeroPoints, chunk.n * zeroBytes), first * zeroBytes);
       const large = takeScales(machine, chunk.scales, chunk.n * blocks, scaleDtype, scale, first * blocks);
       if (large !== undefined) {
-        throw scaleError(`block ${large % blocks} of row ${first + Math.floor(large / blocks)}`);
+        throw scaleError(`block ${large % blocks} of row ${plan.firstRow + first + Math.floor(large / blocks)}`);
       }
-      if (plan.measure) takeSums(memory, chunk.sums, chunk.n, sums);
+      if (plan.measure) takeSums(memory, chunk.sums, first, chunk.n, sums);
     });
   }
   const error = plan.measure ? errorOf(sums, n * k) : undefined;
-  return { codes, scale, zeroPoint, error: error as QuantizedMatrix<Measure>["error"] };
+  return { codes, scale, zeroPoint, sums, error: error as QuantizedMatrix<Measure>["error"] };
 }
 
 /** Goes over the matrix a few rows of the result at a time. */

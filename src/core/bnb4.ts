@@ -1,6 +1,6 @@
 import type { FloatDType } from "../dtypes.ts";
 import { roundings } from "../kernels/twin/nbits.ts";
-import { errorOf, noSums, takeSums } from "./block-sums.ts";
+import { errorOf, type Sums, sumsAt } from "./block-sums.ts";
 import { blockSizes, type MatrixLayout, scaleError, sidesOf, takeScales } from "./blocks.ts";
 import type { QuantizationError } from "./error.ts";
 import { type NamedOperand, withRoom, withValues } from "./lend.ts";
@@ -17,6 +17,8 @@ export interface Bnb4Options {
   readonly quantType: Bnb4Type;
   /** How the largest magnitudes are stored; float32 if not said. Codes are those of the values as stored. */
   readonly scaleDtype?: FloatDType | undefined;
+  /** Blocks before these, where they are part of a matrix: errors count from its start. */
+  readonly firstBlock?: number | undefined;
 }
 
 /** A matrix as com.microsoft MatMulBnb4 stores it: [N, K] laid flat, and that in blocks. */
@@ -26,6 +28,8 @@ export interface Bnb4Matrix {
   /** [ceil(N * K / blockSize)], in the bits of half precision where that was asked for. */
   readonly absmax: Float32Array | Uint16Array;
   readonly error: QuantizationError;
+  /** Of each `bnb4Rows` rows. */
+  readonly sums: readonly Sums[];
 }
 
 interface Levels {
@@ -98,7 +102,7 @@ const CHUNK = 1 << 18;
  * @throws ArgumentError, NonFiniteError, MemoryError
  */
 export function quantizeBnb4(machine: Machine, matrix: NamedOperand, options: Bnb4Options): Bnb4Matrix {
-  checkKeys(options, ["layout", "blockSize", "quantType", "scaleDtype"]);
+  checkKeys(options, ["layout", "blockSize", "quantType", "scaleDtype", "firstBlock"]);
   const { memory, kernels } = machine;
   const { layout } = options;
   const [n, k] = sidesOf(matrix.shape, layout);
@@ -108,11 +112,9 @@ export function quantizeBnb4(machine: Machine, matrix: NamedOperand, options: Bn
   const elements = n * k;
   const codes = new Uint8Array(Math.ceil(elements / 2));
   const absmax = new (scaleDtype === "float32" ? Float32Array : Uint16Array)(Math.ceil(elements / size));
-  const sums = noSums();
+  const sums: Sums[] = [];
   if (elements > 0) {
-    // Rows are taken so many at a time that a call starts where a block does.
-    const step = size / commonDivisor(size, k);
-    const most = Math.min(Math.max(Math.floor(CHUNK / k / step), 1) * step, Math.ceil(n / step) * step);
+    const most = bnb4Rows(k, size);
     const room = Math.min(most, n) * k;
     const sizes = [
       TABLE,
@@ -128,25 +130,31 @@ export function quantizeBnb4(machine: Machine, matrix: NamedOperand, options: Bn
         memory.view(Float32Array, table, 15).set(levels.thresholds);
         memory.view(Float32Array, table + 64, 16).set(levels.values);
         memory.view(Uint8Array, table + 128, 16).set(levels.codes);
-        memory.view(Uint8Array, totals, 64).fill(0);
         for (let first = 0; first < n; first += most) {
           const rows = Math.min(most, n - first);
           const count = rows * k;
           const src = layout === "NK" ? address + 4 * first * k : panel;
           if (layout === "KN") kernels.transposeF32(address + 4 * first, panel, rows, k, n);
+          memory.view(Uint8Array, totals, 64).fill(0);
           kernels.quantizeF32B4(src, to, scales, totals, scratch, table, count, size, roundings[scaleDtype]);
           codes.set(memory.view(Uint8Array, to, Math.ceil(count / 2)), (first * k) / 2);
           const at = (first * k) / size;
           const large = takeScales(machine, scales, Math.ceil(count / size), scaleDtype, absmax, at);
           const finite = memory.view(Float64Array, totals, 4).every(Number.isFinite);
           if (!finite) refuseNonFinite(machine, matrix, matrix.name);
-          if (large !== undefined) throw scaleError(`block ${at + large}`);
+          if (large !== undefined) throw scaleError(`block ${at + large + (options.firstBlock ?? 0)}`);
+          sums.push(sumsAt(memory, totals));
         }
-        takeSums(memory, totals, 1, sums);
       }),
     );
   }
-  return { codes, absmax, error: errorOf(sums, elements) };
+  return { codes, absmax, sums, error: errorOf(sums, elements) };
+}
+
+/** Rows that are taken, and summed up, together: so many that the next ones start where a block does. */
+export function bnb4Rows(k: number, size: number): number {
+  const step = size / commonDivisor(size, k);
+  return Math.max(Math.floor(CHUNK / k / step), 1) * step;
 }
 
 function commonDivisor(a: number, b: number): number {

@@ -1,11 +1,13 @@
-import { measure, measureWhole, type QuantizationError } from "./error.ts";
+import { measure, type QuantizationError, reportOf, sumsOfWhole } from "./error.ts";
 import { type Granularity, type Layout, layoutOf } from "./granularity.ts";
 import type { Machine } from "./machine.ts";
 import { windowRestorer } from "./measured.ts";
 import { type Operand, sourceOf } from "./operands.ts";
+import type { Piece } from "./pieces.ts";
 import { restoredSource } from "./restored.ts";
+import { elementsOf } from "./shape.ts";
 import type { QuantizedTensor } from "./tensor.ts";
-import { cutOf } from "./windows.ts";
+import { cutOf, type Window } from "./windows.ts";
 
 /** The other side of a comparison: floats, or a quantized tensor with its layout. */
 export type Other = { readonly floats: Operand } | { readonly q: QuantizedTensor; readonly layout: Layout };
@@ -18,21 +20,38 @@ export function compare(
   other: Other,
   granularity: Granularity,
 ): QuantizationError[] {
-  const a = sourceOf(machine, original, "values");
-  if (granularity.axis !== undefined) {
-    const b = "q" in other ? restoredSource(machine, other.q, other.layout) : sourceOf(machine, other.floats, "others");
-    return measure(machine, a, b, layoutOf(shape, granularity));
+  if (granularity.axis === undefined) {
+    const sums = compareWhole(machine, shape, original, other);
+    return [
+      reportOf(
+        sums.map((sum) => [sum]),
+        0,
+        elementsOf(shape),
+      ),
+    ];
   }
+  const a = sourceOf(machine, original, "values");
+  const b = "q" in other ? restoredSource(machine, other.q, other.layout) : sourceOf(machine, other.floats, "others");
+  return measure(machine, a, b, layoutOf(shape, granularity));
+}
+
+/** Squared error, dot product, squares of both and the largest error, over all elements. */
+export function compareWhole(
+  machine: Machine,
+  shape: readonly number[],
+  original: Operand,
+  other: Other,
+): readonly number[] {
+  const a = sourceOf(machine, original, "values");
   if ("q" in other) {
     const codes = sourceOf(machine, other.q, "codes");
-    const restore = windowRestorer(machine, other.q, codes.address);
     const { axis, blockSize } = other.q;
-    return [measureWhole(machine, a, restore, cutOf(shape, { axis, blockSize }))];
+    return sumsOfWhole(machine, a, windowRestorer(machine, other.q, codes.address), cutOf(shape, { axis, blockSize }));
   }
   const b = sourceOf(machine, other.floats, "others");
   const beside =
-    ({ start }: { start: number }) =>
-    (piece: { start: number; length: number }) =>
+    ({ start }: Window) =>
+    (piece: Piece) =>
       b.address(start + piece.start, piece.length);
-  return [measureWhole(machine, a, beside, cutOf(shape, {}))];
+  return sumsOfWhole(machine, a, beside, cutOf(shape, {}));
 }

@@ -16,10 +16,10 @@ import { LinearMemory, TILE } from "../kernels/memory.ts";
 import { createTwin } from "../kernels/twin/index.ts";
 import { type MatrixOptions, planMatrix, type QuantizedMatrix, quantizeMatrix } from "./blocks.ts";
 import { type Bnb4Matrix, type Bnb4Options, quantizeBnb4 } from "./bnb4.ts";
-import { compare } from "./comparison.ts";
+import { compare, compareWhole } from "./comparison.ts";
 import { writeValues } from "./dequantize.ts";
 import { type Loss, type LossSums, lossOf, type QuantizationError } from "./error.ts";
-import { eachHoldsGroups, finderOf, holdsGroups, noParameters } from "./found.ts";
+import { eachHoldsGroups, holdsGroups, noParameters } from "./found.ts";
 import { type Axis, checkGranularity, type Granularity, type Layout, layoutOf } from "./granularity.ts";
 import type { Machine } from "./machine.ts";
 import { writeMeasured } from "./measured.ts";
@@ -37,10 +37,10 @@ import {
   type RangeOptions,
 } from "./options.ts";
 import { piecesOf } from "./pieces.ts";
-import { codeWriterOf, conversionOf, type Find, writeCodes } from "./quantize.ts";
-import { findExtremes, findRange, refuseNonFinite } from "./range.ts";
+import { writeCodes } from "./quantize.ts";
+import { findExtremes, findRange } from "./range.ts";
 import { isResident, ResidentQuantizedTensor, ResidentTensor } from "./resident.ts";
-import { levelsOf, needsMagnitudeOnly, type Parameters, parametersOf, type Range } from "./schemes.ts";
+import { needsMagnitudeOnly, type Parameters, parametersOf, type Range } from "./schemes.ts";
 import { checkShape, elementsOf } from "./shape.ts";
 import { checkArray, checkData, type FloatTensor, floatTypeOf, type QuantizedTensor } from "./tensor.ts";
 import {
@@ -50,7 +50,8 @@ import {
   restoreMatrix,
   type StoredMatrix,
 } from "./unpack.ts";
-import { cutOf, type Window } from "./windows.ts";
+import { cutOf } from "./windows.ts";
+import { writerFor } from "./writers.ts";
 
 export interface EngineOptions {
   /** kernels.wasm: a path, a URL, its bytes or the compiled module. The published file if not said. */
@@ -163,9 +164,7 @@ export class Engine {
     const inTurn = !plan.parameters && holdsGroups(plan.layout, limit);
     const parameters = this.#parametersFor(operand, plan, inTurn);
     return this.#into<D>(operand, plan, parameters, options.out, (q) => {
-      const conversion = conversionOf(this.#machine, operand, q);
-      const find = inTurn ? this.#finderFor(operand, plan, parameters) : undefined;
-      const writer = codeWriterOf(this.#machine, conversion, plan.layout, parameters, levelsOf(plan), { find });
+      const writer = writerFor(this.#machine, operand, q, plan, plan.layout, parameters, { inTurn });
       const most = inTurn ? Math.min(writer.limit, limit) : writer.limit;
       for (const piece of piecesOf(plan.layout, most, TILE)) writer.write(piece);
     });
@@ -182,9 +181,7 @@ export class Engine {
     const parameters = this.#parametersFor(operand, plan, inTurn);
     let sums: LossSums | undefined;
     const q = this.#into<D>(operand, plan, parameters, options.out, (q) => {
-      const find = (_: Window, own: Parameters) => this.#finderFor(operand, plan, own);
-      const levels = levelsOf(plan);
-      sums = writeMeasured(this.#machine, operand, q, cut, parameters, levels, inTurn ? find : undefined);
+      sums = writeMeasured(this.#machine, operand, q, plan, cut, parameters, inTurn);
     });
     return { q, sums: sums!, loss: lossOf(sums!, elementsOf(operand.shape)) };
   }
@@ -195,7 +192,10 @@ export class Engine {
    *
    * @throws ArgumentError, NonFiniteError, MemoryError
    */
-  quantizeMatrix(tensor: FloatTensor | ResidentTensor, options: MatrixOptions): QuantizedMatrix {
+  quantizeMatrix<Measure extends boolean = true>(
+    tensor: FloatTensor | ResidentTensor,
+    options: MatrixOptions<Measure>,
+  ): QuantizedMatrix<Measure> {
     const operand = checkFloat(tensor);
     return quantizeMatrix(this.#machine, operand, planMatrix(operand.shape, options), options.out);
   }
@@ -326,6 +326,13 @@ export class Engine {
     return granularity.axis === undefined ? errors[0]! : errors;
   }
 
+  /** @internal What `error` sums up over two tensors of floats. */
+  lossSums(original: FloatTensor | ResidentTensor, other: FloatTensor | ResidentTensor): LossSums {
+    const a = checkFloat(original);
+    const [squared, , aa, , maxAbs] = compareWhole(this.#machine, a.shape, a, { floats: checkFloat(other) });
+    return { squared: squared!, aa: aa!, maxAbs: maxAbs! };
+  }
+
   /** @internal The bits of a tensor's values in half precision, half to even, written to `out`: what they do not hold. */
   narrow(tensor: FloatTensor | ResidentTensor, { dtype, out }: { dtype: HalfDType; out: Uint16Array }): Narrowed {
     const operand = checkFloat(tensor);
@@ -348,10 +355,6 @@ export class Engine {
     const { layout, nonFinite } = plan;
     const how = { layout, nonFinite, magnitude: needsMagnitudeOnly(plan), name: operand.name };
     return parametersOf(findRange(this.#machine, operand, how), plan);
-  }
-
-  #finderFor(operand: Checked, plan: QuantizePlan<CodeDType>, into: Parameters): Find {
-    return finderOf(this.#machine, plan, into, () => refuseNonFinite(this.#machine, operand, operand.name));
   }
 
   /** Where the codes will be, filled by `write`; given back when that goes wrong. */

@@ -4,7 +4,6 @@ import { elementsAt, type Layout, spreadOf } from "./granularity.ts";
 import type { Machine } from "./machine.ts";
 import type { Source } from "./operands.ts";
 import { type Piece, piecesOf, shapeOf } from "./pieces.ts";
-import { elementsOf } from "./shape.ts";
 import { type Cut, layoutIn, type Window, windowsOf } from "./windows.ts";
 
 /** What a tensor lost. */
@@ -69,13 +68,13 @@ export function lossSummer({ kernels, memory }: Machine) {
   };
 }
 
-/** Compares two tensors as a whole, `a` and what `b` gives for the pieces of `cut`. */
-export function measureWhole(
+/** Compares two tensors as a whole, `a` and what `b` gives for the pieces of `cut`: the five sums. */
+export function sumsOfWhole(
   machine: Machine,
   a: Source,
   b: (window: Window, layout: Layout) => (piece: Piece) => number,
   cut: Cut,
-): QuantizationError {
+): readonly number[] {
   const { kernels, memory } = machine;
   const tile = memory.tiles.sums;
   const totals = [0, 0, 0, 0, 0];
@@ -92,11 +91,7 @@ export function measureWhole(
       totals[k] = k === 4 ? Math.max(totals[k]!, sum) : totals[k]! + sum;
     });
   }
-  return reportOf(
-    totals.map((total) => [total]),
-    0,
-    elementsOf(cut.shape),
-  );
+  return totals;
 }
 
 function sumsOf(machine: Machine, a: Source, b: Source, layout: Layout): Sums {

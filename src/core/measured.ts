@@ -1,14 +1,16 @@
-import type { IntegerDType } from "../dtypes.ts";
+import type { CodeDType } from "../dtypes.ts";
 import { TILE } from "../kernels/memory.ts";
 import { type Restorable, restorerOf } from "./dequantize.ts";
 import { addSums, type LossSums, lossSummer } from "./error.ts";
 import type { Layout } from "./granularity.ts";
+import type { NamedOperand } from "./lend.ts";
 import type { Machine } from "./machine.ts";
 import type { Operand } from "./operands.ts";
+import type { QuantizePlan } from "./options.ts";
 import { type Piece, piecesOf } from "./pieces.ts";
-import { codeWriterOf, conversionOf, type Find } from "./quantize.ts";
-import type { Levels, Parameters } from "./schemes.ts";
+import type { Parameters } from "./schemes.ts";
 import { type Cut, layoutIn, type Window, windowsOf } from "./windows.ts";
+import { writerFor } from "./writers.ts";
 
 /** The parameters of a window among those of its tensor, in the same memory. */
 export function parametersOfWindow(
@@ -23,25 +25,24 @@ export function parametersOfWindow(
 /**
  * Writes codes and sums up what they lost, window by window, each piece of a window while a cache has it.
  *
- * @param find gives what finds the parameters of a window's pieces, where they are not known
+ * @param inTurn whether parameters are found on the way, and not yet known
  */
 export function writeMeasured(
   machine: Machine,
-  tensor: Operand,
-  codes: Operand & { readonly dtype: IntegerDType },
+  tensor: NamedOperand,
+  codes: Operand & { readonly dtype: CodeDType },
+  plan: QuantizePlan<CodeDType>,
   cut: Cut,
   parameters: Parameters,
-  levels: Levels,
-  find?: (window: Window, into: Parameters) => Find,
+  inTurn: boolean,
 ): LossSums {
-  const conversion = conversionOf(machine, tensor, codes);
   const others = machine.memory.tiles.others;
   const sums: LossSums[] = [];
   for (const window of windowsOf(cut)) {
     const layout = layoutIn(cut, window);
     const own = parametersOfWindow(parameters, window);
-    const how = { base: window.start, find: find?.(window, own) };
-    const { write } = codeWriterOf(machine, conversion, layout, own, levels, how);
+    const how = { inTurn, base: window.start, readsBack: true };
+    const { write } = writerFor(machine, tensor, codes, plan, layout, own, how);
     const restore = restorerOf(machine, { dtype: codes.dtype, ...own }, layout);
     const loss = lossSummer(machine);
     for (const piece of piecesOf(layout, TILE, TILE)) {

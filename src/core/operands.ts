@@ -95,9 +95,15 @@ export function sourceOf(machine: Machine, tensor: Operand, tileName: TileName):
   };
 }
 
-export function destinationOf(machine: Machine, tensor: Operand, tileName: TileName): Destination {
+/** @param asStored whether 4-bit codes are written two to a byte: a stretch then has to begin where a byte does */
+export function destinationOf(
+  machine: Machine,
+  tensor: Operand,
+  tileName: TileName | "raw",
+  { asStored = false } = {},
+): Destination {
   const { memory } = machine;
-  const codec = codecOf(machine, tensor.dtype);
+  const codec = asStored ? undefined : codecOf(machine, tensor.dtype);
   const tile = memory.tiles[tileName];
   const home = residence(machine, tensor);
   if (home !== undefined) {

@@ -2,7 +2,7 @@ import type { Engine } from "../core/engine.ts";
 import type { NonFinite } from "../core/options.ts";
 import type { ByteSink, ByteSource } from "../formats/source.ts";
 import { Schedule } from "../streams/schedule.ts";
-import { type TaskOptions, trackerOf, workersFor } from "../task/progress.ts";
+import { shareOf, type TaskOptions, trackerOf, workersFor } from "../task/progress.ts";
 import type { ModelReport, TensorReport } from "../task/report.ts";
 import { bytesOfTensor, TensorFiles } from "./data.ts";
 import type { Decision } from "./decide.ts";
@@ -57,8 +57,10 @@ export async function quantizeOnnx(
     const total = bytesReadBy(files, jobs) + copied;
     const tracker = trackerOf(options, total);
     for (const { output } of made) await output.write(addresses, tracker);
-    const schedule = new Schedule(workersFor(options, engine, total), tracker);
-    const losses = await runJobs(schedule, files, jobs, { nonFinite: options.nonFinite, addresses });
+    const workers = workersFor(options, engine, total);
+    const losses = await runJobs(new Schedule(workers, tracker), files, jobs, {
+      ...{ nonFinite: options.nonFinite, addresses, tracker, share: shareOf(options, workers) },
+    });
     await tracker.at("");
     return made.map((each) => reportOn(each, files, losses));
   } finally {

@@ -29,6 +29,11 @@ export function widthOf({ dtype }: StoredTensor): number {
   return sizes[dtype];
 }
 
+/** What the engine calls its type; undefined for float64, which has to be rounded first. */
+export function residentTypeOf({ dtype }: StoredTensor): FloatDType | undefined {
+  return direct[dtype];
+}
+
 /** Where a part of a tensor lies. */
 export function spanOf(tensor: StoredTensor, { start, length }: Pick<Window, "start" | "length">): FileSpan {
   const width = widthOf(tensor);
@@ -51,7 +56,7 @@ export async function withPart<T>(
   const span = spanOf(tensor, part);
   const source = files.sources[tensor.file]!;
   const { name, dtype } = tensor;
-  const type = direct[dtype];
+  const type = residentTypeOf(tensor);
   if (!source.read || type === undefined) {
     const bytes = await readExactly(source, span.start, span.end, name);
     return use(floatTensorOf(source.name, bytes, { name, dtype, shape: part.shape }));

@@ -1,6 +1,9 @@
 import type { Engine } from "../../core/engine.ts";
+import { addSums, type LossSums, lossOf } from "../../core/error.ts";
 import type { Narrowed } from "../../core/narrow.ts";
+import type { ResidentTensor } from "../../core/resident.ts";
 import { elementsOf } from "../../core/shape.ts";
+import type { FloatTensor } from "../../core/tensor.ts";
 import type { HalfDType } from "../../dtypes.ts";
 import { ArgumentError } from "../../errors.ts";
 import type { Job, JobSpec, Loss, Maker } from "../jobs/job.ts";
@@ -65,28 +68,65 @@ export class NarrowJob implements Job<NarrowSpec> {
 }
 
 /** @throws ArgumentError for a value beyond the largest half */
-export const makeNarrow: Maker<NarrowSpec> = (values, { dtype, limits }, { engine, shelf }) => {
+export const makeNarrow: Maker<NarrowSpec> = (values, spec, { engine, shelf }) => {
   const bytes = shelf.bytes(2 * elementsOf(values.shape));
+  const { sums, halves } = narrowInto(engine, values, spec, bytes);
+  const { sqnr, maxAbs } = lossOf(sums, elementsOf(values.shape));
+  return { loss: { sqnr, maxAbs, halves } as NarrowLoss, bytes: [bytes] };
+};
+
+/** What is lost of a tensor or of a window of it. */
+export type NarrowSums = { readonly sums: LossSums } & Pick<NarrowLoss, "halves">;
+
+/**
+ * Writes halves to `bytes`.
+ *
+ * @param base flat index of the first value
+ * @throws ArgumentError for a value beyond the largest half
+ */
+export function narrowInto(
+  engine: Engine,
+  values: FloatTensor | ResidentTensor,
+  { dtype, limits }: NarrowSpec,
+  bytes: Uint8Array,
+  base = 0,
+): NarrowSums {
   const out = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2);
   const narrowed = engine.narrow(values, { dtype, out });
   const floats = values.data as Float32Array;
-  const clamped = narrowed.overflows > 0 ? clamp(floats, out, dtype, limits) : 0;
+  const clamped = narrowed.overflows > 0 ? clamp(floats, out, dtype, limits, base) : 0;
   const raised = narrowed.zeros > 0 && limits.raises ? raise(floats, out) : 0;
-  const { first, zeros, subnormals, nonFinite } = narrowed;
+  const { zeros, subnormals, nonFinite } = narrowed;
+  const first = narrowed.first && { ...narrowed.first, index: base + narrowed.first.index };
   const isPlain = clamped === 0 && raised === 0 && nonFinite === 0;
-  const { sqnr, maxAbs } = isPlain ? narrowed.loss : errorWithin(engine, dtype, floats, out);
-  const lost = { first, zeros: zeros - raised, subnormals, nonFinite, clamped, raised };
-  const loss: NarrowLoss = { sqnr, maxAbs, halves: lost };
-  return { loss, bytes: [bytes] };
-};
+  const sums = isPlain ? narrowed.sums : lossWithin(engine, dtype, floats, out);
+  return { sums, halves: { first, zeros: zeros - raised, subnormals, nonFinite, clamped, raised } };
+}
 
-function clamp(values: Float32Array, out: Uint16Array, dtype: HalfDType, { clamps }: Limits): number {
+/** Of a tensor from those of its windows. */
+export function addNarrowSums(windows: readonly NarrowSums[]): NarrowSums {
+  const count = (of: (halves: NarrowLoss["halves"]) => number) =>
+    windows.reduce((sum, each) => sum + of(each.halves), 0);
+  return {
+    sums: addSums(windows.map(({ sums }) => sums)),
+    halves: {
+      first: windows.find(({ halves }) => halves.first)?.halves.first,
+      zeros: count(({ zeros }) => zeros),
+      subnormals: count(({ subnormals }) => subnormals),
+      nonFinite: count(({ nonFinite }) => nonFinite),
+      clamped: count(({ clamped }) => clamped),
+      raised: count(({ raised }) => raised),
+    },
+  };
+}
+
+function clamp(values: Float32Array, out: Uint16Array, dtype: HalfDType, { clamps }: Limits, base: number): number {
   const { infinity, largest } = halves[dtype];
   let clamped = 0;
   for (let i = 0; i < out.length; i++) {
     const value = values[i]!;
     if ((out[i]! & 0x7fff) !== infinity || !Number.isFinite(value)) continue;
-    if (!clamps && Math.abs(value) < ENDLESS && dtype === "float16") throw beyond(value, i, largest);
+    if (!clamps && Math.abs(value) < ENDLESS && dtype === "float16") throw beyond(value, base + i, largest);
     // One below infinity, the sign as it is.
     out[i] = out[i]! - 1;
     clamped++;
@@ -95,13 +135,13 @@ function clamp(values: Float32Array, out: Uint16Array, dtype: HalfDType, { clamp
 }
 
 /** Over all but NaN, infinities and what stands for something endless, as masks do: one of them would outweigh all else. */
-function errorWithin(engine: Engine, dtype: HalfDType, values: Float32Array, out: Uint16Array): Loss {
+function lossWithin(engine: Engine, dtype: HalfDType, values: Float32Array, out: Uint16Array): LossSums {
   const most = Math.max(halves[dtype].largest, ENDLESS);
   const isWithin = (i: number) => Math.abs(values[i]!) < most;
   const data = values.map((value, i) => (isWithin(i) ? value : 0));
   const bits = out.map((half, i) => (isWithin(i) ? half : 0));
   const shape = [out.length];
-  return engine.error({ shape, data }, { dtype, shape, data: bits });
+  return engine.lossSums({ shape, data }, { dtype, shape, data: bits });
 }
 
 function raise(values: Float32Array, out: Uint16Array): number {

@@ -82,7 +82,7 @@ function release(q: QuantizedTensor & { dispose?(): void }): void {
 }
 
 /** Scales under which no code stands for what the weight's type lacks, and the zero point asked for; if these are others. */
-function correctedParameters(
+export function correctedParameters(
   { scale, zeroPoint }: QuantizedTensor,
   recipe: Recipe,
   form: AffineForm,
@@ -102,7 +102,7 @@ function hasZeroPoint({ scheme, dtype }: Recipe): boolean {
 }
 
 /** Zero points are of the codes' type, 4-bit ones two to a byte like them. */
-function zeroPointBytes(dtype: CodeDType, zeroPoint: Int32Array): Uint8Array {
+export function zeroPointBytes(dtype: CodeDType, zeroPoint: Int32Array): Uint8Array {
   const { bits, array } = codeTypes[dtype];
   if (bits !== 4) return bytesOf(array.from(zeroPoint));
   const bytes = new Uint8Array(Math.ceil(zeroPoint.length / 2));

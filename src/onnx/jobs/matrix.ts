@@ -1,9 +1,11 @@
 import type { Algorithm, BitWidth, BlockSize, MatrixLayout } from "../../core/blocks.ts";
-import { bytesOf } from "../../core/tensor.ts";
+import type { Engine } from "../../core/engine.ts";
+import type { ResidentTensor } from "../../core/resident.ts";
+import { bytesOf, type FloatTensor } from "../../core/tensor.ts";
 import type { FloatDType } from "../../dtypes.ts";
 import type { FloatConstant } from "../weights.ts";
 import { Pending } from "../wire.ts";
-import type { Job, JobSpec, Maker } from "./job.ts";
+import type { Job, JobSpec, Maker, Tools } from "./job.ts";
 
 /** How a matrix is cut into blocks along K and stored: `[N, blocks, bytes]` with a scale for each block. */
 export interface MatrixRecipe {
@@ -71,15 +73,33 @@ function sizesOf({ k, bits, blockSize, isTight }: MatrixRecipe) {
   return { blocks, stride: ((isTight ? k : blocks * blockSize) * bits) / 8 };
 }
 
-export const makeMatrix: Maker<MatrixSpec> = (values, { recipe }, { engine, nonFinite, shelf }) => {
-  const { n, bits, blockSize, symmetric, layout, scaleDtype, algorithm } = recipe;
+export const makeMatrix: Maker<MatrixSpec> = (values, spec, { engine, nonFinite, shelf }) => {
+  const { n } = spec.recipe;
+  const { bytes, error } = matrixBytes(engine, values, spec, { n, firstRow: 0, nonFinite, shelf });
+  return { loss: { sqnr: error.sqnr, maxAbs: error.maxAbs }, bytes };
+};
+
+interface Rows extends Omit<Tools, "engine"> {
+  /** How many, and how many there are before them. */
+  readonly n: number;
+  readonly firstRow: number;
+}
+
+/** Codes, scales and zero points of some rows as they are stored, and what a row takes of each. */
+export function matrixBytes(
+  engine: Engine,
+  values: FloatTensor | ResidentTensor,
+  { recipe }: MatrixSpec,
+  { n, firstRow, nonFinite, shelf }: Rows,
+) {
+  const { bits, blockSize, symmetric, layout, scaleDtype, algorithm } = recipe;
   const { blocks, stride } = sizesOf(recipe);
   const full = (blocks * blockSize * bits) / 8;
   const out = shelf.bytes(n * full);
-  const { codes, scale, zeroPoint, error } = engine.quantizeMatrix(values, {
-    ...{ bits, blockSize, symmetric, layout, scaleDtype, algorithm, nonFinite, out },
+  const { codes, scale, zeroPoint, error, sums } = engine.quantizeMatrix(values, {
+    ...{ bits, blockSize, symmetric, layout, scaleDtype, algorithm, nonFinite, out, firstRow },
   });
   if (stride < full) for (let row = 1; row < n; row++) codes.copyWithin(row * stride, row * full, row * full + stride);
   const bytes = [codes.subarray(0, n * stride), bytesOf(scale), ...(zeroPoint ? [zeroPoint] : [])];
-  return { loss: { sqnr: error.sqnr, maxAbs: error.maxAbs }, bytes };
-};
+  return { bytes, strides: [stride, blocks * scale.BYTES_PER_ELEMENT, Math.ceil((blocks * bits) / 8)], error, sums };
+}

@@ -2,11 +2,22 @@ import type { NonFinite } from "../../core/options.ts";
 import type { ByteSource } from "../../formats/source.ts";
 import { allInOrder, type Schedule } from "../../streams/schedule.ts";
 import { nameFileLater } from "../../task/blame.ts";
+import type { Tracker } from "../../task/progress.ts";
 import { bytesOfTensor, type TensorFiles } from "../data.ts";
 import { storedOf } from "../stored.ts";
 import type { Addresses } from "../write.ts";
 import { type Job, keyOf, type Loss } from "./job.ts";
-import { jobWork, type Order } from "./work.ts";
+import type { Order } from "./order.ts";
+import { doInParts, isLarge } from "./parts.ts";
+import { jobWork } from "./work.ts";
+
+interface JobOptions {
+  readonly nonFinite: NonFinite;
+  readonly addresses: Addresses;
+  readonly tracker: Tracker;
+  /** Bytes that one worker may take for a constant. */
+  readonly share: number;
+}
 
 /**
  * Does jobs, as many at a time as there are workers, and has what they make written to its place. What several want of the
@@ -18,7 +29,7 @@ export async function runJobs(
   schedule: Schedule,
   files: TensorFiles,
   jobs: readonly Job[],
-  { nonFinite, addresses }: { nonFinite: NonFinite; addresses: Addresses },
+  { nonFinite, addresses, tracker, share }: JobOptions,
 ): Promise<ReadonlyMap<Job, Loss>> {
   const losses = new Map<Job, Loss>();
   const doGroup = async (group: Group): Promise<void> => {
@@ -33,17 +44,16 @@ export async function runJobs(
       return { spec, parts: ordered };
     });
     const { source, stored } = storedOf(files, name, tensor);
-    const found = await nameFileLater(files.source.name, name, () =>
-      schedule.run(
-        name,
-        bytesOfTensor(tensor),
-        jobWork,
-        { sources: [source], sinks: addresses.targets },
-        {
-          ...{ tensor: stored, orders, nonFinite },
-        },
-      ),
-    );
+    const run = { sources: [source], sinks: addresses.targets };
+    const found = await nameFileLater(files.source.name, name, () => {
+      if (!isLarge(stored, share)) {
+        return schedule.run(name, bytesOfTensor(tensor), jobWork, run, { tensor: stored, orders, nonFinite });
+      }
+      const how = { schedule, files: run, share, nonFinite };
+      return allInOrder(orders.map((order) => doInParts(how, stored, order))).finally(() => {
+        tracker.advance(bytesOfTensor(tensor));
+      });
+    });
     same.forEach((alike, i) => {
       for (const job of alike) losses.set(job, found[i]!);
     });

@@ -8,23 +8,7 @@ import { makeAffine } from "./affine.ts";
 import { makeBnb4 } from "./bnb4.ts";
 import { type JobSpec, type Loss, type Maker, Shelf } from "./job.ts";
 import { makeMatrix } from "./matrix.ts";
-
-/** Where bytes go: a sink's place among the files, and a position there. */
-export interface Target {
-  readonly sink: number;
-  readonly position: number;
-}
-
-/** What is made of a constant, and where each part of it goes: to as many places as have asked for the same. */
-export interface Order {
-  readonly spec: JobSpec;
-  readonly parts: readonly OrderedPart[];
-}
-
-export interface OrderedPart {
-  readonly byteLength: number;
-  readonly targets: readonly Target[];
-}
+import { type Order, type OrderedPart, writeInto } from "./order.ts";
 
 /** All that is made of one constant. */
 export interface JobUnit {
@@ -67,9 +51,10 @@ export const jobWork: Work<JobUnit, readonly Loss[]> = {
   },
 };
 
-async function writePart({ sinks }: Files, { byteLength, targets }: OrderedPart, bytes: Uint8Array): Promise<void> {
+async function writePart(files: Files, part: OrderedPart, bytes: Uint8Array): Promise<void> {
+  const { byteLength } = part;
   if (bytes.byteLength !== byteLength) throw new Error(`${bytes.byteLength} bytes made, ${byteLength} planned`);
-  await Promise.all(targets.map(({ sink, position }) => sinks[sink]!.write(position, bytes)));
+  await writeInto(files, part, 0, bytes);
 }
 
 const shelves = new WeakMap<Engine, Shelf[]>();

@@ -1,0 +1,86 @@
+import { lossOf } from "../../core/error.ts";
+import type { NonFinite } from "../../core/options.ts";
+import { elementsOf } from "../../core/shape.ts";
+import { cutOf } from "../../core/windows.ts";
+import { quantizeStored } from "../../streams/drive.ts";
+import { allInOrder, type Schedule } from "../../streams/schedule.ts";
+import { roomFor, type StoredTensor, sizeOf } from "../../streams/stored.ts";
+import type { Files } from "../../task/work.ts";
+import { addNarrowSums, type NarrowLoss, type NarrowSpec } from "../half/job.ts";
+import { narrowPartsWork } from "../half/parts.ts";
+import { type AffineSpec, zeroPointBytes } from "./affine.ts";
+import { affinePartsWork } from "./affine-parts.ts";
+import type { Bnb4Spec } from "./bnb4.ts";
+import type { JobSpec, Loss } from "./job.ts";
+import type { MatrixSpec } from "./matrix.ts";
+import { lossOfParts, matrixPartsWork, rowsPerPart, sidesOf } from "./matrix-parts.ts";
+import { type Order, writeInto } from "./order.ts";
+
+/** Constants of more bytes are shared by workers. */
+const WORTH_SHARING = 1 << 26;
+
+/** Windows of a unit: enough that to send it costs nothing. */
+const MOST_WINDOWS = 4;
+
+/** What doing an order in parts needs to know. */
+export interface InParts {
+  readonly schedule: Schedule;
+  readonly files: Files;
+  /** Bytes that a part may take. */
+  readonly share: number;
+  readonly nonFinite: NonFinite;
+}
+
+/** Whether a constant is taken in parts: too large for one worker's memory, or worth sharing among several. */
+export function isLarge(tensor: StoredTensor, share: number): boolean {
+  return roomFor(tensor, elementsOf(tensor.shape)) > share || sizeOf(tensor) >= WORTH_SHARING;
+}
+
+/** Does an order part by part: the same bytes as at once. */
+export function doInParts(how: InParts, tensor: StoredTensor, order: Order): Promise<Loss> {
+  return doers[order.spec.kind](how, tensor, order as never);
+}
+
+type Doer<Spec extends JobSpec> = (how: InParts, tensor: StoredTensor, order: Order<Spec>) => Promise<Loss>;
+
+const affine: Doer<AffineSpec> = async ({ schedule, files, share, nonFinite }, tensor, { spec, parts }) => {
+  const { dtype, scheme, granularity, reduceRange, groups } = spec.recipe;
+  const recipe = { dtype, scheme, granularity, reduceRange, nonFinite };
+  const zeroPoints = new Int32Array(groups);
+  const sums = await quantizeStored(schedule, files, tensor, recipe, share, async (unit) => {
+    const made = await schedule.run(tensor.name, 0, affinePartsWork, files, { ...unit, spec, parts });
+    for (const { first, values } of made.zeroPoints) zeroPoints.set(values, first);
+    return made.sums;
+  });
+  const zeros = parts[2];
+  // Two to a byte, and so not for workers to write.
+  if (zeros && spec.form.zeroPoint === undefined && (dtype === "int4" || dtype === "uint4")) {
+    await writeInto(files, zeros, 0, zeroPointBytes(dtype, zeroPoints));
+  }
+  return lossOf(sums, elementsOf(tensor.shape));
+};
+
+const matrix: Doer<MatrixSpec | Bnb4Spec> = async ({ schedule, files, share, nonFinite }, tensor, { spec, parts }) => {
+  const [n] = sidesOf(tensor, spec);
+  const rows = rowsPerPart(tensor, spec, Math.min(share, WORTH_SHARING));
+  const units = Array.from({ length: Math.ceil(n / rows) }, (_, i) => {
+    return { tensor, spec, parts, first: i * rows, count: Math.min(rows, n - i * rows), nonFinite };
+  });
+  const sums = await allInOrder(units.map((unit) => schedule.run(tensor.name, 0, matrixPartsWork, files, unit)));
+  return lossOfParts(sums, tensor);
+};
+
+const narrow: Doer<NarrowSpec> = async ({ schedule, files }, tensor, { spec, parts: [part] }) => {
+  const { count } = cutOf(tensor.shape, {});
+  const units = Array.from({ length: Math.ceil(count / MOST_WINDOWS) }, (_, i) => {
+    const from = i * MOST_WINDOWS;
+    return { tensor, spec, part: part!, from, until: Math.min(from + MOST_WINDOWS, count) };
+  });
+  const found = await allInOrder(units.map((unit) => schedule.run(tensor.name, 0, narrowPartsWork, files, unit)));
+  const { sums, halves } = addNarrowSums(found.flat());
+  const { sqnr, maxAbs } = lossOf(sums, elementsOf(tensor.shape));
+  const loss: NarrowLoss = { sqnr, maxAbs, halves };
+  return loss;
+};
+
+const doers: Readonly<Record<JobSpec["kind"], Doer<never>>> = { affine, matrix, bnb4: matrix, narrow };
