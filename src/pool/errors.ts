@@ -73,6 +73,6 @@ export function workerError(cause: unknown): WorkerError {
 
 /** Of a browser's worker, when none has done anything yet: browsers do not say what is wrong. */
 export function unstartedError(script: string, cause: unknown): WorkerError {
-  const detail = `no worker could be started from ${script}; see that it is served, as JavaScript, and that the page's worker-src allows it`;
+  const detail = `no worker can be started from ${script}; see that it is served, as JavaScript, and that the page's worker-src allows it`;
   return new WorkerError(detail, undefined, { cause });
 }

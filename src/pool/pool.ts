@@ -1,7 +1,7 @@
 import type workerpool from "workerpool";
 import { ArgumentError, WorkerError } from "../errors.ts";
 import { type ByteSource, readExactly } from "../formats/source.ts";
-import type { FileSpan, Files, Work, Workers } from "../task/work.ts";
+import { type FileSpan, type Files, Turns, type Work, type Workers } from "../task/work.ts";
 import { revivedError, unstartedError, workerError } from "./errors.ts";
 import { METHOD, type Reply, type Request, type SentSource, type SentStretch } from "./protocol.ts";
 
@@ -31,12 +31,17 @@ export function poolOf({ library, script, threads, module, type }: PoolOptions):
   if (!(Number.isSafeInteger(threads) && threads > 0)) {
     throw new ArgumentError("threads", `${String(threads)} given; a whole number above 0 is allowed`);
   }
-  module.catch(() => {}); // heard of when it is wanted
+  const kernels = module.catch((cause: Error) => {
+    throw new WorkerError(`no worker can be started (${cause.message})`, undefined, { cause });
+  });
+  kernels.catch(() => {}); // heard of when they are wanted
   const workers = library.pool(script, {
     maxWorkers: threads,
     workerType: type,
     ...(type === "web" && { workerOpts: { type: "module" } }),
   });
+  // What waits within the library waits for ever where a worker dies: it is given as much as there are workers.
+  const turns = new Turns(threads);
   let isClosed = false;
   let hasAnswered = false;
   const ask = async (request: Request, transfer: ArrayBufferLike[]): Promise<Reply> => {
@@ -57,9 +62,9 @@ export function poolOf({ library, script, threads, module, type }: PoolOptions):
   return {
     atOnce: threads,
     async run<Unit, Result>(work: Work<Unit, Result>, files: Files, unit: Unit): Promise<Result> {
-      const request = await requestFor(work, files, unit, await module);
+      const request = await requestFor(work, files, unit, await kernels);
       const transfer = request.sources.flatMap(({ stretches = [] }) => stretches.map(({ bytes }) => bytes.buffer));
-      const reply = await ask(request, transfer);
+      const reply = await turns.take(() => ask(request, transfer));
       if ("error" in reply) throw revivedError(reply.error);
       for (const { sink, position, bytes } of reply.writes) await files.sinks[sink]!.write(position, bytes);
       return reply.result as Result;
