@@ -1,23 +1,17 @@
 import { byOne, byTwo, kept } from "./lanes";
-import { evens, gatherLanes, highs, lows, odds } from "./transpose";
+import { parameters } from "./rules";
+import { evens, highs, lows, odds } from "./transpose";
 
 // Groups that follow one another in memory and are short, blocks above all: range, parameters and codes in one pass. Runs are
-// [outer][groups][inner], the last of each outer `last` long; run g of outer o takes parameter o * step + g. `rule` says how
-// a range becomes float32 scale and int32 zero point, as src/core/schemes.ts does it, to the bit:
-//   0, affine          the range holds 0; float32 span, float64 scale, zero point of the scale before it is float32
-//   1, symmetric       the same over -m to m, m the largest magnitude; the zero point in the middle of qmin and qmax
-//   2, signed extreme  the value of largest magnitude, of two the negative one, meets qmin, a power of two; zero point 0
-// A scale below the smallest normal float32 is 1 then, with zero point 0. Codes are those of ONNX QuantizeLinear, saturated to
-// what the type holds:  q = saturate(roundHalfToEven(x / scale) + zeroPoint)
+// [outer][groups][inner], the last of each outer `last` long; run g of outer o takes parameter o * step + g. assembly/rules.ts
+// says what `rule` makes of a range. Codes are those of ONNX QuantizeLinear, saturated to what the type holds:
+//   q = saturate(roundHalfToEven(x / scale) + zeroPoint)
 //
 // 4-bit codes are packed, two to a byte, low nibble first, the first of a call in a low nibble: `inner` is even where groups
 // follow, and the elements of an outer are even where outers follow. Where the last code is an odd one, the high nibble
 // beside it is 0. What is returned is not 0 if a NaN or an infinity was met; what was written is of no use then.
 
-const AFFINE: i32 = 0, SYMMETRIC: i32 = 1;
 const MAGIC: i32 = 0x4b400000; // bits of 1.5 * 2^23
-const MAGIC64: f64 = 6755399441055744.0; // 1.5 * 2^52
-const SMALLEST_NORMAL: f64 = 1.1754943508222875e-38;
 
 /** What codes are counted from before they are clamped: below the lowest there is nothing. */
 // @ts-ignore: decorator
@@ -31,66 +25,6 @@ function lowest<C, Packed>(): i32 {
 @inline
 function bytesOf<Packed>(n: usize): usize {
   return isBoolean<Packed>() ? n >> 1 : n;
-}
-
-/** Scale before it is float32, two lanes: span over steps. */
-// @ts-ignore: decorator
-@inline
-function exactScale(low: v128, high: v128, span: v128, steps: v128): v128 {
-  const wide = f64x2.promote_low_f32x4(span);
-  const exact = f64x2.sub(f64x2.promote_low_f32x4(high), f64x2.promote_low_f32x4(low));
-  return f64x2.div(v128.bitselect(exact, wide, f64x2.eq(wide, f64x2.splat(Infinity))), steps);
-}
-
-/** Zero points in the low halves of two lanes: those of `exact`, 0 where it is too small. */
-// @ts-ignore: decorator
-@inline
-function zeroPoint2(low: v128, exact: v128, qmin: v128, tiny: v128): v128 {
-  const zero = f64x2.sub(qmin, f64x2.div(f64x2.promote_low_f32x4(low), exact));
-  return v128.andnot(f64x2.add(zero, f64x2.splat(MAGIC64)), tiny);
-}
-
-/** Parameters of four runs from their extremes; to scales and zero points that lie `step` bytes apart. */
-// @ts-ignore: decorator
-@inline
-function parameters(low: v128, high: v128, rule: i32, qmin: i32, qmax: i32, scales: usize, zeroPoints: usize, step: usize): void {
-  let scale: v128, zero: v128;
-  if (rule <= SYMMETRIC) {
-    if (rule == AFFINE) {
-      low = f32x4.pmin(f32x4.splat(0), low), high = f32x4.pmax(f32x4.splat(0), high);
-    } else {
-      high = f32x4.pmax(high, f32x4.neg(low)), low = f32x4.neg(high);
-    }
-    const span = f32x4.sub(high, low);
-    const steps = f64x2.splat(<f64>(qmax - qmin)), least = f64x2.splat(SMALLEST_NORMAL), one = f64x2.splat(1);
-    const a = exactScale(low, high, span, steps);
-    const lowB = highs(low, low);
-    const b = exactScale(lowB, highs(high, high), highs(span, span), steps);
-    const tinyA = f64x2.lt(a, least), tinyB = f64x2.lt(b, least);
-    scale = lows(
-      f32x4.demote_f64x2_zero(v128.bitselect(one, a, tinyA)), f32x4.demote_f64x2_zero(v128.bitselect(one, b, tinyB)),
-    );
-    if (rule == AFFINE) {
-      const base = f64x2.splat(<f64>qmin);
-      zero = v128.shuffle<i32>(zeroPoint2(low, a, base, tinyA), zeroPoint2(lowB, b, base, tinyB), 0, 2, 4, 6);
-    } else {
-      const middle = i32x4.splat(<i32>nearest<f64>(<f64>(qmin + qmax) / 2));
-      zero = v128.andnot(middle, v128.shuffle<i32>(tinyA, tinyB, 0, 2, 4, 6));
-    }
-  } else {
-    const extreme = v128.bitselect(low, high, f32x4.ge(f32x4.neg(low), high));
-    const tiny = f32x4.lt(f32x4.abs(extreme), f32x4.splat(<f32>(SMALLEST_NORMAL * <f64>-qmin)));
-    scale = v128.bitselect(f32x4.splat(1), f32x4.div(extreme, f32x4.splat(<f32>qmin)), tiny);
-    zero = i32x4.splat(0);
-  }
-  v128.store32_lane(scales, scale, 0);
-  v128.store32_lane(scales + step, scale, 1);
-  v128.store32_lane(scales + 2 * step, scale, 2);
-  v128.store32_lane(scales + 3 * step, scale, 3);
-  v128.store32_lane(zeroPoints, zero, 0);
-  v128.store32_lane(zeroPoints + step, zero, 1);
-  v128.store32_lane(zeroPoints + 2 * step, zero, 2);
-  v128.store32_lane(zeroPoints + 3 * step, zero, 3);
 }
 
 /** Four codes in i32 lanes, counted from the lowest; not clamped. */
@@ -189,16 +123,21 @@ function alone<C, Packed>(
   return sum;
 }
 
-/** `runs` runs of n values, a multiple of 16, one after the other: four at a time, far apart; what their values add up to. */
+/**
+ * `runs` runs of n values, a multiple of 16, one after the other: four at a time, a quarter of them all apart, or where `Near` is
+ * bool the next four (bench/assembly/index.ts has what was measured); what their values add up to.
+ */
 // @ts-ignore: decorator
 @inline
-function many<C, Packed>(
+function many<C, Packed, Near>(
   src: usize, dst: usize, runs: usize, n: usize, scales: usize, zeroPoints: usize, rule: i32, qmin: i32, qmax: i32,
   magic: v128, top: v128, ones: v128,
 ): v128 {
   const quarter = runs >> 2;
   const bytes = n << 2, codes = bytesOf<Packed>(n);
-  const from = quarter * bytes, to = quarter * codes, step = quarter << 2;
+  const apart: usize = isBoolean<Near>() ? 1 : quarter, next: usize = isBoolean<Near>() ? 4 : 1;
+  const from = apart * bytes, to = apart * codes, step = apart << 2;
+  const rest = src + (quarter << 2) * bytes, restTo = dst + (quarter << 2) * codes;
   let sum = f32x4.splat(0);
   // The parameters of four runs are found before the four before them are written, so that neither waits for the other.
   for (let b: usize = 0; b <= quarter; b++) {
@@ -231,19 +170,19 @@ function many<C, Packed>(
       const ha = evens(h0, h1), hb = odds(h0, h1), hc = evens(h2, h3), hd = odds(h2, h3);
       const low = f32x4.pmin(f32x4.pmin(lows(la, lc), highs(la, lc)), f32x4.pmin(lows(lb, ld), highs(lb, ld)));
       const high = f32x4.pmax(f32x4.pmax(lows(ha, hc), highs(ha, hc)), f32x4.pmax(lows(hb, hd), highs(hb, hd)));
-      parameters(low, high, rule, qmin, qmax, scales + (b << 2), zeroPoints + (b << 2), step);
+      const at = (b * next) << 2;
+      parameters(low, high, rule, qmin, qmax, scales + at, zeroPoints + at, step);
     }
     if (b > 0) {
-      let s = src - bytes, d = dst, at = scales + (b << 2) - 4, zeroAt = zeroPoints + (b << 2) - 4;
-      for (let i = 0; i < 4; i++, s += from, d += to, at += step, zeroAt += step) {
-        encode<C, Packed>(s, d, n, at, zeroAt, magic, top, ones);
+      let s = src - next * bytes, d = dst, at = ((b - 1) * next) << 2;
+      for (let i = 0; i < 4; i++, s += from, d += to, at += step) {
+        encode<C, Packed>(s, d, n, scales + at, zeroPoints + at, magic, top, ones);
       }
-      dst += codes;
+      dst += next * codes;
     }
-    src += bytes;
+    src += next * bytes;
   }
-  // One step too far, and three quarters missing.
-  src += 3 * from - bytes, dst += 3 * to, scales += quarter << 4, zeroPoints += quarter << 4;
+  src = rest, dst = restTo, scales += quarter << 4, zeroPoints += quarter << 4;
   for (let left = runs & 3; left > 0; left--, src += bytes, dst += codes, scales += 4, zeroPoints += 4) {
     sum = f32x4.add(sum, alone<C, Packed>(src, dst, n, scales, zeroPoints, rule, qmin, qmax, magic, top, ones));
   }
@@ -258,7 +197,7 @@ function notFinite(src: usize, n: usize): i32 {
 
 // @ts-ignore: decorator
 @inline
-function blocks<C, Packed>(
+export function blocks<C, Packed, Near>(
   src: usize, dst: usize, scales: usize, zeroPoints: usize, rule: i32, qmin: i32, qmax: i32,
   outer: usize, groups: usize, inner: usize, last: usize, step: usize,
 ): i32 {
@@ -269,7 +208,7 @@ function blocks<C, Packed>(
   const whole: usize = inner & 15 ? 0 : inner == last ? groups : groups - 1;
   let sum = f32x4.splat(0);
   for (; outer > 0; outer--, scales += step << 2, zeroPoints += step << 2) {
-    sum = f32x4.add(sum, many<C, Packed>(src, dst, whole, inner, scales, zeroPoints, rule, qmin, qmax, magic, top, ones));
+    sum = f32x4.add(sum, many<C, Packed, Near>(src, dst, whole, inner, scales, zeroPoints, rule, qmin, qmax, magic, top, ones));
     src += (whole * inner) << 2, dst += bytesOf<Packed>(whole * inner);
     for (let g = whole; g < groups; g++) {
       const n = g == groups - 1 ? last : inner, at = g << 2;
@@ -287,26 +226,26 @@ export function blocksF32I4(
   src: usize, dst: usize, scales: usize, zeroPoints: usize, rule: i32, qmin: i32, qmax: i32,
   outer: usize, groups: usize, inner: usize, last: usize, step: usize,
 ): i32 {
-  return blocks<i8, bool>(src, dst, scales, zeroPoints, rule, qmin, qmax, outer, groups, inner, last, step);
+  return blocks<i8, bool, i32>(src, dst, scales, zeroPoints, rule, qmin, qmax, outer, groups, inner, last, step);
 }
 
 export function blocksF32U4(
   src: usize, dst: usize, scales: usize, zeroPoints: usize, rule: i32, qmin: i32, qmax: i32,
   outer: usize, groups: usize, inner: usize, last: usize, step: usize,
 ): i32 {
-  return blocks<u8, bool>(src, dst, scales, zeroPoints, rule, qmin, qmax, outer, groups, inner, last, step);
+  return blocks<u8, bool, i32>(src, dst, scales, zeroPoints, rule, qmin, qmax, outer, groups, inner, last, step);
 }
 
 export function blocksF32I8(
   src: usize, dst: usize, scales: usize, zeroPoints: usize, rule: i32, qmin: i32, qmax: i32,
   outer: usize, groups: usize, inner: usize, last: usize, step: usize,
 ): i32 {
-  return blocks<i8, i32>(src, dst, scales, zeroPoints, rule, qmin, qmax, outer, groups, inner, last, step);
+  return blocks<i8, i32, i32>(src, dst, scales, zeroPoints, rule, qmin, qmax, outer, groups, inner, last, step);
 }
 
 export function blocksF32U8(
   src: usize, dst: usize, scales: usize, zeroPoints: usize, rule: i32, qmin: i32, qmax: i32,
   outer: usize, groups: usize, inner: usize, last: usize, step: usize,
 ): i32 {
-  return blocks<u8, i32>(src, dst, scales, zeroPoints, rule, qmin, qmax, outer, groups, inner, last, step);
+  return blocks<u8, i32, i32>(src, dst, scales, zeroPoints, rule, qmin, qmax, outer, groups, inner, last, step);
 }

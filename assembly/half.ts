@@ -17,11 +17,11 @@ function widen(h: v128, rest: v128, scale: v128, largest: v128, missing: v128, s
 }
 
 // Constants of `narrow`, all of them bits.
-const MAGNITUDE: i32 = 0x7fffffff, EXPONENT: i32 = 0x7f800000;
+export const MAGNITUDE: i32 = 0x7fffffff, EXPONENT: i32 = 0x7f800000;
 /** 2^-14, below which halves are subnormal, and 2^16, from which on all are infinite. */
-const LEAST: i32 = 0x38800000, MOST: i32 = 0x47800000;
+export const LEAST: i32 = 0x38800000, MOST: i32 = 0x47800000;
 /** 13 in the exponent: so far above a float32 its last place is that of a half. */
-const ABOVE: i32 = 0x06800000;
+export const ABOVE: i32 = 0x06800000;
 
 /**
  * float32 to binary16 bits in i32 lanes, without the sign. Added to a power of two 13 above its own, held between LEAST and
@@ -30,7 +30,7 @@ const ABOVE: i32 = 0x06800000;
  */
 // @ts-ignore: decorator
 @inline
-function narrow(
+export function narrow(
   x: v128, magnitude: v128, exponent: v128, least: v128, most: v128, above: v128, start: v128, infinity: v128, quiet: v128,
 ): v128 {
   const size = v128.and(x, magnitude);

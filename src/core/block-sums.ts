@@ -42,6 +42,13 @@ function takeRow(into: Sums, sums: Float64Array, largest: Float32Array, row: num
   for (let lane = 12; lane < 16; lane++) into.largest = Math.max(into.largest, largest[2 * at + lane]!);
 }
 
+/** Whether all values of `n` rows were finite: NaN and infinities show in the squares of x, which nothing finite overflows. */
+export function finiteSums(memory: LinearMemory, address: number, n: number): boolean {
+  const view = memory.view(Float64Array, address, 8 * n);
+  for (let at = 0; at < view.length; at += 8) if (!Number.isFinite(view[at + 2]! + view[at + 3]!)) return false;
+  return true;
+}
+
 /** What so many elements lost, from the sums of groups of them, in order. */
 export function errorOf(groups: readonly Sums[], elements: number): QuantizationError {
   const { squared, aa, bb, largest } = groups.reduce((sum, group) => {

@@ -2,7 +2,7 @@ import type { FloatDType } from "../dtypes.ts";
 import { ArgumentError } from "../errors.ts";
 import type { BlockBits, Kernels } from "../kernels/abi.ts";
 import { blockParameters, roundings } from "../kernels/twin/nbits.ts";
-import { errorOf, type Sums, takeSums } from "./block-sums.ts";
+import { errorOf, finiteSums, type Sums, takeSums } from "./block-sums.ts";
 import type { QuantizationError } from "./error.ts";
 import { type NamedOperand, withRoom, withValues } from "./lend.ts";
 import type { Machine } from "./machine.ts";
@@ -233,7 +233,7 @@ function write(machine: Machine, chunk: Chunk, plan: MatrixPlan, verb: "quantize
   const stride = layout === "KN" ? n : k;
   const how = [symmetric ? 1 : 0, roundings[scaleDtype]] as const;
   const bad = kernel(src, codes, scales, zeroPoints, sums, scratch, chunk.n, k, stride, blockSize, ...how);
-  return verb === "pack" ? bad === 0 : allFinite(machine, chunk);
+  return verb === "pack" ? bad === 0 : finiteSums(machine.memory, sums, chunk.n);
 }
 
 function search({ kernels }: Machine, chunk: Chunk, plan: MatrixPlan): void {
@@ -243,13 +243,6 @@ function search({ kernels }: Machine, chunk: Chunk, plan: MatrixPlan): void {
   const stride = layout === "KN" ? n : k;
   const how = [bits, symmetric ? 1 : 0, roundings[scaleDtype]] as const;
   kernel(src, scales, zeroPoints, scratch, chunk.n, k, stride, blockSize, ...how);
-}
-
-/** NaN and infinities show in the squares of x, which no finite float32 overflows in float64. */
-function allFinite({ memory }: Machine, { sums, n }: Chunk): boolean {
-  const view = memory.view(Float64Array, sums, 8 * n);
-  for (let at = 0; at < view.length; at += 8) if (!Number.isFinite(view[at + 2]! + view[at + 3]!)) return false;
-  return true;
 }
 
 /** Scales and zero points of each block from its finite values alone: the rare path, so plain. */

@@ -42,6 +42,7 @@ import { findExtremes, findRange } from "./range.ts";
 import { isResident, ResidentQuantizedTensor, ResidentTensor } from "./resident.ts";
 import { needsMagnitudeOnly, type Parameters, parametersOf, type Range } from "./schemes.ts";
 import { checkShape, elementsOf } from "./shape.ts";
+import { swapLast } from "./swap.ts";
 import { checkArray, checkData, type FloatTensor, floatTypeOf, type QuantizedTensor } from "./tensor.ts";
 import {
   type RestoreBnb4Options,
@@ -207,6 +208,11 @@ export class Engine {
    */
   quantizeBnb4(tensor: FloatTensor | ResidentTensor, options: Bnb4Options): Bnb4Matrix {
     return quantizeBnb4(this.#machine, checkFloat(tensor), options);
+  }
+
+  /** @internal Codes of a byte each, `[..., rows, columns]`, as `[..., columns, rows]`. @throws MemoryError */
+  swapLast(codes: Uint8Array, shape: readonly number[]): Uint8Array {
+    return swapLast(this.#machine, codes, shape);
   }
 
   /** @internal What the codes of `quantizeMatrix`, or others stored so, stand for. @throws ArgumentError */

@@ -30,7 +30,7 @@ type Minmax = [
 ];
 
 /**
- * Runs of `inner` values (`last`), their parameters found on the way: assembly/blocks.ts has the rules. 4-bit codes are packed,
+ * Runs of `inner` values (`last`), their parameters found on the way: assembly/rules.ts has the rules. 4-bit codes are packed,
  * two to a byte, low nibble first, the first code of a call in a low nibble: `inner` is even where groups follow, the elements
  * of an outer are even where outers follow. Every run has a value.
  */

@@ -7,7 +7,6 @@ import { viewOf } from "../formats/floats.ts";
 import { widenHalves } from "../formats/halves.ts";
 import type { TensorFiles } from "./data.ts";
 import type { Tensor } from "./graph.ts";
-import { swapLast } from "./jobs/swap.ts";
 import type { RestoredWeight, StoredForm } from "./restored.ts";
 
 /** Reads what a weight that is stored as codes stands for, laid out as it was. */
@@ -19,7 +18,7 @@ export async function readRestored(
   const { shape, stored } = weight;
   switch (stored.kind) {
     case "affine":
-      return readAffine(files, weight, stored);
+      return readAffine(engine, files, weight, stored);
     case "matrix":
       return { shape, data: await readMatrix(engine, files, weight, stored) };
     case "bnb4": {
@@ -33,6 +32,7 @@ export async function readRestored(
 type Of<K extends StoredForm["kind"]> = Extract<StoredForm, { kind: K }>;
 
 async function readAffine(
+  engine: Engine,
   files: TensorFiles,
   { codes, scale, zeroPoint, shape }: RestoredWeight,
   { granularity, swapsLast }: Of<"affine">,
@@ -40,7 +40,7 @@ async function readAffine(
   const dtype = codes.type as CodeDType;
   const Codes = codeTypes[dtype].array as ArrayType<ArrayOf<CodeDType>>;
   const bytes = await files.read(codes);
-  const data = viewOf(Codes, swapsLast ? swapLast(bytes, codes.shape) : bytes);
+  const data = viewOf(Codes, swapsLast ? engine.swapLast(bytes, codes.shape) : bytes);
   const scales = await readFloats(files, scale);
   const zeros = zeroPoint ? await readZeros(files, zeroPoint, scales.length) : new Int32Array(scales.length);
   return { dtype, shape, data, scale: scales, zeroPoint: zeros, scheme: "affine", ...granularity };

@@ -10,7 +10,7 @@ interface Found {
   readonly zeroPoint: number;
 }
 
-/** Scale and zero point of a range, by number: assembly/blocks.ts has them, and says what they do. */
+/** Scale and zero point of a range, by number: assembly/rules.ts says what they do. */
 const rules: readonly ((low: number, high: number, qmin: number, qmax: number) => Found)[] = [
   (low, high, qmin, qmax) => {
     const exact = spanOf(min(low, 0), max(high, 0)) / (qmax - qmin);

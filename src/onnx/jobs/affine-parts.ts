@@ -1,3 +1,4 @@
+import type { Engine } from "../../core/engine.ts";
 import type { QuantizedTensor } from "../../core/tensor.ts";
 import { bytesOf } from "../../core/tensor.ts";
 import type { Window } from "../../core/windows.ts";
@@ -7,7 +8,6 @@ import { NibbleWriter } from "../../streams/nibbles.ts";
 import type { Files, Work } from "../../task/work.ts";
 import { type AffineSpec, correctedParameters } from "./affine.ts";
 import { type OrderedPart, writeInto } from "./order.ts";
-import { swapLast } from "./swap.ts";
 
 /** Windows of a weight too large to be held, as `AffineJob` stores it. */
 export interface AffinePartsUnit extends AffineUnit {
@@ -36,7 +36,7 @@ export const affinePartsWork: Work<AffinePartsUnit, AffineParts> = {
       const { start, length, first } = window;
       const bytes = bytesOf(q.data);
       if (nibbles) await nibbles.write(start, length, bytes);
-      else if (form.swapsLast) await writeSwapped(files, codes, tensor.shape, window, bytes);
+      else if (form.swapsLast) await writeSwapped(engine, files, codes, tensor.shape, window, bytes);
       else await writeInto(files, codes, (start * bits) / 8, bytes);
       await writeInto(files, scale, 4 * first, bytesOf(q.scale));
       if (!zeroPoint) return;
@@ -61,6 +61,7 @@ function codesOf({ dtype, zeroPoint }: QuantizedTensor<CodeDType>, count: number
 
 /** Codes of a window, a byte each, to where they belong once the last two axes have changed places. */
 async function writeSwapped(
+  engine: Engine,
   files: Files,
   part: OrderedPart,
   shape: readonly number[],
@@ -69,14 +70,14 @@ async function writeSwapped(
 ): Promise<void> {
   const [rows = 1, columns = 1] = shape.slice(-2);
   const matrix = rows * columns;
-  if (length % matrix === 0) return writeInto(files, part, start, swapLast(codes, own));
+  if (length % matrix === 0) return writeInto(files, part, start, engine.swapLast(codes, own));
   // Part of one matrix: some rows of it, or some of a row.
   const base = start - (start % matrix);
   const row = Math.floor((start - base) / columns);
   const column = (start - base) % columns;
   const count = Math.ceil(length / columns);
   const width = length / count;
-  const swapped = swapLast(codes, [count, width]);
+  const swapped = engine.swapLast(codes, [count, width]);
   for (let c = 0; c < width; c++) {
     const bytes = swapped.subarray(c * count, (c + 1) * count);
     await writeInto(files, part, base + (column + c) * rows + row, bytes);

@@ -6,7 +6,6 @@ import { type FloatConstant, weightTypeOf } from "../weights.ts";
 import { Pending } from "../wire.ts";
 import { finiteScales } from "./finite.ts";
 import type { Job, JobSpec, Maker } from "./job.ts";
-import { swapLast } from "./swap.ts";
 
 /** How the parts are stored, where it is not as the weight lies. */
 export interface AffineForm {
@@ -70,7 +69,7 @@ export const makeAffine: Maker<AffineSpec> = (values, { recipe, form, type }, { 
   }
   const { q, loss } = found;
   const codes = bytesOf(q.data);
-  const bytes = [form.swapsLast ? swapLast(codes, values.shape) : codes, bytesOf(q.scale)];
+  const bytes = [form.swapsLast ? engine.swapLast(codes, values.shape) : codes, bytesOf(q.scale)];
   if (form.storesZeros || hasZeroPoint(recipe)) {
     bytes.push(zeroPointBytes(dtype, form.zeroPoint === undefined ? q.zeroPoint : q.zeroPoint.subarray(0, 1)));
   }
