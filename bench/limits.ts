@@ -47,7 +47,8 @@ function quantizing(
 function matrix(name: string, shape: readonly number[], layout: "NK" | "KN", most: number): Limit {
   const prepare: Limit["prepare"] = (engine, x) => {
     const out = new Uint8Array(x.data.length / 2);
-    const how = { bits: 4, blockSize: 32, symmetric: true, layout, measure: false, out } as const;
+    const outScale = new Float32Array(x.data.length / 32);
+    const how = { bits: 4, blockSize: 32, symmetric: true, layout, measure: false, out, outScale } as const;
     return { run: () => engine.quantizeMatrix(x, how).codes.length };
   };
   return { name, shape, most, prepare };
