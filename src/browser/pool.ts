@@ -34,7 +34,7 @@ export function createWorkerPool({ threads, module, script }: WorkerPoolOptions 
 
 /** A worker's own script has to be of the page's origin, as an asset on a CDN is not; what that script imports need not. */
 function loadable({ href, origin }: URL): string {
-  if (origin === globalThis.location?.origin) return href;
+  if (!globalThis.location || origin === location.origin) return href;
   const url = URL.createObjectURL(new Blob([`import ${JSON.stringify(href)};`], { type: "text/javascript" }));
   return `${url}#${href}`; // for errors to show
 }

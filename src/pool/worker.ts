@@ -30,7 +30,9 @@ export function serve(open: Opener): void {
     };
     try {
       engine ??= createEngine(module ? { module } : { kernels: "scalar" });
-      const result = await performer.run(await engine, files, unit);
+      const own = await engine;
+      own.ensureRoom(performer.room(unit)); // what is being read to memory that grows is lost
+      const result = await performer.run(own, files, unit);
       const reply: Reply = { result, writes };
       return new workerpool.Transfer(
         reply,
