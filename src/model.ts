@@ -4,7 +4,7 @@
  */
 import { dequantizeCheckpoint } from "./checkpoint/dequantize.ts";
 import { type Inspection, inspectCheckpoint } from "./checkpoint/inspect.ts";
-import { quantizeCheckpoint } from "./checkpoint/quantize.ts";
+import { type Layout, layouts, quantizeCheckpoint } from "./checkpoint/quantize.ts";
 import type { CompareModelsOptions, ModelComparison } from "./compare/models.ts";
 import type { Engine } from "./core/engine.ts";
 import { checkBoolean, checkKeys, codeNames, type NonFinite, oneOf, refuseGiven } from "./core/options.ts";
@@ -33,6 +33,11 @@ export interface QuantizeModelOptions extends TaskOptions, OnnxOptions {
   /** Of tensors: the channel axis, 0 if not said; with `blockSize` that of the blocks, 1 if not said. Nodes have their own. */
   readonly axis?: number | undefined;
   readonly blockSize?: number | undefined;
+  /**
+   * Of tensors: `plain` if not said, which `dequantizeModel` reads; `compressed-tensors` is what vLLM and transformers load:
+   * linear weights as int8 or int4, and config.json beside them.
+   */
+  readonly layout?: Layout | undefined;
   readonly reduceRange?: boolean | undefined;
   readonly nonFinite?: NonFinite | undefined;
   /** Globs over names of tensors, and of nodes; `*` matches across dots and slashes. One that matches nothing is an error. */
@@ -48,9 +53,10 @@ const onnxOptions = [
  * Quantizes a model or a file of tensors.
  *
  * An ONNX model becomes an ONNX model with the weights of its layers as codes: restored in the graph (its arithmetic stays
- * as it was), as matrices of MatMulNBits, or multiplied as integers (`mode`). A safetensors or .npy file becomes a
- * safetensors file: float tensors of two or more dimensions become codes with scales and zero points beside them. The rest
- * is copied. Closes the sink; aborts it when something goes wrong, so that nothing is written by halves.
+ * as it was), as matrices of MatMulNBits, or multiplied as integers (`mode`). A safetensors, .npy or .npz file becomes a
+ * safetensors file, and an index of shards (`model.safetensors.index.json`) one of as many shards, which are the sink's
+ * siblings: float tensors of two or more dimensions become codes with scales and zero points beside them. The rest is
+ * copied. Closes the sink; aborts it when something goes wrong, so that nothing is written by halves.
  *
  * @throws FormatError, ArgumentError, the signal's reason, what source and sink throw
  */
@@ -64,6 +70,7 @@ export async function quantizeModel(
     const checked = checkQuantizeOptions(options);
     if ((await detectFormat(source)) === "onnx") {
       refuseGiven(options, ["axis"], "is for files of tensors; in a model each node has its own");
+      refuseGiven(options, ["layout"], "is for files of tensors; this is an ONNX model");
       const [report] = await quantizeOnnx(engine, source, [{ sink, plan: planOptionsOf(checked) }], checked);
       return report!;
     }
@@ -141,7 +148,18 @@ export async function quantizeForTransformers(
 
 function checkQuantizeOptions(options: QuantizeModelOptions) {
   checkKeys(options, [
-    ...["dtype", "scheme", "perChannel", "axis", "blockSize", "reduceRange", "nonFinite", "include", "exclude"],
+    ...[
+      "dtype",
+      "scheme",
+      "perChannel",
+      "axis",
+      "blockSize",
+      "layout",
+      "reduceRange",
+      "nonFinite",
+      "include",
+      "exclude",
+    ],
     ...onnxOptions,
     ...["onProgress", "signal", "workers", "memory"],
   ]);
@@ -152,6 +170,7 @@ function checkQuantizeOptions(options: QuantizeModelOptions) {
     scheme: options.scheme && oneOf("scheme", options.scheme, allowed),
     axis: checkWhole("axis", options.axis),
     blockSize: checkWhole("blockSize", options.blockSize, 1),
+    layout: options.layout && oneOf("layout", options.layout, layouts),
     perChannel: options.perChannel,
     reduceRange: options.reduceRange,
     nonFinite: oneOf("nonFinite", options.nonFinite ?? "error", ["error", "ignore"]),
@@ -166,6 +185,7 @@ function checkpointOptionsOf({
   dtype = "int8",
   scheme,
   perChannel,
+  layout = "plain",
   reduceRange,
 }: ReturnType<typeof checkQuantizeOptions>) {
   if (dtype === "float16" || dtype === "bfloat16") {
@@ -173,6 +193,7 @@ function checkpointOptionsOf({
   }
   return {
     dtype,
+    layout,
     scheme: scheme ?? (codeTypes[dtype].signed ? "symmetric" : "affine"),
     perChannel: checkBoolean("perChannel", perChannel, true),
     reduceRange: checkBoolean("reduceRange", reduceRange, false),
@@ -181,12 +202,12 @@ function checkpointOptionsOf({
 
 export interface DequantizeModelOptions extends TaskOptions {
   /** `safetensors` if not said; `npy` where there is one tensor. */
-  readonly format?: FormatName | undefined;
+  readonly format?: Exclude<FormatName, "npz"> | undefined;
 }
 
 /**
- * Restores a float file from what `quantizeModel` wrote: tensors in the type and shape they had. Closes the sink; aborts
- * it when something goes wrong.
+ * Restores float files from what `quantizeModel` wrote in the plain layout: tensors in the type and shape they had. Closes
+ * the sink; aborts it when something goes wrong.
  *
  * @throws FormatError, the signal's reason, what source and sink throw
  */

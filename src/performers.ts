@@ -1,3 +1,4 @@
+import { compressedWork } from "./checkpoint/compressed-tensors/work.ts";
 import { restoreWork } from "./checkpoint/restore.ts";
 import { plainWork } from "./checkpoint/work.ts";
 import { narrowPartsWork } from "./onnx/half/parts.ts";
@@ -6,6 +7,7 @@ import { matrixPartsWork } from "./onnx/jobs/matrix-parts.ts";
 import { jobWork } from "./onnx/jobs/work.ts";
 import { measureWork, rangeWork } from "./streams/affine.ts";
 import { copyWork } from "./streams/copy.ts";
+import { inspectWork } from "./streams/inspect.ts";
 import type { Work } from "./task/work.ts";
 
 /** All work that can be given to another thread, by its name there. */
@@ -14,7 +16,9 @@ export const performers: ReadonlyMap<string, Work<never, unknown>> = new Map(
     copyWork,
     rangeWork,
     measureWork,
+    inspectWork,
     plainWork,
+    compressedWork,
     restoreWork,
     jobWork,
     affinePartsWork,

@@ -6,11 +6,11 @@ import type { ByteSource } from "../formats/source.ts";
 import { inspectStored, isFinding } from "../streams/inspect.ts";
 import { allInOrder, Schedule } from "../streams/schedule.ts";
 import { shareOf, type TaskOptions, trackerOf, workersFor } from "../task/progress.ts";
-import type { Files } from "../task/work.ts";
+import { type Files, workersOn } from "../task/work.ts";
 import { type Entry, METADATA_KEY } from "./convention.ts";
-import { entriesFromText } from "./entries.ts";
-import { locate, type Places } from "./locate.ts";
-import { type CheckpointTensor, openCheckpoint } from "./open.ts";
+import { workersBeside } from "./convert.ts";
+import { quantizedIn } from "./locate.ts";
+import { type Checkpoint, type CheckpointTensor, metadataOf, withCheckpoint } from "./open.ts";
 import { type Decision, decide } from "./select.ts";
 
 /** What a tensor would lose, as signal-to-quantization-noise ratio in dB. */
@@ -42,6 +42,8 @@ export interface TensorInspection {
 
 export interface Inspection {
   readonly format: FormatName;
+  /** Of shards, by name: what stands in one of them at least; how each is quantized is told of its tensors. */
+  readonly files?: readonly string[] | undefined;
   readonly metadata: Readonly<Record<string, string>>;
   readonly bytes: number;
   readonly tensors: readonly TensorInspection[];
@@ -52,35 +54,33 @@ export interface Inspection {
  *
  * @throws FormatError, the signal's reason
  */
-export async function inspectCheckpoint(engine: Engine, source: ByteSource, options: TaskOptions): Promise<Inspection> {
-  const checkpoint = await openCheckpoint(source);
-  const { format, files, tensors } = checkpoint;
-  const { metadata } = files[0]!;
-  const entries = entriesFromText(source.name, metadata[METADATA_KEY]);
+export function inspectCheckpoint(engine: Engine, source: ByteSource, options: TaskOptions): Promise<Inspection> {
+  return withCheckpoint(source, (checkpoint) => inspectOpen(engine, checkpoint, options));
+}
+
+async function inspectOpen(engine: Engine, checkpoint: Checkpoint, options: TaskOptions): Promise<Inspection> {
+  const { name: file, format, files, byteLength, index } = checkpoint;
+  const { entries, placesOf, parts } = quantizedIn(checkpoint) ?? {};
   const how = { scheme: "symmetric", perChannel: true } as const;
-  const decisions = decide(source.name, checkpoint, { ...how, dtype: "int8" });
-  const blocks = decide(source.name, checkpoint, { ...how, dtype: "int4", blockSize: BLOCK });
-  const placesOf = entries ? locate(source.name, entries, tensors) : new Map<string, Places>();
-  const parts = new Set([...placesOf.values()].flatMap((places) => [...places.values()].map(({ name }) => name)));
-  const tracker = trackerOf(options, source.byteLength);
-  const workers = workersFor(options, engine, source.byteLength);
-  const run = {
-    files: { sources: files.map((file) => file.source), sinks: [] },
-    schedule: new Schedule(workers, tracker, isFinding),
-    share: shareOf(options, workers),
-  };
+  const decisions = decide(file, checkpoint, { ...how, dtype: "int8" });
+  const blocks = decide(file, checkpoint, { ...how, dtype: "int4", blockSize: BLOCK });
+  const tracker = trackerOf(options, byteLength);
+  const workers = workersBeside(checkpoint, workersFor(options, engine, byteLength), workersOn(engine));
+  const schedule = new Schedule(workers, tracker, isFinding);
+  const share = shareOf(options, workers);
 
   const inspectOne = async (decision: Decision, i: number): Promise<TensorInspection> => {
     const { name, shape, dtype, start, end } = decision.tensor;
     const facts = { name, shape, dtype, bytes: end - start };
     const quantized = entries?.get(name);
     if (quantized) {
-      const bytes = [...placesOf.get(name)!.values()].reduce((sum, part) => sum + part.end - part.start, 0);
+      const bytes = [...placesOf!.get(name)!.values()].reduce((sum, part) => sum + part.end - part.start, 0);
       tracker.advance(bytes);
       return { ...facts, bytes, quantized };
     }
     const reason = "reason" in decision ? decision.reason : undefined;
     const trial = { int8: reason === undefined, blocks: "entry" in blocks[i]! };
+    const run = { schedule, share, files: { sources: [files[decision.tensor.file]!.source], sinks: [] } };
     const measured = await measureTensor(run, decision.tensor, trial);
     tracker.advance(end - start);
     return { ...facts, reason, ...measured };
@@ -88,11 +88,18 @@ export async function inspectCheckpoint(engine: Engine, source: ByteSource, opti
 
   // Parts of quantized tensors are told of with them.
   const told = [...decisions.entries()].filter(
-    ([, { tensor }]) => !parts.has(tensor.name) || entries?.has(tensor.name),
+    ([, { tensor }]) => !parts?.has(tensor.name) || entries?.has(tensor.name),
   );
   const inspections = await allInOrder(told.map(([i, decision]) => inspectOne(decision, i)));
   await tracker.at("");
-  return { format, metadata, bytes: source.byteLength, tensors: inspections };
+  const metadata = metadataTold(checkpoint);
+  return { format, ...(index && { files: index.files }), metadata, bytes: byteLength, tensors: inspections };
+}
+
+/** A file's metadata, or what stands in some of the shards: each has its own way to say how it is quantized. */
+function metadataTold(checkpoint: Checkpoint): Readonly<Record<string, string>> {
+  const { [METADATA_KEY]: own, ...rest } = Object.assign({}, ...metadataOf(checkpoint).toReversed());
+  return own === undefined || checkpoint.index ? rest : { ...rest, [METADATA_KEY]: own };
 }
 
 /** What the inspection of all tensors has in common. */
@@ -111,8 +118,9 @@ interface Trial {
 type Measured = Pick<TensorInspection, "min" | "max" | "sqnr" | "reason">;
 
 async function measureTensor(run: Run, tensor: CheckpointTensor, trial: Trial): Promise<Measured> {
-  const { name, dtype, shape, start, end, file } = tensor;
+  const { name, dtype, shape, start, end } = tensor;
   if (!isFloatName(dtype) || start === end) return {};
+  const { sequential } = run.files.sources[0]!;
   const common = { scheme: "symmetric", reduceRange: false, nonFinite: "error" } as const;
   const flat = shape.length < 2;
   const recipes = [
@@ -120,7 +128,7 @@ async function measureTensor(run: Run, tensor: CheckpointTensor, trial: Trial): 
     { ...common, dtype: "int8", granularity: flat ? {} : { axis: 0 } } as const,
     { ...common, dtype: "int4", granularity: { axis: flat ? 0 : 1, blockSize: BLOCK } } as const,
   ].slice(0, trial.blocks ? 3 : trial.int8 ? 2 : 0);
-  const stored = { name, dtype, shape, start, file };
+  const stored = { name, dtype, shape, start, file: 0, sequential };
   const { sqnr, ...range } = await inspectStored(run.schedule, run.files, stored, run.share, recipes);
   if (!trial.int8 || !sqnr) return range;
   const [int8PerTensor, int8PerChannel, int4Blocks] = sqnr as [number, number, number?];

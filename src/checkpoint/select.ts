@@ -24,30 +24,57 @@ export interface Selection {
 }
 
 /** What becomes of one tensor: an entry where it is quantized, the reason where it is copied as it is. */
-export type Decision =
-  | { readonly tensor: CheckpointTensor; readonly entry: Entry }
+export type Decision<Way = Entry> =
+  | { readonly tensor: CheckpointTensor; readonly entry: Way }
   | { readonly tensor: CheckpointTensor; readonly reason: string };
 
+/** How a layout takes float tensors. */
+export interface Chooser<Way> {
+  /**
+   * Why it does not take a tensor.
+   *
+   * @param asked whether a glob of `include` names it
+   */
+  unfitness(tensor: CheckpointTensor, asked: boolean): string | undefined;
+  /** How it does, or why not. */
+  entryOf(tensor: CheckpointTensor, source: FloatName): Way | string;
+}
+
 /**
- * Decides about every tensor of a checkpoint: float tensors of two or more dimensions (one, in a .npy file) are quantized
- * if the globs let them and it makes them smaller.
+ * Decides about every tensor of a checkpoint: float tensors of two or more dimensions (one, in .npy and .npz files) are
+ * quantized if the globs let them and it makes them smaller.
  *
  * @throws ArgumentError for a glob that matches nothing, FormatError naming the tensor for an axis it does not have.
  */
-export function decide(file: string, { tensors, format }: Checkpoint, selection: Selection): Decision[] {
-  const leastRank = format === "npy" ? 1 : 2;
+export function decide(file: string, checkpoint: Checkpoint, selection: Selection): Decision[] {
+  const leastRank = checkpoint.format === "safetensors" ? 2 : 1;
+  return choose(checkpoint.tensors, selection, {
+    unfitness: ({ shape }) => unfitness(shape, leastRank),
+    entryOf(tensor, source) {
+      const entry = entryOf(file, tensor, source, selection);
+      return isSmaller(tensor, entry) ? entry : "would not get smaller";
+    },
+  });
+}
+
+/** Decides about tensors by their types, the layout and the globs. @throws ArgumentError for a glob that matches nothing */
+export function choose<Way extends object>(
+  tensors: readonly CheckpointTensor[],
+  selection: Pick<Selection, "include" | "exclude">,
+  chooser: Chooser<Way>,
+): Decision<Way>[] {
   const names = tensors.map(({ name }) => name);
   const included = matcherOf("include", selection.include, names, "tensor");
   const excluded = matcherOf("exclude", selection.exclude, names, "tensor");
-  const decisions = tensors.map((tensor): Decision => {
-    const { dtype } = tensor;
+  const decisions = tensors.map((tensor): Decision<Way> => {
+    const { dtype, name } = tensor;
     if (!isFloatName(dtype)) return { tensor, reason: /^F[468]/.test(dtype) ? "small already" : "not float" };
-    const unfit = unfitness(tensor.shape, leastRank);
+    const unfit = chooser.unfitness(tensor, included?.(name) ?? false);
     if (unfit !== undefined) return { tensor, reason: unfit };
-    if (included && !included(tensor.name)) return { tensor, reason: "not included" };
-    if (excluded?.(tensor.name)) return { tensor, reason: "excluded" };
-    const entry = entryOf(file, tensor, dtype, selection);
-    return isSmaller(tensor, entry) ? { tensor, entry } : { tensor, reason: "would not get smaller" };
+    if (included && !included(name)) return { tensor, reason: "not included" };
+    if (excluded?.(name)) return { tensor, reason: "excluded" };
+    const entry = chooser.entryOf(tensor, dtype);
+    return typeof entry === "string" ? { tensor, reason: entry } : { tensor, entry };
   });
   if (included) checkIncluded(decisions, included, selection.include!);
   return decisions;
@@ -83,7 +110,7 @@ export function bytesOfItem({ dtype, shape }: SafetensorsItem): number {
   return Math.ceil((elementsOf(shape) * safetensorsTypes[dtype]) / 8);
 }
 
-function checkIncluded(decisions: readonly Decision[], included: Matcher, globs: readonly string[]): void {
+function checkIncluded(decisions: readonly Decision<object>[], included: Matcher, globs: readonly string[]): void {
   const matched = decisions.filter(({ tensor }) => included(tensor.name));
   if (matched.some((decision) => "entry" in decision)) return;
   const [first] = matched;

@@ -1,6 +1,8 @@
 import { Command, InvalidArgumentError, Option } from "commander";
+import { type Layout, layouts } from "../checkpoint/quantize.ts";
 import { schemeNames } from "../core/schemes.ts";
 import { type CodeDType, codeTypes, type HalfDType } from "../dtypes.ts";
+import { isShardIndex } from "../formats/detect.ts";
 import {
   type AccuracyLevel,
   type Algorithm,
@@ -16,6 +18,7 @@ import {
 } from "../onnx/options.ts";
 import { type Target, targetNames } from "../onnx/targets/target.ts";
 import { type Variant, variants } from "../onnx/transformers.ts";
+import { endsAsFolder } from "./places.ts";
 import type { WorkOptions } from "./threads.ts";
 
 /** Options of every subcommand. */
@@ -42,6 +45,7 @@ export interface QuantizeArguments extends WriteOptions {
   readonly perTensor?: true;
   readonly axis?: number;
   readonly blockSize?: number;
+  readonly layout?: Layout;
   readonly reduceRange?: true;
   readonly include?: string[];
   readonly exclude?: string[];
@@ -168,8 +172,14 @@ function quantizeCommand(program: Command): Command {
         .choices(["transformers.js"])
         .conflicts([
           ...["mode", "dtype", "format", "bits", "algorithm", "accuracyLevel", "io", "clamp", "blockSize", "axis"],
-          ...["symmetric", "asymmetric", "scheme", "target", "opset", "opTypes"],
+          ...["symmetric", "asymmetric", "scheme", "layout", "target", "opset", "opTypes"],
         ]),
+    )
+    .addOption(
+      new Option(
+        "--layout <name>",
+        "tensors: plain (default), or compressed-tensors, a model that vLLM and transformers load",
+      ).choices(layouts),
     )
     .option("--only <list>", `recipe: these of the set, as q8,q4 (${variants.join(", ")})`, variantList)
     .option("--reduce-range", "leave half of the codes unused, for runtimes that saturate")
@@ -208,7 +218,7 @@ function quantizeCommand(program: Command): Command {
 
 function withOutput(command: Command, name: string): Command {
   return command
-    .option("-o, --output <file>", `where to write (default: ${name} beside the input)`)
+    .option("-o, --output <file>", `where to write, a file or a folder/ (default: ${name} beside the input)`)
     .option("--force", "replace an existing output");
 }
 
@@ -219,8 +229,9 @@ function withWork(command: Command): Command {
 }
 
 function checkOutput(command: Command, path: string, extensions: readonly string[]): void {
+  if (endsAsFolder(path) || isShardIndex(path)) return;
   if (extensions.some((extension) => path.toLowerCase().endsWith(extension))) return;
-  const what = `What is written is a ${extensions.join(" or ")} file.`;
+  const what = `What is written is a ${extensions.join(" or ")} file; a folder has a slash behind.`;
   command.error(`error: option '-o, --output <file>' argument '${path}' is invalid. ${what}`);
 }
 

@@ -6,7 +6,8 @@ import { CommanderError } from "commander";
 import type { ModelRuntime } from "../compare/runtime.ts";
 import { createEngine, type Engine } from "../core/engine.ts";
 import { ArgumentError, FileError, FormatError, isWasmQuantError } from "../errors.ts";
-import { detectFormat } from "../formats/detect.ts";
+import { detectFormat, isShardIndex } from "../formats/detect.ts";
+import { shardIndexName } from "../formats/shards.ts";
 import type { ByteSink, ByteSource } from "../formats/source.ts";
 import { compareModels, dequantizeModel, inspectModel, quantizeModel } from "../model.ts";
 import { createFile, onnxRuntimeNode, removeUnfinished } from "../node.ts";
@@ -20,7 +21,8 @@ import {
   type WriteOptions,
 } from "./args.ts";
 import { renderComparison, renderModel } from "./model-report.ts";
-import { renderInspection, renderReport, reportToJson, toJson } from "./report.ts";
+import { checkConfigKept, inputFor, modelFolder, withOutput } from "./places.ts";
+import { type Outcome, renderInspection, renderReport, reportToJson, toJson } from "./report.ts";
 import { makeSet } from "./set.ts";
 import { printableName } from "./table.ts";
 import { inOptions } from "./words.ts";
@@ -33,24 +35,35 @@ const EXIT_INTERRUPTED = 130;
 /** Errors repeat names from files, which may be of any length. */
 const LONGEST_LINE = 1000;
 
-async function quantize(input: string, options: QuantizeArguments): Promise<void> {
-  if (options.recipe) return makeSet(input, options);
+async function quantize(named: string, options: QuantizeArguments): Promise<void> {
+  if (options.recipe) return makeSet(named, options);
+  const input = await inputFor(named);
   const { dtype, axis, blockSize, reduceRange, include, exclude, mode, format, bits, accuracyLevel } = options;
-  const { algorithm, io, clamp, target, opset, opTypes } = options;
+  const { layout, algorithm, io, clamp, target, opset, opTypes } = options;
   const scheme = options.symmetric ? "symmetric" : options.asymmetric ? "affine" : options.scheme;
   const perChannel = options.perTensor ? false : options.perChannel;
-  const how = { dtype, scheme, perChannel, axis, blockSize, reduceRange, include, exclude };
+  const how = { dtype, scheme, perChannel, axis, blockSize, layout, reduceRange, include, exclude };
   const model = { mode, format, bits, accuracyLevel, algorithm, io, clamp, target, opset, opTypes };
   await withSource(input, async (source) => {
-    const extension = (await detectFormat(source)) === "onnx" ? ".onnx" : ".safetensors";
-    const output = options.output ?? `${stemOf(input)}.${suffixOf(options)}${extension}`;
-    if (!output.toLowerCase().endsWith(extension)) {
-      throw new ArgumentError("output", `${output} given; what is written is a ${extension} file`);
-    }
-    await convert(source, output, options, isHalf(dtype) ? "converted" : "quantized", (engine, sink, task) =>
-      quantizeModel(engine, source, sink, { ...how, ...model, ...task }),
-    );
+    const isModel = (await detectFormat(source)) === "onnx";
+    const extension = isModel ? ".onnx" : extensionFor(input);
+    const forLoaders = !isModel && layout === "compressed-tensors";
+    const suffix = suffixOf(options);
+    const beside = `${stemOf(input)}.${suffix}${extension}`;
+    const fallback = forLoaders ? modelFolder(named, input, suffix) : beside;
+    const done = isHalf(dtype) ? "converted" : "quantized";
+    await withOutput({ given: options.output, fallback, extension }, async (output) => {
+      if (forLoaders) await checkConfigKept(input, output);
+      await convert(source, output, options, { done, isModel }, (engine, sink, task) =>
+        quantizeModel(engine, source, sink, { ...how, ...model, ...task }),
+      );
+    });
   });
+}
+
+/** Of what is written for a file of tensors: shards for shards. */
+function extensionFor(input: string): string {
+  return isShardIndex(input) ? shardIndexName("") : ".safetensors";
 }
 
 function isHalf(dtype: QuantizeArguments["dtype"]): boolean {
@@ -66,19 +79,24 @@ function suffixOf({ mode, dtype, bits, format }: QuantizeArguments): string {
   return mode === undefined || mode === "weight-only" ? type : `${mode}-${type}`;
 }
 
-async function dequantize(input: string, options: WriteOptions): Promise<void> {
+async function dequantize(named: string, options: WriteOptions): Promise<void> {
+  const input = await inputFor(named);
   const stem = stemOf(input).replace(/\.u?int(4|8|16)$/, "");
-  const output = options.output ?? `${stem}.float.safetensors`;
-  const format = output.toLowerCase().endsWith(".npy") ? "npy" : "safetensors";
+  const given = options.output;
+  const format = given?.toLowerCase().endsWith(".npy") ? "npy" : "safetensors";
+  const extension = format === "npy" ? ".npy" : extensionFor(input);
   await withSource(input, (source) =>
-    convert(source, output, options, "restored", (engine, sink, task) =>
-      dequantizeModel(engine, source, sink, { format, ...task }),
+    withOutput({ given, fallback: `${stem}.float${extension}`, extension }, (output) =>
+      convert(source, output, options, { done: "restored", isModel: false }, (engine, sink, task) =>
+        dequantizeModel(engine, source, sink, { format, ...task }),
+      ),
     ),
   );
 }
 
-async function inspect(input: string, options: InspectArguments): Promise<void> {
+async function inspect(named: string, options: InspectArguments): Promise<void> {
   const engine = await createEngine();
+  const input = await inputFor(named);
   const inspection = await withSource(input, (source) =>
     withTask(options, (task) => inspectModel(engine, source, { target: options.target, ...task })),
   );
@@ -127,7 +145,7 @@ async function convert(
   source: ByteSource,
   output: string,
   options: WriteOptions,
-  done: string,
+  what: Pick<Outcome, "done" | "isModel">,
   conversion: Conversion,
 ): Promise<void> {
   const engine = await createEngine();
@@ -137,7 +155,7 @@ async function convert(
   const report = await withTask(options, async (task) =>
     conversion(engine, await createFile(output, { overwrite: options.force }), task),
   );
-  const outcome = { input: source.name, output, done, seconds: performance.now() / 1000 };
+  const outcome = { input: source.name, output, ...what, seconds: performance.now() / 1000 };
   if (!options.quiet) print(options.json ? reportToJson(report, outcome) : renderReport(report, outcome));
 }
 

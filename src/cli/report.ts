@@ -19,6 +19,8 @@ export interface Outcome {
   readonly output: string;
   /** What was done to tensors: "quantized", "restored". */
   readonly done: string;
+  /** Whether it was an ONNX model. */
+  readonly isModel: boolean;
   /** From the process's start, in seconds. */
   readonly seconds: number;
 }
@@ -26,11 +28,10 @@ export interface Outcome {
 /** The table of tensors and the totals, for people. */
 export function renderReport(
   { tensors, bytesBefore, bytesAfter, remarks }: ModelReport,
-  { output, done, seconds }: Outcome,
+  { output, done, isModel, seconds }: Outcome,
 ): string {
-  const ofModel = remarks !== undefined;
   const columns = columnsOf(
-    ...(ofModel ? ["op", "weight"] : ["tensor"]),
+    ...(isModel ? ["op", "weight"] : ["tensor"]),
     "shape",
     "dtype",
     ">error",
@@ -39,7 +40,7 @@ export function renderReport(
     "",
   );
   const rows = tensors.map((t) => [
-    ...(ofModel ? [printable(t.ops?.join(", ") ?? "")] : []),
+    ...(isModel ? [printable(t.ops?.join(", ") ?? "")] : []),
     printableName(t.name),
     formatShape(t.shape),
     t.from === t.to ? t.from : `${t.from} -> ${t.to}`,
@@ -54,7 +55,7 @@ export function renderReport(
     `${printable(output)}: ${changed} of ${tensors.length} tensors ${done}, ` +
     `${formatBytes(bytesBefore)} -> ${formatBytes(bytesAfter)} (${ratio.toFixed(3)} of the input), ${seconds.toFixed(2)} s\n`;
   const lines = remarks?.map((remark) => `${printable(remark)}\n`).join("") ?? "";
-  return `${tableOf(columns, rows)}\n${totals}${lines}${ofModel ? "" : remarkOn(done, changed, bytesBefore, bytesAfter)}`;
+  return `${tableOf(columns, rows)}\n${totals}${lines}${isModel ? "" : remarkOn(done, changed, bytesBefore, bytesAfter)}`;
 }
 
 /** What a reader of the totals would wonder about. */
@@ -73,7 +74,7 @@ export function reportToJson(report: ModelReport, outcome: Outcome): string {
   return toJson({ input, output, seconds, ...report });
 }
 
-export function renderInspection(input: string, { format, metadata, bytes, tensors }: Inspection): string {
+export function renderInspection(input: string, { format, files, metadata, bytes, tensors }: Inspection): string {
   const columns = columnsOf(
     "tensor",
     "shape",
@@ -101,7 +102,8 @@ export function renderInspection(input: string, { format, metadata, bytes, tenso
   const entries = Object.entries(metadata)
     .filter(([key]) => key !== METADATA_KEY)
     .map(([key, value]) => `${printable(key)}: ${shorten(printable(value))}\n`);
-  const title = `${printable(input)}: ${format}, ${tensors.length} tensors, ${formatBytes(bytes)}\n`;
+  const shards = files ? ` in ${files.length} files` : "";
+  const title = `${printable(input)}: ${format}${shards}, ${tensors.length} tensors, ${formatBytes(bytes)}\n`;
   return `${title}${entries.join("")}\n${tableOf(columns, rows)}`;
 }
 

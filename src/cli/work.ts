@@ -44,7 +44,7 @@ export async function withTask<T>(
 
 /** A path without the extension that tells its format. */
 export function stemOf(path: string): string {
-  return path.replace(/\.(onnx|safetensors|npy)$/i, "");
+  return path.replace(/\.(onnx|npy|npz|safetensors(\.index(\.[\w-]+)?\.json)?)$/i, "");
 }
 
 export function print(text: string): void {

@@ -31,6 +31,7 @@ export class InflatingSource implements ByteSource {
   readonly name: string;
   readonly byteLength: number;
   readonly identity: string | undefined;
+  readonly sequential = true;
   readonly #member: Deflated;
   #pass: Pass | undefined;
   #turn: Promise<unknown> = Promise.resolve();
@@ -82,7 +83,10 @@ export class InflatingSource implements ByteSource {
         into.set(piece, at - start);
         at += piece.byteLength;
       }
-      if (end === this.byteLength) await pass.finish();
+      if (end === this.byteLength) {
+        await pass.finish();
+        this.#pass = undefined; // its chunk is not held: there may be many members
+      }
     } catch (error) {
       await this.#rewind();
       throw error;

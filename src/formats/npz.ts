@@ -52,8 +52,6 @@ export interface NpzMember {
   readonly source: ByteSource;
   readonly start: number;
   readonly end: number;
-  /** Whether `source` is read front to back at the best, and begins anew for what lies before. */
-  readonly sequential: boolean;
 }
 
 const arrayTypes: Readonly<Record<NpyDType, ArrayType<NpyData>>> = {
@@ -119,13 +117,13 @@ async function openMember(source: ByteSource, name: string, entry: FileEntry): P
   if (entry.compressionMethod === STORED) {
     const slice = (start: number, end: number) => readExactly(source, place.start + start, place.start + end, name);
     const { start, ...header } = await readNpyHeader({ name: source.name, byteLength, slice }, name);
-    return { name, ...header, source, start: place.start + start, end: place.end, sequential: false };
+    return { name, ...header, source, start: place.start + start, end: place.end };
   }
   const crc32 = entry.crc32!; // only encrypted members may lack it
   const inflated = new InflatingSource({ name, source, ...place, byteLength, crc32 });
   const header = await readNpyHeader(inflated, name);
   await inflated.rewind(); // a pass that has begun holds memory, and there may be many members
-  return { name, ...header, source: inflated, end: byteLength, sequential: true };
+  return { name, ...header, source: inflated, end: byteLength };
 }
 
 async function readArray(file: string, name: string, entry: FileEntry): Promise<NpyArray> {

@@ -33,11 +33,6 @@ export interface Shards {
 /** As much as a header may take: it names the same tensors. */
 const MAX_INDEX_BYTES = 100_000_000;
 
-/** Whether a file is such an index, by its name: `model.safetensors.index.json`, `model.safetensors.index.fp16.json`. */
-export function isShardIndex(name: string): boolean {
-  return /\.safetensors\.index(\.[\w-]+)?\.json$/i.test(name);
-}
-
 /** The name of an index: `model` makes `model.safetensors.index.json`. */
 export function shardIndexName(stem: string): string {
   return `${stem}.safetensors.index.json`;

@@ -12,6 +12,8 @@ export interface ByteSource {
   readonly byteLength: number;
   /** Tells the file from others whatever it is called, where that can be told. */
   readonly identity?: string | undefined;
+  /** Whether it is read front to back at the best, and begins anew for what lies before. */
+  readonly sequential?: boolean | undefined;
   /** What another thread reads the same bytes by, where it can: plain data, or what structured clone takes besides. */
   readonly handle?: unknown;
   /** The bytes `start` to `end` (exclusive), both within the source. The caller may keep them, and must not change them. */
@@ -30,6 +32,8 @@ export interface ByteSource {
 }
 
 export interface ByteSink {
+  /** What the files beside it are named after: its own name, without a folder. */
+  readonly name?: string | undefined;
   /** The `identity` of the file that this one will replace. */
   readonly replaces?: string | undefined;
   /** What another thread writes to the same file by, where it can. */
@@ -107,11 +111,12 @@ export interface BytesSink extends ByteSink {
 /**
  * A sink that keeps what is written in memory.
  *
- * @param name what a companion's name begins with: that under which the bytes will be kept
+ * @param name that under which the bytes will be kept: what the names of files beside it begin with
  */
 export function bytesSink(name = "model.onnx"): BytesSink {
   const files = new Map([["", new GrowingBytes()]]);
   return {
+    name,
     write: (position, bytes) => files.get("")!.write(position, bytes),
     async companion(suffix) {
       const file = new GrowingBytes();

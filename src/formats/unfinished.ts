@@ -38,8 +38,9 @@ export function sinkOf(
     const { name, write, replaces, handle } = file;
     return { name, write, replaces, handle };
   };
-  const { write, replaces, handle } = main;
+  const { name, write, replaces, handle } = main;
   return {
+    name,
     write,
     replaces,
     handle,

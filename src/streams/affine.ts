@@ -59,7 +59,7 @@ export function passesOver(tensor: StoredTensor, { dtype, granularity }: AffineR
   if (!cut.holdsGroups && fits) return { ranges: false, parts: ["whole"] };
   const parts: { from: number; until: number }[] = [];
   for (let from = 0; from < cut.count; ) {
-    let until = Math.min(from + MOST_WINDOWS, cut.count);
+    let until = tensor.sequential ? cut.count : Math.min(from + MOST_WINDOWS, cut.count);
     // No byte is shared by two parts.
     while (until < cut.count && codeTypes[dtype].bits === 4 && windowAt(cut, until).start % 2 === 1) until++;
     parts.push({ from, until });
@@ -133,7 +133,8 @@ export async function quantizeUnit(
   return sums;
 }
 
-function release(q: QuantizedTensor & { dispose?(): void }): void {
+/** Gives back the memory of what a resident became. */
+export function release(q: QuantizedTensor & { dispose?(): void }): void {
   q.dispose?.();
 }
 
@@ -143,7 +144,7 @@ function rangeIn({ first, min, max }: GroupRange, window: Window): Range {
 }
 
 /** An index within a window is one within the tensor to whoever reads of it. */
-function within<T>({ start }: Window, run: () => T): T {
+export function within<T>({ start }: Window, run: () => T): T {
   try {
     return run();
   } catch (error) {

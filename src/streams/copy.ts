@@ -19,13 +19,17 @@ export const copyWork: Work<CopyUnit, void> = {
   reads: ({ from }) => [from],
   room: () => 0,
   async run(_, { sources, sinks }, { name, from, sink, to }) {
-    const bytes = await readExactly(sources[from.file]!, from.start, from.end, name || undefined);
-    await sinks[sink]!.write(to, bytes);
+    for (let start = from.start; start < from.end; start += STRETCH) {
+      const end = Math.min(start + STRETCH, from.end);
+      const bytes = await readExactly(sources[from.file]!, start, end, name || undefined);
+      await sinks[sink]!.write(to + start - from.start, bytes);
+    }
   },
 };
 
-/** A long stretch in units. */
-export function copyUnits({ from, to, ...rest }: CopyUnit): CopyUnit[] {
+/** A long stretch in units; one, where it has to be read front to back. */
+export function copyUnits({ from, to, ...rest }: CopyUnit, sequential = false): CopyUnit[] {
+  if (sequential) return [{ from, to, ...rest }];
   const units: CopyUnit[] = [];
   for (let start = from.start; start < from.end; start += STRETCH) {
     const end = Math.min(start + STRETCH, from.end);

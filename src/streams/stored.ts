@@ -17,6 +17,8 @@ export interface StoredTensor {
   /** Where it begins: a source's place among the files, and a byte of it. */
   readonly file: number;
   readonly start: number;
+  /** Whether it is read front to back at the best (`ByteSource.sequential`): by one unit then, pass by pass. */
+  readonly sequential?: boolean | undefined;
 }
 
 const sizes: Readonly<Record<FloatName, number>> = { F64: 8, F32: 4, F16: 2, BF16: 2 };

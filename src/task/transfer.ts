@@ -28,6 +28,6 @@ export async function copyTensor(
 }
 
 /** Copies a whole file. */
-export async function copyFile(source: ByteSource, sink: ByteSink, tracker: Tracker): Promise<void> {
+export async function copyFile(source: ByteSource, sink: Pick<ByteSink, "write">, tracker: Tracker): Promise<void> {
   await copyTensor(source, { name: "", start: 0, end: source.byteLength }, sink, 0, tracker);
 }

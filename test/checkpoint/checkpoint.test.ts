@@ -319,12 +319,13 @@ describe("what is refused, with nothing written", () => {
   it("a file that is not what its name says", async () => {
     const file = await safetensorsFile([f32("w", [4, 64])]);
     expect(await refused(file, "w.npy")).toBe("w.npy: is a safetensors file, not what its name says");
-    expect(await refused(new TextEncoder().encode("PK\x03\x04 and so on"), "w.npz")).toMatch(/w.npz: is a zip archive/);
+    expect(await refused(new TextEncoder().encode("PK\x03\x04 and so on"), "w.npz")).toMatch(/w.npz: not a .npz file/);
+    expect(await refused(new TextEncoder().encode("PK\x03\x04 and so on"), "w.pt")).toMatch(/w.pt: is a zip archive/);
     expect(await refused(Uint8Array.of(0x80, 2, 0x7d, 0x71), "w.safetensors")).toMatch(/is a Python pickle/);
     expect(await refused(new Uint8Array(0), "w.safetensors")).toMatch(/0 bytes are too few/);
     expect(await refused(Uint8Array.of(8, 3, 18, 7), "m.onnx")).toMatch(/m\.onnx: is no ONNX model, or a damaged one/);
     expect(await refused(Uint8Array.of(1, 2, 3), "notes.txt")).toMatch(
-      /neither an ONNX model nor a safetensors nor a .npy file/,
+      /neither an ONNX model nor a safetensors, .npy or .npz file/,
     );
   });
   it("a tensor that goes by the name of another's scale", async () => {

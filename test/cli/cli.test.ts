@@ -1,6 +1,6 @@
 import { exec, execFile, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -198,7 +198,10 @@ describe("bad input: exit code 1, one line, nothing written", () => {
 
   it("a file that is not there, a folder, a folder that is not there", async () => {
     expect((await run("missing.safetensors")).stderr).toBe("wasm-quant: missing.safetensors: no such file or folder\n");
-    expect((await run("inspect", ".")).stderr).toBe("wasm-quant: .: is a folder; name a file in it\n");
+    await mkdir(join(folder, "empty"));
+    expect((await run("inspect", "empty")).stderr).toBe(
+      "wasm-quant: empty: is a folder without safetensors files; name a file in it\n",
+    );
     const { code, stderr } = await run("model.safetensors", "-o", "no/such/folder.safetensors");
     expect({ code, stderr }).toEqual({
       code: 1,

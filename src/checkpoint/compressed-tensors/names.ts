@@ -1,3 +1,8 @@
+/** Whether there are weights in this layout, or in one like it. */
+export function holdsPacked(tensors: readonly { readonly name: string }[]): boolean {
+  return tensors.some(({ name }) => name.endsWith(".weight_packed"));
+}
+
 /** The module a tensor belongs to: its name without the last part. */
 export function moduleOf(name: string): string {
   return name.slice(0, Math.max(name.lastIndexOf("."), 0));

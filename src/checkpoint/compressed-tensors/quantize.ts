@@ -1,0 +1,119 @@
+import type { Engine } from "../../core/engine.ts";
+import { addSums } from "../../core/error.ts";
+import { elementsOf } from "../../core/shape.ts";
+import { ArgumentError, FormatError } from "../../errors.ts";
+import type { FloatName } from "../../formats/floats.ts";
+import { planSafetensors } from "../../formats/safetensors.ts";
+import type { ByteSink } from "../../formats/source.ts";
+import { allInOrder } from "../../streams/schedule.ts";
+import type { ModelReport } from "../../task/report.ts";
+import { convert, copyStep, type Planner, type Step } from "../convert.ts";
+import { type Checkpoint, type CheckpointTensor, metadataOf } from "../open.ts";
+import type { QuantizeCheckpointOptions } from "../quantize.ts";
+import { choose, type Decision } from "../select.ts";
+import { quantizationConfig } from "./config.ts";
+import { writeConfig } from "./config-file.ts";
+import { type Compression, compressedParts, compressionOf, unfitness } from "./layout.ts";
+import { brokenFusion, moduleOf } from "./names.ts";
+import { shapeBytes } from "./pack.ts";
+import { type CompressedUnit, compressedWork, elementsIn, windowCountOf } from "./work.ts";
+
+/** A weight that is quantized, by the type it has. */
+interface Weight {
+  readonly source: FloatName;
+}
+
+/**
+ * Writes what layout.ts says, and config.json for it.
+ *
+ * @throws FormatError, ArgumentError, the signal's reason
+ */
+export async function quantizeCompressed(
+  engine: Engine,
+  checkpoint: Checkpoint,
+  sink: ByteSink,
+  options: QuantizeCheckpointOptions,
+): Promise<ModelReport> {
+  const { name, format, tensors } = checkpoint;
+  if (format !== "safetensors") throw new FormatError(name, "compressed-tensors is for safetensors files of a model");
+  if (options.reduceRange) throw new ArgumentError("reduceRange", "compressed-tensors: every code is used");
+  const compression = compressionOf(options);
+  const decisions = choose<Weight>(tensors, options, {
+    unfitness: (tensor, asked) => unfitness(tensor, compression, asked),
+    entryOf: (_, source) => ({ source }),
+  });
+  const quantized = decisions.filter((decision) => "entry" in decision).map(({ tensor }) => tensor.name);
+  const left = decisions
+    .filter((decision) => "reason" in decision && decision.tensor.shape.length > 1)
+    .map(({ tensor }) => tensor.name);
+  if (quantized.length === 0) {
+    const matrix = decisions.find(({ tensor }) => left.includes(tensor.name));
+    const why = matrix && "reason" in matrix ? `${matrix.tensor.name}: ${matrix.reason}` : "it holds no matrices";
+    throw new FormatError(name, `nothing to quantize (${why})`);
+  }
+  checkFusions(name, quantized, left);
+  checkNames(name, decisions, compression);
+  const remarks = await writeConfig(checkpoint, sink, quantizationConfig(compression, quantized, left));
+  // transformers asks every file what made it
+  const metadata = metadataOf(checkpoint).map((own) => ({ format: "pt", ...own }));
+  const steps = decisions.map((decision) =>
+    "entry" in decision
+      ? quantizeStep(decision.tensor, decision.entry, compression, options)
+      : copyStep(decision.tensor, decision.reason),
+  );
+  const plan: Planner = (items, output) => planSafetensors(items, metadata[output]);
+  return { ...(await convert(engine, checkpoint, sink, { steps, plan }, options)), remarks };
+}
+
+function checkFusions(file: string, quantized: readonly string[], left: readonly string[]): void {
+  const broken = brokenFusion(quantized.map(moduleOf), left.map(moduleOf));
+  if (!broken) return;
+  const message = `would be quantized and ${broken.left} not, of which vLLM makes one layer; include or exclude both`;
+  throw new FormatError(file, message, `${broken.quantized}.weight`);
+}
+
+/** There may be a tensor that goes by the name of another's part. */
+function checkNames(file: string, decisions: readonly Decision<Weight>[], compression: Compression): void {
+  const names = new Set(decisions.map(({ tensor }) => tensor.name));
+  for (const decision of decisions) {
+    if (!("entry" in decision)) continue;
+    const { name, shape } = decision.tensor;
+    const parts = compressedParts({ name, shape, dtype: decision.entry.source }, compression);
+    const taken = parts.find((part) => names.has(part.name));
+    if (!taken) continue;
+    throw new FormatError(file, `its ${taken.part} would go by the name of "${taken.name}"; exclude it`, name);
+  }
+}
+
+/** Windows of a unit at the most: enough that to send it costs nothing. */
+const MOST_WINDOWS = 4;
+
+function quantizeStep(
+  tensor: CheckpointTensor,
+  { source }: Weight,
+  compression: Compression,
+  { nonFinite }: QuantizeCheckpointOptions,
+): Step {
+  const { name, shape, start, end } = tensor;
+  const items = compressedParts({ name, dtype: source, shape }, compression);
+  const bytesBefore = end - start;
+  return {
+    tensor,
+    told: { name, shape, from: source, to: compression.bits === 4 ? "int4" : "int8", bytesBefore },
+    items,
+    async make({ schedule }, files, starts) {
+      const places = Object.fromEntries(items.map(({ part }, i) => [part, starts[i]!]));
+      const stored = { name, dtype: source, shape, file: 0, start };
+      const units: CompressedUnit[] = [];
+      const count = windowCountOf(stored, compression);
+      for (let from = 0; from < count; from += MOST_WINDOWS) {
+        const until = Math.min(from + MOST_WINDOWS, count);
+        units.push({ tensor: stored, compression, nonFinite, from, until, sink: 0, places });
+      }
+      await files.sinks[0]!.write(places.shape!, shapeBytes(shape));
+      const bytesIn = (unit: CompressedUnit) => (bytesBefore * elementsIn(unit)) / elementsOf(shape);
+      const sums = units.map((unit) => schedule.run(name, bytesIn(unit), compressedWork, files, unit));
+      return addSums((await allInOrder(sums)).flat());
+    },
+  };
+}

@@ -1,0 +1,90 @@
+import type { Engine } from "../core/engine.ts";
+import { elementsOf } from "../core/shape.ts";
+import { FormatError } from "../errors.ts";
+import { planSafetensors } from "../formats/safetensors.ts";
+import type { ByteSink } from "../formats/source.ts";
+import { quantizeStored } from "../streams/drive.ts";
+import type { ModelReport } from "../task/report.ts";
+import { type Entry, METADATA_KEY, partsOf } from "./convention.ts";
+import { convert, copyCheckpoint, copyStep, type Planner, type Step } from "./convert.ts";
+import { entriesToText } from "./entries.ts";
+import { type Checkpoint, type CheckpointTensor, metadataOf, outputOf } from "./open.ts";
+import type { QuantizeCheckpointOptions } from "./quantize.ts";
+import { type Decision, decide } from "./select.ts";
+import { plainWork } from "./work.ts";
+
+/**
+ * Writes what convention.ts says. Safetensors files with nothing to quantize come out byte for byte as they went in.
+ *
+ * @throws FormatError, ArgumentError, the signal's reason
+ */
+export async function quantizePlain(
+  engine: Engine,
+  checkpoint: Checkpoint,
+  sink: ByteSink,
+  options: QuantizeCheckpointOptions,
+): Promise<ModelReport> {
+  const { name, format, byteLength } = checkpoint;
+  const decisions = decide(name, checkpoint, options);
+  checkNames(name, decisions);
+  const steps = decisions.map((decision) => stepOf(decision, options));
+  if (!decisions.some((decision) => "entry" in decision)) {
+    const [only] = decisions;
+    if (format !== "safetensors") {
+      const reason = only && "reason" in only ? only.reason : "it holds no arrays";
+      throw new FormatError(name, `nothing to quantize: ${reason}`, format === "npz" ? only?.tensor.name : undefined);
+    }
+    const bytesAfter = await copyCheckpoint(checkpoint, sink, options);
+    const tensors = steps.map(({ told }) => ({ ...told, bytesAfter: told.bytesBefore }));
+    return { tensors, bytesBefore: byteLength, bytesAfter };
+  }
+  const metadata = metadataOf(checkpoint).map((rest, output) => {
+    const own = decisions.filter(({ tensor }) => outputOf(checkpoint, tensor) === output);
+    const entries = new Map(own.flatMap((d) => ("entry" in d ? [[d.tensor.name, d.entry] as const] : [])));
+    return entries.size === 0 ? rest : { ...rest, [METADATA_KEY]: entriesToText(entries) };
+  });
+  const plan: Planner = (items, output) => planSafetensors(items, metadata[output]);
+  return convert(engine, checkpoint, sink, { steps, plan }, options);
+}
+
+/** There may be a tensor that goes by the name of another's scale. */
+function checkNames(file: string, decisions: readonly Decision[]): void {
+  const names = new Set(decisions.map(({ tensor }) => tensor.name));
+  for (const decision of decisions) {
+    if (!("entry" in decision)) continue;
+    const { name } = decision.tensor;
+    const taken = partsOf(name, decision.entry).find((part) => part.part !== "codes" && names.has(part.name));
+    if (!taken) continue;
+    const message = `its ${taken.part} would go by the name of the file's tensor "${taken.name}"; exclude it`;
+    throw new FormatError(file, message, name);
+  }
+}
+
+function stepOf(decision: Decision, options: QuantizeCheckpointOptions): Step {
+  return "entry" in decision
+    ? quantizeStep(decision.tensor, decision.entry, options)
+    : copyStep(decision.tensor, decision.reason);
+}
+
+function quantizeStep(tensor: CheckpointTensor, entry: Entry, options: QuantizeCheckpointOptions): Step {
+  const { name, shape, start, end } = tensor;
+  const { dtype, scheme, granularity, source } = entry;
+  const { reduceRange, nonFinite } = options;
+  const recipe = { dtype, scheme, granularity, reduceRange, nonFinite };
+  const items = partsOf(name, entry);
+  const bytesBefore = end - start;
+  return {
+    tensor,
+    told: { name, shape, from: source, to: dtype, bytesBefore },
+    items,
+    make({ schedule, share }, files, starts) {
+      const places = Object.fromEntries(items.map(({ part }, i) => [part, starts[i]!]));
+      const { sequential } = files.sources[0]!;
+      const stored = { name, dtype: source, shape, file: 0, start, sequential };
+      const bytesOf = (elements: number) => (bytesBefore * elements) / elementsOf(shape);
+      return quantizeStored(schedule, files, stored, recipe, share, (unit, length) =>
+        schedule.run(name, bytesOf(length), plainWork, files, { ...unit, sink: 0, places }),
+      );
+    },
+  };
+}
