@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import * as browser from "../src/browser.ts";
 import * as main from "../src/index.ts";
 import * as node from "../src/node.ts";
 
@@ -43,6 +44,18 @@ describe("what the package exports", () => {
         "onnxRuntimeNode",
         "openFile",
         "removeUnfinished",
+      ]
+    `);
+  });
+  it("from wasm-quant/browser", () => {
+    expect(Object.keys(browser).sort()).toMatchInlineSnapshot(`
+      [
+        "blobSink",
+        "createOpfsFile",
+        "createWorkerPool",
+        "openBlob",
+        "openOpfs",
+        "sinkOfHandle",
       ]
     `);
   });

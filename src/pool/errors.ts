@@ -68,5 +68,12 @@ export function workerError(cause: unknown): WorkerError {
   const code = /exitCode:? *`?(\d+)/i.exec(message)?.[1];
   const [first = ""] = message.replace(/^Workerpool Worker error: /, "").split("\n", 1);
   const reason = code === undefined ? first : `exit code ${code}`;
-  return new WorkerError(`${reason}; try fewer threads, or less memory for each`, undefined, { cause });
+  const detail = `a worker ended before its work did (${reason}); try fewer threads, or less memory for each`;
+  return new WorkerError(detail, undefined, { cause });
+}
+
+/** Of a browser's worker, when none has done anything yet: browsers do not say what is wrong. */
+export function unstartedError(script: string, cause: unknown): WorkerError {
+  const detail = `no worker can be started from ${script}; see that it is served, as JavaScript, and that the page's worker-src allows it`;
+  return new WorkerError(detail, undefined, { cause });
 }

@@ -22,8 +22,7 @@ function named(file: string, tensor: string | undefined, cause: unknown): unknow
   if (cause instanceof NonFiniteError) {
     return new FormatError(file, `holds ${cause.value} at flat index ${cause.index}; exclude it`, tensor, { cause });
   }
-  // Kernels that do not load are nobody's data.
-  if (cause instanceof ArgumentError && cause.argument !== "module") {
+  if (cause instanceof ArgumentError) {
     // That it is the data that will not do goes without saying.
     return new FormatError(file, cause.argument === "data" ? cause.detail : cause.message, tensor, { cause });
   }

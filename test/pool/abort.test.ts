@@ -117,7 +117,7 @@ describe("a process", () => {
   it.each([
     ["abort.abort(new Error('enough'));", "enough"],
     ["throw new Error('too much');", "too much"],
-    ["workers.close();", "its pool was closed"],
+    ["workers.close();", "the pool of workers was closed"],
   ])("ends by itself once the pool is closed: %s", async (body, message) => {
     await writeFile(folder.at("in.safetensors"), file);
     await writeFile(folder.at("main.mjs"), script(body));

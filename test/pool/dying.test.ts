@@ -3,6 +3,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 import { describe, expect, it } from "vitest";
+import workerpool from "workerpool";
 import type { WorkerError } from "../../src/index.ts";
 import { lib, node, poolOf, workerScript } from "../helpers/built.ts";
 import { f32, safetensorsFile } from "../helpers/checkpoints.ts";
@@ -20,7 +21,7 @@ const file = await safetensorsFile(Array.from({ length: 30 }, (_, i) => ({ ...on
 const single = await safetensorsFile([one]);
 const model = () => folder.at("model.safetensors");
 
-const workerpool = JSON.stringify(pathToFileURL(createRequire(import.meta.url).resolve("workerpool")).href);
+const workerpoolUrl = JSON.stringify(pathToFileURL(createRequire(import.meta.url).resolve("workerpool")).href);
 
 /** Does `how` at a worker's request number `at`. */
 const until = (at: number, how: string) => `
@@ -30,7 +31,8 @@ const until = (at: number, how: string) => `
 /** What workers do otherwise. */
 const working = `\nawait import(${JSON.stringify(workerScript)});`;
 
-const ADVICE = "; try fewer threads, or less memory for each";
+const told = (reason: string) =>
+  `a worker ended before its work did (${reason}); try fewer threads, or less memory for each`;
 
 /** What a worker may do instead of its work, and what is told of it. */
 const scripts: Readonly<Record<string, readonly [script: string, detail: string]>> = {
@@ -41,7 +43,7 @@ const scripts: Readonly<Record<string, readonly [script: string, detail: string]
   "exits at its first request": [until(1, "process.exit(5);") + working, "exit code 5"],
   "exits later": [until(4, "process.exit(0);") + working, "exit code 0"],
   "throws instead of an answer": [
-    `import workerpool from ${workerpool};
+    `import workerpool from ${workerpoolUrl};
      const never = () => {
        setTimeout(() => { throw new Error("came loose"); });
        return new Promise(() => {});
@@ -55,7 +57,7 @@ async function poolWith(script: string, threads: number) {
   const path = folder.at("worker.mjs");
   await writeFile(path, script);
   const module = engine.kernels === "simd" ? WebAssembly.compile(await readFile("dist/kernels.wasm")) : undefined;
-  return poolOf({ script: path, threads, module: Promise.resolve(module), type: "thread" });
+  return poolOf({ library: workerpool, script: path, threads, module: Promise.resolve(module), type: "thread" });
 }
 
 describe.each(Object.keys(scripts))("a worker that %s", (name) => {
@@ -68,9 +70,9 @@ describe.each(Object.keys(scripts))("a worker that %s", (name) => {
     const error = await task.catch((e: unknown) => e);
     await source.close();
     expect(error).toBeInstanceOf(lib.WorkerError);
-    expect(error).toMatchObject({ tensor: expect.stringMatching(/^layer\.\d+$/), detail: detail + ADVICE });
+    expect(error).toMatchObject({ tensor: expect.stringMatching(/^layer\.\d+$/), detail: told(detail) });
     const { tensor, message } = error as WorkerError;
-    expect(message).toBe(`tensor "${tensor}": a worker ended before its work did: ${detail}${ADVICE}`);
+    expect(message).toBe(`tensor "${tensor}": ${told(detail)}`);
     expect(await folder.names()).toEqual(["model.safetensors", "worker.mjs"]);
   });
 });
@@ -123,7 +125,7 @@ describe("the command whose worker dies", () => {
   it.each([1, 3])("at its request %i says so in one line, exit code 1, and leaves nothing", async (at) => {
     const { code, stdout, stderr } = await run(until(at, "process.exit(7);"));
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
-    const line = `wasm-quant: tensor "layer.": a worker ended before its work did: exit code 7${ADVICE}\n`;
+    const line = `wasm-quant: tensor "layer.": ${told("exit code 7")}\n`;
     expect(stderr.replace(/(?<=layer\.)\d+/, "")).toBe(line);
     expect(await folder.names()).toEqual(["die.mjs", "model.safetensors"]);
   });
