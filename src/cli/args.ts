@@ -143,7 +143,7 @@ function quantizeCommand(program: Command): Command {
       ).choices(modes),
     )
     .addOption(
-      new Option("--dtype <type>", "what to store (default: int8); models can be in half precision as a whole").choices(
+      new Option("--dtype <type>", "what to store (default: int8); float16 and bfloat16 of models as a whole").choices(
         dtypes,
       ),
     )
