@@ -1,9 +1,11 @@
 /**
  * Files for browsers: sources over Blobs and picked files, sinks that make Blobs, and the origin private file system
- * (OPFS), in whose files output appears whole or not at all. Everything works in windows and in workers.
+ * (OPFS), in whose files output appears whole or not at all; and Web Workers. Everything works in windows and in workers.
  *
  * @packageDocumentation
  */
 export { type BlobHandle, type BlobSource, openBlob } from "./browser/blob.ts";
 export { type BlobSink, type BlobSinkOptions, blobSink } from "./browser/blob-sink.ts";
 export { createOpfsFile, type OpfsFileOptions, openOpfs, sinkOfHandle } from "./browser/opfs.ts";
+export { createWorkerPool, type WorkerPoolOptions } from "./browser/pool.ts";
+export type { WorkerPool } from "./pool/pool.ts";

@@ -82,23 +82,19 @@ export class MemoryError extends WasmQuantError {
   readonly tag = "memory";
 }
 
-/** A worker ended before its work did. */
+/** A worker ended before its work did, or did not start. */
 export class WorkerError extends WasmQuantError {
   override readonly name = "WorkerError";
   readonly tag = "worker";
 
   constructor(
-    /** What is known of the reason. */
+    /** What is known of it, and what to do. */
     readonly detail: string,
     /** What it was at. */
     readonly tensor?: string,
     options?: ErrorOptions,
   ) {
-    super(
-      `${tensor === undefined ? "" : `tensor ${JSON.stringify(tensor)}: `}a worker ended before its work did (${detail}); ` +
-        "try fewer threads, or less memory for each",
-      options,
-    );
+    super(`${tensor === undefined ? "" : `tensor ${JSON.stringify(tensor)}: `}${detail}`, options);
   }
 }
 

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import * as browser from "../src/browser.ts";
 import * as main from "../src/index.ts";
 import * as node from "../src/node.ts";
 
@@ -38,9 +39,22 @@ describe("what the package exports", () => {
     expect(Object.keys(node).sort()).toMatchInlineSnapshot(`
       [
         "createFile",
+        "createWorkerPool",
         "onnxRuntimeNode",
         "openFile",
         "removeUnfinished",
+      ]
+    `);
+  });
+  it("from wasm-quant/browser", () => {
+    expect(Object.keys(browser).sort()).toMatchInlineSnapshot(`
+      [
+        "blobSink",
+        "createOpfsFile",
+        "createWorkerPool",
+        "openBlob",
+        "openOpfs",
+        "sinkOfHandle",
       ]
     `);
   });

@@ -1,6 +1,6 @@
 import { FileError, MemoryError } from "../errors.ts";
 import type { ByteSource } from "../formats/source.ts";
-import { explain } from "./explain.ts";
+import { BlobStreams, type Span } from "./blob-streams.ts";
 import { stepsOf, stepsWithin } from "./paths.ts";
 
 /** What opens the same bytes in a worker: it can be posted there, and takes no copy of them along. */
@@ -27,16 +27,8 @@ export function openBlob(
   name: string = "name" in blob ? blob.name : "blob",
   siblings: Readonly<Record<string, Blob>> = {},
 ): BlobSource {
-  const read = (start: number, into: Uint8Array) => readAt(blob, name, start, into);
   return {
-    name,
-    byteLength: blob.size,
-    handle: { kind: "blob", blob, name },
-    async slice(start, end) {
-      const bytes = allocate(Math.max(Math.min(end, blob.size) - start, 0));
-      return bytes.subarray(0, await read(start, bytes));
-    },
-    read,
+    ...readBlob(blob, name),
     async sibling(path) {
       const relative = stepsWithin(path, "the model's folder").join("/");
       const files = new Map(Object.entries(siblings).map(([key, file]) => [stepsOf(key).join("/"), file]));
@@ -50,30 +42,25 @@ export function openBlob(
   };
 }
 
+/** The same without siblings. @param spans all that will be read, in order, if that is known */
+export function readBlob(blob: Blob, name: string, spans?: readonly Span[]): Omit<BlobSource, "sibling"> {
+  const streams = new BlobStreams(blob, name, spans);
+  return {
+    name,
+    byteLength: blob.size,
+    handle: { kind: "blob", blob, name },
+    async slice(start, end) {
+      const bytes = allocate(Math.max(Math.min(end, blob.size) - start, 0));
+      return bytes.subarray(0, await streams.read(start, bytes));
+    },
+    read: (start, into) => streams.read(start, into),
+  };
+}
+
 /** A path relative to `path`, relative to what that is relative to. */
 function besides(path: string, relative: string): string {
   return [...stepsOf(path).slice(0, -1), relative].join("/");
 }
-
-/** As a stream: as fast as whole stretches at once, without their buffers. */
-async function readAt(blob: Blob, name: string, start: number, into: Uint8Array): Promise<number> {
-  const reader = blob
-    .slice(start, start + into.byteLength)
-    .stream()
-    .getReader();
-  let filled = 0;
-  for (;;) {
-    const { value, done } = await explain(name, () => reader.read(), lost);
-    if (done) return filled;
-    into.set(value, filled);
-    filled += value.byteLength;
-  }
-}
-
-const changed = "cannot be read: it changed or vanished since it was opened; open it again";
-
-/** A stream fails with a TypeError in Chrome, with what a read of the whole would fail with elsewhere. */
-const lost = { TypeError: changed, NotFoundError: changed, NotReadableError: changed };
 
 /** @throws MemoryError when there is no room */
 export function allocate(byteLength: number): Uint8Array<ArrayBuffer> {

@@ -10,11 +10,12 @@ export function swapLast(machine: Machine, bytes: Uint8Array, shape: readonly nu
   const { memory, kernels } = machine;
   const [rows = 1, columns = 1] = shape.slice(-2);
   const matrix = rows * columns;
-  const swapped = new Uint8Array(bytes.length);
+  const { length } = bytes; // room for the kernel may be memory that grows and leaves the view empty
+  const swapped = new Uint8Array(length);
   if (matrix === 0) return swapped;
   const home = bytes.buffer === memory.memory.buffer ? bytes.byteOffset : undefined;
   withRoom(machine, [home === undefined ? matrix : 0, matrix], ([from, to]) => {
-    for (let start = 0; start < bytes.length; start += matrix) {
+    for (let start = 0; start < length; start += matrix) {
       if (home === undefined) memory.view(Uint8Array, from!, matrix).set(bytes.subarray(start, start + matrix));
       kernels.transposeBytes(home === undefined ? from! : home + start, to!, columns, rows);
       swapped.set(memory.view(Uint8Array, to!, matrix), start);

@@ -6,14 +6,14 @@ import { type Kernels, kernelNames } from "./abi.ts";
 export type ModuleSource = string | URL | BufferSource | WebAssembly.Module;
 
 /** The kernels.wasm that is published with this file; the path holds from src/kernels and from dist/kernels alike. */
-const published = new URL("../../dist/kernels.wasm", import.meta.url);
+const published = () => new URL("../../dist/kernels.wasm", import.meta.url); // of a blob: URL's module there is none
 
 /**
  * Compiles kernels.wasm. One compiled module serves any number of engines, and can be posted to workers.
  *
  * @throws ArgumentError when there is no such file or it is not WebAssembly.
  */
-export async function compileKernels(source: ModuleSource = published): Promise<WebAssembly.Module> {
+export async function compileKernels(source: ModuleSource = published()): Promise<WebAssembly.Module> {
   if (source instanceof WebAssembly.Module) return source;
   try {
     return await WebAssembly.compile(typeof source === "string" || source instanceof URL ? await read(source) : source);

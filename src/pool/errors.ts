@@ -66,5 +66,13 @@ export function workerError(cause: unknown): WorkerError {
   const message = cause instanceof Error ? cause.message : String(cause);
   const code = /exitCode:? *`?(\d+)/i.exec(message)?.[1];
   const [first = ""] = message.split("\n", 1);
-  return new WorkerError(code === undefined ? first : `exit code ${code}`, undefined, { cause });
+  const reason = code === undefined ? first : `exit code ${code}`;
+  const detail = `a worker ended before its work did (${reason}); try fewer threads, or less memory for each`;
+  return new WorkerError(detail, undefined, { cause });
+}
+
+/** Of a browser's worker, when none has done anything yet: browsers do not say what is wrong. */
+export function unstartedError(script: string, cause: unknown): WorkerError {
+  const detail = `no worker can be started from ${script}; see that it is served, as JavaScript, and that the page's worker-src allows it`;
+  return new WorkerError(detail, undefined, { cause });
 }

@@ -1,8 +1,8 @@
-import workerpool, { type Pool } from "workerpool";
-import { ArgumentError } from "../errors.ts";
+import type workerpool from "workerpool";
+import { ArgumentError, WorkerError } from "../errors.ts";
 import { type ByteSource, readExactly } from "../formats/source.ts";
-import type { FileSpan, Files, Work, Workers } from "../task/work.ts";
-import { revivedError, workerError } from "./errors.ts";
+import { type FileSpan, type Files, Turns, type Work, type Workers } from "../task/work.ts";
+import { revivedError, unstartedError, workerError } from "./errors.ts";
 import { METHOD, type Reply, type Request, type SentSource, type SentStretch } from "./protocol.ts";
 
 /** Threads with an engine each. They need no shared memory. */
@@ -12,6 +12,8 @@ export interface WorkerPool extends Workers, AsyncDisposable {
 }
 
 export interface PoolOptions {
+  /** The library, as it is built for where this runs. */
+  readonly library: Pick<typeof workerpool, "pool">;
   /** The workers' script: one that calls `serve`. */
   readonly script: string;
   readonly threads: number;
@@ -25,25 +27,44 @@ export interface PoolOptions {
  *
  * @throws ArgumentError unless `threads` is a whole number above 0
  */
-export function poolOf({ script, threads, module, type }: PoolOptions): WorkerPool {
+export function poolOf({ library, script, threads, module, type }: PoolOptions): WorkerPool {
   if (!(Number.isSafeInteger(threads) && threads > 0)) {
     throw new ArgumentError("threads", `${String(threads)} given; a whole number above 0 is allowed`);
   }
-  module.catch(() => {}); // heard of when it is wanted
-  const workers = workerpool.pool(script, {
+  const kernels = module.catch((cause: Error) => {
+    throw new WorkerError(`no worker can be started (${cause.message})`, undefined, { cause });
+  });
+  kernels.catch(() => {}); // heard of when they are wanted
+  const workers = library.pool(script, {
     maxWorkers: threads,
     workerType: type,
     ...(type === "web" && { workerOpts: { type: "module" } }),
   });
+  // What waits within the library waits for ever where a worker dies: it is given as much as there are workers.
+  const turns = new Turns(threads);
+  let isClosed = false;
+  let hasAnswered = false;
+  const ask = async (request: Request, transfer: ArrayBufferLike[]): Promise<Reply> => {
+    try {
+      if (isClosed) throw new Error("asked of a closed pool");
+      const reply = await workers.exec(METHOD, [request], { transfer });
+      hasAnswered = true;
+      return reply;
+    } catch (cause) {
+      if (isClosed) throw new WorkerError("the pool of workers was closed", undefined, { cause });
+      throw type === "web" && !hasAnswered ? unstartedError(script, cause) : workerError(cause);
+    }
+  };
   const close = async () => {
+    isClosed = true;
     await workers.terminate(true);
   };
   return {
     atOnce: threads,
     async run<Unit, Result>(work: Work<Unit, Result>, files: Files, unit: Unit): Promise<Result> {
-      const request = await requestFor(work, files, unit, await module);
+      const request = await requestFor(work, files, unit, await kernels);
       const transfer = request.sources.flatMap(({ stretches = [] }) => stretches.map(({ bytes }) => bytes.buffer));
-      const reply = await ask(workers, request, transfer);
+      const reply = await turns.take(() => ask(request, transfer));
       if ("error" in reply) throw revivedError(reply.error);
       for (const { sink, position, bytes } of reply.writes) await files.sinks[sink]!.write(position, bytes);
       return reply.result as Result;
@@ -51,15 +72,6 @@ export function poolOf({ script, threads, module, type }: PoolOptions): WorkerPo
     close,
     [Symbol.asyncDispose]: close,
   };
-}
-
-/** @throws WorkerError when the worker ends before it answers */
-async function ask(pool: Pool, request: Request, transfer: ArrayBufferLike[]): Promise<Reply> {
-  try {
-    return await pool.exec(METHOD, [request], { transfer });
-  } catch (cause) {
-    throw workerError(cause);
-  }
 }
 
 /** What a worker cannot open is read for it. */

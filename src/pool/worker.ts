@@ -2,13 +2,14 @@ import workerpool from "workerpool";
 import { createEngine, type Engine } from "../core/engine.ts";
 import type { ByteSink, ByteSource } from "../formats/source.ts";
 import { performers } from "../performers.ts";
-import type { Files, Work } from "../task/work.ts";
+import type { FileSpan, Files, Work } from "../task/work.ts";
 import { plainError } from "./errors.ts";
 import { METHOD, type Reply, type Request, type SentSource, type Written } from "./protocol.ts";
 
 /** How a worker opens what other threads have opened. */
 export interface Opener {
-  source(handle: unknown, sent: SentSource): ByteSource;
+  /** @param spans what will be read of it, in order */
+  source(handle: unknown, sent: SentSource, spans: readonly FileSpan[]): ByteSource;
   sink(handle: unknown): Pick<ByteSink, "write">;
 }
 
@@ -17,13 +18,21 @@ export function serve(open: Opener): void {
   let engine: Promise<Engine> | undefined;
   const perform = async ({ module, work, unit, sources, sinks }: Request) => {
     const writes: Written[] = [];
+    const performer = performers.get(work) as Work<unknown, unknown>;
+    const sourceOf = (sent: SentSource, file: number) => {
+      if (sent.handle === undefined) return sentSource(sent);
+      const spans = performer.reads(unit).filter((span) => span.file === file);
+      return open.source(sent.handle, sent, spans);
+    };
     const files: Files = {
-      sources: sources.map((sent) => (sent.handle === undefined ? sentSource(sent) : open.source(sent.handle, sent))),
+      sources: sources.map(sourceOf),
       sinks: sinks.map(({ handle }, sink) => (handle === undefined ? collecting(writes, sink) : open.sink(handle))),
     };
     try {
       engine ??= createEngine(module ? { module } : { kernels: "scalar" });
-      const result = await (performers.get(work) as Work<unknown, unknown>).run(await engine, files, unit);
+      const own = await engine;
+      own.ensureRoom(performer.room(unit)); // what is being read to memory that grows is lost
+      const result = await performer.run(own, files, unit);
       const reply: Reply = { result, writes };
       return new workerpool.Transfer(
         reply,

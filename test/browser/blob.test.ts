@@ -43,6 +43,28 @@ describe("openBlob", () => {
     expect(Buffer.compare(into, bytes.subarray(100_000, 3_000_000))).toBe(0); // toEqual takes long for megabytes
   });
 
+  it("reads stretches that follow one another from one stream, those of two readers by turns", async () => {
+    const bytes = Uint8Array.from({ length: 1_000_000 }, (_, i) => i % 251);
+    const blob = new Blob([bytes]);
+    const begun: number[] = [];
+    const slice = blob.slice.bind(blob);
+    blob.slice = (start, end) => {
+      begun.push(start!);
+      return slice(start, end);
+    };
+    const source = openBlob(blob);
+    const check = async (start: number, end: number) => {
+      expect(Buffer.compare(await source.slice(start, end), bytes.subarray(start, end))).toBe(0);
+    };
+    for (let i = 0; i < 5; i++)
+      for (const from of [0, 500_000]) await check(from + i * 70_001, from + (i + 1) * 70_001);
+    // The second read of each begins the stream that the others go on with.
+    expect(begun).toEqual([0, 500_000, 70_001, 570_001]);
+    await check(10, 20);
+    for (const from of [350_005, 850_005]) await check(from, 1_000_000);
+    expect(begun.slice(4)).toEqual([10]);
+  });
+
   it("has a handle that opens the same bytes elsewhere", async () => {
     const { handle } = openBlob(new File(["abc"], "a.onnx"));
     const { kind, blob, name } = structuredClone(handle);

@@ -288,7 +288,8 @@ describe("what is refused", () => {
     [{ algorithm: "gptq" }, 'algorithm: "gptq" given; rtn, mse, hqq are allowed'],
     [{ axis: 0 }, "axis: no such option"],
   ])("%j", (wrong, message) => {
-    const refused = () => engine.quantizeMatrix({ data: new Float32Array(4), shape: [2, 2] }, { ...plain, ...wrong } as never);
+    const refused = () =>
+      engine.quantizeMatrix({ data: new Float32Array(4), shape: [2, 2] }, { ...plain, ...wrong } as never);
     expect(refused).toThrow(ArgumentError);
     expect(refused).toThrow(message);
   });

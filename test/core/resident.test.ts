@@ -123,4 +123,16 @@ describe("tensors in linear memory", () => {
     expect(x.data.buffer.byteLength).toBe(byteLength);
     x.dispose();
   });
+
+  it("are turned where that makes memory grow", async () => {
+    const fresh = await createEngine();
+    const q = fresh.quantize(fresh.allocate("float32", [700, 300]), { range: { min: -1, max: 1 } });
+    q.data.forEach((_, i, codes) => {
+      codes[i] = i % 251;
+    });
+    const codes = new Uint8Array(q.data.buffer, q.data.byteOffset, q.data.length);
+    const wanted = Uint8Array.from(codes, (_, i) => ((i % 700) * 300 + Math.floor(i / 700)) % 251);
+    expect(Buffer.compare(fresh.swapLast(codes, [700, 300]), wanted)).toBe(0);
+    expect(codes).toHaveLength(0); // it did
+  });
 });
