@@ -7,6 +7,7 @@ import { readExactly } from "../formats/source.ts";
 import type { FileSpan, Files } from "../task/work.ts";
 import { addNarrowSums, type Narrowing, type NarrowSums, narrowInto } from "./narrow.ts";
 import { allInOrder } from "./schedule.ts";
+import { withShelf } from "./shelf.ts";
 import { roomFor, type StoredTensor, spanOf, withPart } from "./stored.ts";
 
 /** Windows `from` to `until` of a float32 or float64 tensor that become halves, on whatever thread. */
@@ -68,11 +69,13 @@ export async function narrowUnit(
   const found: NarrowSums[] = [];
   for (const window of windowsOf(unit)) {
     const { start, length } = window;
-    await withFloats(engine, files, unit.tensor, window, async (values, exact) => {
-      const bytes = new Uint8Array(2 * length);
-      found.push(narrowInto(engine, values, unit.narrowing, bytes, { base: start, exact }));
-      await write(2 * start, bytes);
-    });
+    await withFloats(engine, files, unit.tensor, window, (values, exact) =>
+      withShelf(engine, async (shelf) => {
+        const bytes = shelf.bytes(2 * length);
+        found.push(narrowInto(engine, values, unit.narrowing, bytes, { base: start, exact }));
+        await write(2 * start, bytes);
+      }),
+    );
   }
   return found;
 }
