@@ -82,7 +82,7 @@ export class MemoryError extends WasmQuantError {
   readonly tag = "memory";
 }
 
-/** A worker ended before its work did, or did not start. */
+/** A worker ended before its work did, was ended, or did not start. */
 export class WorkerError extends WasmQuantError {
   override readonly name = "WorkerError";
   readonly tag = "worker";

@@ -41,6 +41,7 @@ export {
   MemoryError,
   NonFiniteError,
   WasmQuantError,
+  WorkerError,
 } from "./errors.ts";
 export type { FileFormat, FormatName } from "./formats/detect.ts";
 export type { FloatName } from "./formats/floats.ts";

@@ -14,6 +14,7 @@ describe("what the package exports", () => {
         "MemoryError",
         "NonFiniteError",
         "WasmQuantError",
+        "WorkerError",
         "bytesSink",
         "bytesSource",
         "compareModels",

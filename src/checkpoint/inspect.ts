@@ -64,8 +64,9 @@ async function inspectOpen(engine: Engine, checkpoint: Checkpoint, options: Task
   const how = { scheme: "symmetric", perChannel: true } as const;
   const decisions = decide(file, checkpoint, { ...how, dtype: "int8" });
   const blocks = decide(file, checkpoint, { ...how, dtype: "int4", blockSize: BLOCK });
-  const tracker = trackerOf(options, byteLength);
-  const workers = workersBeside(checkpoint, workersFor(options, engine, byteLength), workersOn(engine));
+  const total = decisions.reduce((sum, { tensor }) => sum + tensor.end - tensor.start, 0);
+  const tracker = trackerOf(options, total);
+  const workers = workersBeside(checkpoint, workersFor(options, engine, total), workersOn(engine));
   const schedule = new Schedule(workers, tracker, isFinding);
   const share = shareOf(options, workers);
 

@@ -1,11 +1,13 @@
 import type { Engine } from "../core/engine.ts";
+import { elementsOf } from "../core/shape.ts";
 import { bytesOf, type QuantizedTensor } from "../core/tensor.ts";
-import { type Cut, cutOf, type Window, windowAt } from "../core/windows.ts";
+import { type Cut, cutOf, WINDOW, type Window, windowAt } from "../core/windows.ts";
 import { type ArrayOf, type CodeDType, codeTypes } from "../dtypes.ts";
 import { FormatError } from "../errors.ts";
 import { type ArrayType, type FloatName, viewOf } from "../formats/floats.ts";
 import { readExactly } from "../formats/source.ts";
 import { unshifted } from "../streams/nibbles.ts";
+import { fill } from "../streams/stored.ts";
 import type { FileSpan, Files, Work } from "../task/work.ts";
 import { type Entry, type Part, zeroPointArrayOf } from "./convention.ts";
 
@@ -35,14 +37,29 @@ export const restoreWork: Work<RestoreUnit, void> = {
   reads: (unit) => windowsOf(unit).flatMap((window) => Object.values(spansOf(unit, window))),
   room: () => 0,
   async run(engine, files, unit) {
-    for (const window of windowsOf(unit)) {
-      const q = await readWindow(files, unit, window);
-      checkFinite(files.sources[unit.file]!.name, unit, window, q);
-      const { source } = unit.entry;
-      await files.sinks[unit.sink]!.write(unit.to + widths[source] * window.start, restored(engine, q, source));
+    const room = spare.pop() ?? { codes: new ArrayBuffer(2 * WINDOW), values: new ArrayBuffer(4 * WINDOW) };
+    try {
+      for (const window of windowsOf(unit)) {
+        const q = await readWindow(files, unit, window, room);
+        checkFinite(files.sources[unit.file]!.name, unit, window, q);
+        const { source } = unit.entry;
+        const bytes = restored(engine, q, source, room);
+        await files.sinks[unit.sink]!.write(unit.to + widths[source] * window.start, bytes);
+      }
+    } finally {
+      spare.push(room);
     }
   },
 };
+
+/** Where a window is restored: its codes, and what they stand for. */
+interface Room {
+  readonly codes: ArrayBuffer;
+  readonly values: ArrayBuffer;
+}
+
+/** Where this thread restored windows before: of fresh arrays many would lie about before they are collected. */
+const spare: Room[] = [];
 
 function windowsOf({ entry, from, until }: RestoreUnit): Window[] {
   const cut = restoreCut(entry);
@@ -63,14 +80,22 @@ function spansOf({ entry, file, places }: RestoreUnit, { start, length, first, c
   return places.min === undefined ? parameters : { ...parameters, min: span("min", 4 * first, 4 * (first + count)) };
 }
 
-async function readWindow(files: Files, unit: RestoreUnit, window: Window): Promise<QuantizedTensor<CodeDType>> {
+async function readWindow(
+  files: Files,
+  unit: RestoreUnit,
+  window: Window,
+  room: Room,
+): Promise<QuantizedTensor<CodeDType>> {
   const { dtype, scheme, granularity } = unit.entry;
   const spans = spansOf(unit, window);
   const source = files.sources[unit.file]!;
   const read = ({ start, end }: FileSpan) => readExactly(source, start, end, unit.name);
   const Codes = codeTypes[dtype].array as ArrayType<ArrayOf<CodeDType>>;
   const ZeroPoints = zeroPointArrayOf(dtype) as ArrayType<ArrayOf<CodeDType>>;
-  const bytes = await read(spans.codes);
+  const bytes = source.read
+    ? new Uint8Array(room.codes, 0, spans.codes.end - spans.codes.start)
+    : await read(spans.codes);
+  if (source.read) await fill(source, spans.codes, bytes, unit.name);
   const isOdd = codeTypes[dtype].bits === 4 && window.start % 2 === 1;
   const data = viewOf(Codes, isOdd ? unshifted(bytes, window.length) : bytes);
   const scale = viewOf(Float32Array, await read(spans.scale));
@@ -93,15 +118,16 @@ const halves = {
   BF16: { dtype: "bfloat16", infinity: 0x7f80 },
 } as const;
 
-/** The bytes of the restored values in the type they had. */
-function restored(engine: Engine, q: QuantizedTensor, source: FloatName): Uint8Array {
+/** The bytes of the restored values in the type they had, in `room` unless they are wider. */
+function restored(engine: Engine, q: QuantizedTensor, source: FloatName, { values: room }: Room): Uint8Array {
+  const length = elementsOf(q.shape);
   if (source === "F16" || source === "BF16") {
     const { dtype, infinity } = halves[source];
-    const bits = engine.dequantize(q, { dtype }).data;
+    const bits = engine.dequantize(q, { dtype, out: new Uint16Array(room, 0, length) }).data;
     // Half a step beyond the type's largest value is that value, not infinity.
     for (let i = 0; i < bits.length; i++) if ((bits[i]! & 0x7fff) === infinity) bits[i]!--;
     return bytesOf(bits);
   }
-  const values = engine.dequantize(q).data;
+  const values = engine.dequantize(q, { out: new Float32Array(room, 0, length) }).data;
   return bytesOf(source === "F64" ? Float64Array.from(values) : values);
 }

@@ -1,6 +1,6 @@
 import { bytesOf, type QuantizedTensor } from "../core/tensor.ts";
 import { type CodeDType, codeTypes } from "../dtypes.ts";
-import { type AffineUnit, quantizeUnit, readsOf, roomOf, type UnitSums } from "../streams/affine.ts";
+import { type AffineUnit, quantizeUnit, readsOf, roomOf, type UnitSums, withOwnRange } from "../streams/affine.ts";
 import { NibbleWriter } from "../streams/nibbles.ts";
 import type { Work } from "../task/work.ts";
 import { type Part, zeroPointArrayOf } from "./convention.ts";
@@ -16,6 +16,7 @@ export const plainWork: Work<PlainUnit, UnitSums> = {
   name: "plain",
   reads: readsOf,
   room: roomOf,
+  sent: withOwnRange,
   async run(engine, files, unit) {
     const { places } = unit;
     const sink = files.sinks[unit.sink]!;

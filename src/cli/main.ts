@@ -159,13 +159,12 @@ async function convert(
 /** Ctrl-C or a request to end: stop at the next step, leave nothing behind. A second one does not wait for the step. */
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.on(signal, () => {
-    if (interruption.signal.aborted) {
-      removeUnfinished();
-      process.exit(EXIT_INTERRUPTED);
-    }
-    interruption.abort();
+    if (!interruption.signal.aborted) return interruption.abort();
+    if (process.exitCode === undefined) process.stderr.write("wasm-quant: interrupted\n"); // else it has been said
+    process.exit(EXIT_INTERRUPTED);
   });
 }
+process.on("exit", removeUnfinished); // whatever it ends by
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code === "EPIPE") process.exit(); // a reader that has seen enough (| head) is no failure
   process.stderr.write(`wasm-quant: standard output: cannot be written (${error.code})\n`);

@@ -17,8 +17,8 @@ const PAYS = 2 ** 27;
 const MOST_THREADS = 8;
 
 const MB = 1e6;
-/** What Node takes by itself, and each of its threads with engine and kernels. */
-const NODE = 70 * MB;
+/** What Node takes by itself, and each thread that works: engine, kernels, small arrays not yet collected. */
+const NODE = 75 * MB;
 const THREAD = 20 * MB;
 /** What a thread needs for tensors at the least. */
 const LEAST = 12 * MB;
@@ -33,7 +33,7 @@ export async function withThreads<T>(
 ): Promise<T> {
   const affordable = Math.max(Math.floor((memory - NODE) / (THREAD + LEAST)), 1);
   const count = threads ?? Math.min(availableParallelism(), MOST_THREADS, affordable);
-  const left = memory - NODE - (count > 1 ? count * THREAD : 0);
+  const left = memory - NODE - count * THREAD;
   // On its own the main thread works on two tensors by turns.
   const least = Math.max(count, 2) * LEAST;
   if (left < least) {

@@ -8,6 +8,8 @@ const reasons: Readonly<Record<string, string>> = {
   EROFS: "permission denied: the file system is read-only",
   ENOSPC: "no space left on the disk",
   EDQUOT: "no space left: the quota is used up",
+  EFBIG: "longer than the system allows files to be",
+  EIO: "the device fails to read or write",
   EMFILE: "too many open files",
   ENAMETOOLONG: "the name is too long",
 };

@@ -30,13 +30,14 @@ export async function createFile(path: string, { overwrite = false }: FileSinkOp
 async function beginFile(path: string, overwrite: boolean): Promise<Unfinished> {
   const replaced = await checkFree(path, overwrite);
   const temporary = temporaryBeside(path);
+  unfinished.add(temporary);
   const file = await explain(path, () =>
     open(temporary, "wx", replaced?.mode).catch((cause: NodeJS.ErrnoException) => {
+      unfinished.delete(temporary);
       if (cause.code === "ENOENT") throw new FileError(path, "its folder does not exist", { cause });
       throw cause;
     }),
   );
-  unfinished.add(temporary);
   let state: "written to" | "undoable" | "in place" | "gone" = "written to";
   let aside: string | undefined;
   let keeps = false;

@@ -40,6 +40,7 @@ export function revivedError(plain: PlainError): Error {
   const { message, stack } = plain;
   const error = bare(plain);
   error.message = message;
+  if (stack !== undefined) error.stack = stack;
   error.cause = Object.assign(new Error(message), { stack });
   return error;
 }
@@ -65,7 +66,7 @@ function bare(plain: PlainError): Error {
 export function workerError(cause: unknown): WorkerError {
   const message = cause instanceof Error ? cause.message : String(cause);
   const code = /exitCode:? *`?(\d+)/i.exec(message)?.[1];
-  const [first = ""] = message.split("\n", 1);
+  const [first = ""] = message.replace(/^Workerpool Worker error: /, "").split("\n", 1);
   const reason = code === undefined ? first : `exit code ${code}`;
   const detail = `a worker ended before its work did (${reason}); try fewer threads, or less memory for each`;
   return new WorkerError(detail, undefined, { cause });

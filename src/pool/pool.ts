@@ -7,7 +7,7 @@ import { METHOD, type Reply, type Request, type SentSource, type SentStretch } f
 
 /** Threads with an engine each. They need no shared memory. */
 export interface WorkerPool extends Workers, AsyncDisposable {
-  /** Ends the workers, whatever they are at. */
+  /** Ends the workers, whatever they are at: tasks that still need them fail with a WorkerError. */
   close(): Promise<void>;
 }
 
@@ -39,25 +39,27 @@ export function poolOf({ library, script, threads, module, type }: PoolOptions):
     maxWorkers: threads,
     workerType: type,
     ...(type === "web" && { workerOpts: { type: "module" } }),
+    ...(type === "thread" && { workerThreadOpts: { resourceLimits: { maxYoungGenerationSizeMb: YOUNG } } }),
   });
   // What waits within the library waits for ever where a worker dies: it is given as much as there are workers.
   const turns = new Turns(threads);
-  let isClosed = false;
+  let closed: Promise<void> | undefined;
   let hasAnswered = false;
   const ask = async (request: Request, transfer: ArrayBufferLike[]): Promise<Reply> => {
     try {
-      if (isClosed) throw new Error("asked of a closed pool");
+      if (closed) throw new Error("asked of a closed pool");
       const reply = await workers.exec(METHOD, [request], { transfer });
       hasAnswered = true;
       return reply;
     } catch (cause) {
-      if (isClosed) throw new WorkerError("the pool of workers was closed", undefined, { cause });
+      await closed; // until then workers may write to files, which whoever hears of it closes
+      if (closed) throw new WorkerError("the pool of workers was closed", undefined, { cause });
       throw type === "web" && !hasAnswered ? unstartedError(script, cause) : workerError(cause);
     }
   };
-  const close = async () => {
-    isClosed = true;
-    await workers.terminate(true);
+  const close = () => {
+    closed ??= terminate(workers);
+    return closed;
   };
   return {
     atOnce: threads,
@@ -72,6 +74,20 @@ export function poolOf({ library, script, threads, module, type }: PoolOptions):
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+/** MB that a worker's young objects may take: 48 by themselves, most of it small arrays that are long out of use. */
+const YOUNG = 4;
+
+/** Milliseconds within which workers end: those that do not hear of it in one second are stopped by the library. */
+const PATIENCE = 3000;
+
+async function terminate(workers: ReturnType<typeof workerpool.pool>): Promise<void> {
+  try {
+    await workers.terminate(true, PATIENCE);
+  } catch {
+    // One that died while it had nothing to do: the library waits for it to end.
+  }
 }
 
 /** What a worker cannot open is read for it. */
@@ -97,7 +113,7 @@ async function requestFor<Unit, Result>(
   return {
     module,
     work: work.name,
-    unit,
+    unit: work.sent?.(unit) ?? unit,
     sources: await Promise.all(sent),
     sinks: sinks.map(({ handle }) => ({ handle })),
   };

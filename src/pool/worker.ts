@@ -17,18 +17,18 @@ export interface Opener {
 export function serve(open: Opener): void {
   let engine: Promise<Engine> | undefined;
   const perform = async ({ module, work, unit, sources, sinks }: Request) => {
-    const writes: Written[] = [];
     const performer = performers.get(work) as Work<unknown, unknown>;
     const sourceOf = (sent: SentSource, file: number) => {
       if (sent.handle === undefined) return sentSource(sent);
       const spans = performer.reads(unit).filter((span) => span.file === file);
       return open.source(sent.handle, sent, spans);
     };
-    const files: Files = {
-      sources: sources.map(sourceOf),
-      sinks: sinks.map(({ handle }, sink) => (handle === undefined ? collecting(writes, sink) : open.sink(handle))),
-    };
     try {
+      const writes: Written[] = [];
+      const files: Files = {
+        sources: sources.map(sourceOf),
+        sinks: sinks.map(({ handle }, sink) => (handle === undefined ? collecting(writes, sink) : open.sink(handle))),
+      };
       engine ??= createEngine(module ? { module } : { kernels: "scalar" });
       const own = await engine;
       own.ensureRoom(performer.room(unit)); // what is being read to memory that grows is lost

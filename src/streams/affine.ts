@@ -29,7 +29,7 @@ export interface AffineUnit {
   readonly tensor: StoredTensor;
   readonly recipe: AffineRecipe;
   readonly part: Part;
-  /** The range of each of the part's groups, where they reach beyond it. */
+  /** The ranges of the part's groups, where they reach beyond it; others may be among them. */
   readonly range?: GroupRange | undefined;
 }
 
@@ -160,6 +160,7 @@ export const measureWork: Work<AffineUnit, UnitSums> = {
   name: "measure",
   reads: readsOf,
   room: roomOf,
+  sent: withOwnRange,
   run: (engine, files, unit) => quantizeUnit(engine, files, unit, async () => {}),
 };
 
@@ -217,10 +218,13 @@ export class Extremes implements PartExtremes {
   }
 }
 
-/** Of a tensor's ranges those of a part's groups. */
-export function rangeOfPart(range: GroupRange, unit: AffineUnit): GroupRange {
+/** A unit with the ranges of its own groups alone. */
+export function withOwnRange<U extends AffineUnit>(unit: U): U {
+  const { range } = unit;
+  if (!range) return unit;
   const windows = [...windowsOfUnit(unit)];
-  const from = Math.min(...windows.map((window) => window.first));
-  const until = Math.max(...windows.map((window) => window.first + window.count));
-  return { first: from, min: range.min.slice(from, until), max: range.max.slice(from, until) };
+  const first = Math.min(...windows.map((window) => window.first));
+  const end = Math.max(...windows.map((window) => window.first + window.count));
+  const own = (values: Float32Array) => values.slice(first - range.first, end - range.first);
+  return { ...unit, range: { first, min: own(range.min), max: own(range.max) } };
 }

@@ -7,9 +7,7 @@ import {
   type AffineUnit,
   Extremes,
   elementsIn,
-  type PartExtremes,
   passesOver,
-  rangeOfPart,
   rangeWork,
   type UnitSums,
 } from "./affine.ts";
@@ -40,10 +38,9 @@ export async function quantizeStored(
 
 async function withRanges(schedule: Schedule, files: Files, units: readonly AffineUnit[]): Promise<AffineUnit[]> {
   const { tensor, recipe } = units[0]!;
-  const all = new Extremes(0, elementsOf(scaleShapeOf(tensor.shape, recipe.granularity)));
-  for (const found of await extremesOf(schedule, files, units)) all.take(found);
-  const { range } = all;
-  return units.map((unit) => ({ ...unit, range: rangeOfPart(range, unit) }));
+  const groups = elementsOf(scaleShapeOf(tensor.shape, recipe.granularity));
+  const { range } = await extremesOf(schedule, files, units, groups);
+  return units.map((unit) => ({ ...unit, range }));
 }
 
 /** The extremes of a tensor as a whole. @throws NonFiniteError */
@@ -56,12 +53,19 @@ export async function rangeStored(
   const recipe = { dtype: "int8", scheme: "affine", granularity: {}, reduceRange: false, nonFinite: "error" } as const;
   const { parts } = passesOver(tensor, recipe, share);
   const units = parts.map((part): AffineUnit => ({ tensor, recipe, part }));
-  const all = new Extremes(0, 1);
-  for (const found of await extremesOf(schedule, files, units)) all.take(found);
-  const { min, max } = all.range;
+  const { min, max } = (await extremesOf(schedule, files, units, 1)).range;
   return { min: min[0]!, max: max[0]! };
 }
 
-function extremesOf(schedule: Schedule, files: Files, units: readonly AffineUnit[]): Promise<PartExtremes[]> {
-  return allInOrder(units.map((unit) => schedule.run(unit.tensor.name, 0, rangeWork, files, unit)));
+/** Those of all groups, of which there may be many: parts are added as they come. */
+async function extremesOf(
+  schedule: Schedule,
+  files: Files,
+  units: readonly AffineUnit[],
+  groups: number,
+): Promise<Extremes> {
+  const all = new Extremes(0, groups);
+  const found = units.map(async (unit) => all.take(await schedule.run(unit.tensor.name, 0, rangeWork, files, unit)));
+  await allInOrder(found);
+  return all;
 }

@@ -73,7 +73,13 @@ export async function withPart<T>(
   }
 }
 
-async function fill(source: ByteSource, { start, end }: FileSpan, into: Uint8Array, name: string): Promise<void> {
+/** Fills `into` with a stretch of a source that has `read`. @throws FormatError when there is less than there should be */
+export async function fill(
+  source: ByteSource,
+  { start, end }: FileSpan,
+  into: Uint8Array,
+  name: string,
+): Promise<void> {
   const filled = await source.read!(start, into);
   if (filled === end - start) return;
   throw new FormatError(source.name, `bytes ${start} to ${end} gave ${filled} bytes, not ${end - start}`, name);

@@ -3,7 +3,7 @@ import type { QuantizedTensor } from "../../core/tensor.ts";
 import { bytesOf } from "../../core/tensor.ts";
 import type { Window } from "../../core/windows.ts";
 import { type CodeDType, codeTypes } from "../../dtypes.ts";
-import { type AffineUnit, quantizeUnit, readsOf, roomOf, type UnitSums } from "../../streams/affine.ts";
+import { type AffineUnit, quantizeUnit, readsOf, roomOf, type UnitSums, withOwnRange } from "../../streams/affine.ts";
 import { NibbleWriter } from "../../streams/nibbles.ts";
 import type { Files, Work } from "../../task/work.ts";
 import { type AffineSpec, correctedParameters } from "./affine.ts";
@@ -25,6 +25,7 @@ export const affinePartsWork: Work<AffinePartsUnit, AffineParts> = {
   name: "affine parts",
   reads: readsOf,
   room: roomOf,
+  sent: withOwnRange,
   async run(engine, files, unit) {
     const { spec, parts, tensor } = unit;
     const { recipe, form, type } = spec;
