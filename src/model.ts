@@ -3,6 +3,7 @@
  * that nothing here knows where they live.
  */
 import { dequantizeCheckpoint } from "./checkpoint/dequantize.ts";
+import { halveCheckpoint } from "./checkpoint/halves.ts";
 import { type Inspection, inspectCheckpoint } from "./checkpoint/inspect.ts";
 import { type Layout, layouts, quantizeCheckpoint } from "./checkpoint/quantize.ts";
 import type { CompareModelsOptions, ModelComparison } from "./compare/models.ts";
@@ -15,7 +16,7 @@ import { detectFormat, type FormatName } from "./formats/detect.ts";
 import type { ByteSink, ByteSource } from "./formats/source.ts";
 import type { Model } from "./onnx/graph.ts";
 import { type InspectOptions, inspectOnnx, type ModelInspection } from "./onnx/inspect.ts";
-import { halfTypes, type OnnxOptions, planOptionsOf } from "./onnx/options.ts";
+import { FOR_HALVES, forIntegers, halfTypes, isHalf, type OnnxOptions, planOptionsOf } from "./onnx/options.ts";
 import { quantizeOnnx } from "./onnx/quantize.ts";
 import { targetNames } from "./onnx/targets/target.ts";
 import { DATA_SUFFIX, planOf, suffixes, type Variant, variants } from "./onnx/transformers.ts";
@@ -24,7 +25,7 @@ import type { ModelReport } from "./task/report.ts";
 import { wholeOrNothing } from "./task/whole.ts";
 
 export interface QuantizeModelOptions extends TaskOptions, OnnxOptions {
-  /** int8 if not said. Models can be float16 and bfloat16, too: weights, and the arithmetic with them. */
+  /** int8 if not said. float16 and bfloat16 are for files of tensors, and for models as a whole: weights and arithmetic. */
   readonly dtype?: CodeDType | HalfDType | undefined;
   /** `symmetric` for signed types, `affine` for unsigned ones if not said. */
   readonly scheme?: Exclude<SchemeName, "dynamic"> | undefined;
@@ -46,7 +47,7 @@ export interface QuantizeModelOptions extends TaskOptions, OnnxOptions {
 }
 
 const onnxOptions = [
-  ...["mode", "format", "bits", "accuracyLevel", "algorithm", "io", "clamp", "target", "opset", "opTypes"],
+  ...["mode", "format", "bits", "accuracyLevel", "algorithm", "io", "target", "opset", "opTypes"],
 ] as readonly (keyof OnnxOptions)[];
 
 /**
@@ -55,8 +56,9 @@ const onnxOptions = [
  * An ONNX model becomes an ONNX model with the weights of its layers as codes: restored in the graph (its arithmetic stays
  * as it was), as matrices of MatMulNBits, or multiplied as integers (`mode`). A safetensors, .npy or .npz file becomes a
  * safetensors file, and an index of shards (`model.safetensors.index.json`) one of as many shards, which are the sink's
- * siblings: float tensors of two or more dimensions become codes with scales and zero points beside them. The rest is
- * copied. Closes the sink; aborts it when something goes wrong, so that nothing is written by halves.
+ * siblings: float tensors of two or more dimensions become codes with scales and zero points beside them; those of float32
+ * and float64 become float16 or bfloat16, where that is the `dtype`. The rest is copied. Closes the sink; aborts it when
+ * something goes wrong, so that nothing is written by halves.
  *
  * @throws FormatError, ArgumentError, the signal's reason, what source and sink throw
  */
@@ -75,7 +77,10 @@ export async function quantizeModel(
       return report!;
     }
     refuseGiven(options, onnxOptions, "is for ONNX models; this is a file of tensors");
-    return quantizeCheckpoint(engine, source, sink, { ...checked, ...checkpointOptionsOf(checked) });
+    const { dtype = "int8" } = checked;
+    if (isHalf(dtype)) return halveCheckpoint(engine, source, sink, { ...checked, ...halfOptionsOf(checked, dtype) });
+    refuseGiven(options, ["clamp"], FOR_HALVES);
+    return quantizeCheckpoint(engine, source, sink, { ...checked, ...checkpointOptionsOf(checked, dtype) });
   });
 }
 
@@ -161,7 +166,7 @@ function checkQuantizeOptions(options: QuantizeModelOptions) {
       "exclude",
     ],
     ...onnxOptions,
-    ...["onProgress", "signal", "workers", "memory"],
+    ...["clamp", "onProgress", "signal", "workers", "memory"],
   ]);
   const allowed = schemeNames.filter((name) => name !== "dynamic");
   return {
@@ -181,16 +186,9 @@ function checkQuantizeOptions(options: QuantizeModelOptions) {
   };
 }
 
-function checkpointOptionsOf({
-  dtype = "int8",
-  scheme,
-  perChannel,
-  layout = "plain",
-  reduceRange,
-}: ReturnType<typeof checkQuantizeOptions>) {
-  if (dtype === "float16" || dtype === "bfloat16") {
-    throw new ArgumentError("dtype", `${dtype} is for ONNX models; this is a file of tensors`);
-  }
+type Checked = ReturnType<typeof checkQuantizeOptions>;
+
+function checkpointOptionsOf({ scheme, perChannel, layout = "plain", reduceRange }: Checked, dtype: CodeDType) {
   return {
     dtype,
     layout,
@@ -198,6 +196,14 @@ function checkpointOptionsOf({
     perChannel: checkBoolean("perChannel", perChannel, true),
     reduceRange: checkBoolean("reduceRange", reduceRange, false),
   };
+}
+
+function halfOptionsOf(options: Checked, dtype: HalfDType) {
+  refuseGiven(options, ["scheme", "perChannel", "axis", "blockSize", "reduceRange"], forIntegers(dtype));
+  if (options.layout === "compressed-tensors") {
+    throw new ArgumentError("layout", `${options.layout} ${forIntegers(dtype)}`);
+  }
+  return { dtype, clamp: checkBoolean("clamp", options.clamp, false) };
 }
 
 export interface DequantizeModelOptions extends TaskOptions {

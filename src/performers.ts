@@ -1,4 +1,5 @@
 import { compressedWork } from "./checkpoint/compressed-tensors/work.ts";
+import { halfWork } from "./checkpoint/half-work.ts";
 import { restoreWork } from "./checkpoint/restore.ts";
 import { plainWork } from "./checkpoint/work.ts";
 import { narrowPartsWork } from "./onnx/half/parts.ts";
@@ -19,6 +20,7 @@ export const performers: ReadonlyMap<string, Work<never, unknown>> = new Map(
     inspectWork,
     plainWork,
     compressedWork,
+    halfWork,
     restoreWork,
     jobWork,
     affinePartsWork,

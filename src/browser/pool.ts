@@ -24,7 +24,7 @@ const MOST_THREADS = 8;
 export function createWorkerPool({ threads, module, script }: WorkerPoolOptions = {}): WorkerPool {
   const cores = globalThis.navigator?.hardwareConcurrency || 1;
   return poolOf({
-    library: workerpool,
+    library: async () => workerpool,
     script: loadable(new URL(script ?? new URL("../browser-worker.js", import.meta.url), globalThis.location?.href)),
     threads: threads ?? Math.min(cores, MOST_THREADS),
     module: hasSimd() ? compileKernels(module) : Promise.resolve(undefined),

@@ -1,6 +1,7 @@
 import type { Engine } from "../core/engine.ts";
 import { type LossSums, lossOf } from "../core/error.ts";
 import { elementsOf } from "../core/shape.ts";
+import { FormatError } from "../errors.ts";
 import type { SafetensorsItem, SafetensorsPlan } from "../formats/safetensors.ts";
 import type { ByteSink } from "../formats/source.ts";
 import { copyUnits, copyWork } from "../streams/copy.ts";
@@ -108,8 +109,31 @@ export function workersBeside({ files }: Checkpoint, workers: Workers, here: Wor
   };
 }
 
+/**
+ * What is done where no step makes anything: safetensors files come out byte for byte as they went in.
+ *
+ * @param nothing what is said of other files
+ * @throws FormatError for files of another format
+ */
+export async function copyInstead(
+  checkpoint: Checkpoint,
+  sink: ByteSink,
+  { steps, nothing }: { readonly steps: readonly Step[]; readonly nothing: string },
+  options: TaskOptions,
+): Promise<ModelReport> {
+  const { name, format, byteLength } = checkpoint;
+  if (format !== "safetensors") {
+    const only = steps[0]?.told;
+    const reason = only?.reason ?? "it holds no arrays";
+    throw new FormatError(name, `${nothing}: ${reason}`, format === "npz" ? only?.name : undefined);
+  }
+  const bytesAfter = await copyCheckpoint(checkpoint, sink, options);
+  const tensors = steps.map(({ told }) => ({ ...told, bytesAfter: told.bytesBefore }));
+  return { tensors, bytesBefore: byteLength, bytesAfter };
+}
+
 /** Copies every file as it is; an index is written anew, for shards are called after it. */
-export async function copyCheckpoint(checkpoint: Checkpoint, sink: ByteSink, options: TaskOptions): Promise<number> {
+async function copyCheckpoint(checkpoint: Checkpoint, sink: ByteSink, options: TaskOptions): Promise<number> {
   const { files, tensors } = checkpoint;
   const tracker = trackerOf(options, checkpoint.byteLength);
   const outputs = await openOutputs(checkpoint, sink);

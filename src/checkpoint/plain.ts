@@ -6,7 +6,7 @@ import type { ByteSink } from "../formats/source.ts";
 import { quantizeStored } from "../streams/drive.ts";
 import type { ModelReport } from "../task/report.ts";
 import { type Entry, METADATA_KEY, partsOf } from "./convention.ts";
-import { convert, copyCheckpoint, copyStep, type Planner, type Step } from "./convert.ts";
+import { convert, copyInstead, copyStep, type Planner, type Step } from "./convert.ts";
 import { entriesToText } from "./entries.ts";
 import { type Checkpoint, type CheckpointTensor, metadataOf, outputOf } from "./open.ts";
 import type { QuantizeCheckpointOptions } from "./quantize.ts";
@@ -24,19 +24,12 @@ export async function quantizePlain(
   sink: ByteSink,
   options: QuantizeCheckpointOptions,
 ): Promise<ModelReport> {
-  const { name, format, byteLength } = checkpoint;
+  const { name } = checkpoint;
   const decisions = decide(name, checkpoint, options);
   checkNames(name, decisions);
   const steps = decisions.map((decision) => stepOf(decision, options));
   if (!decisions.some((decision) => "entry" in decision)) {
-    const [only] = decisions;
-    if (format !== "safetensors") {
-      const reason = only && "reason" in only ? only.reason : "it holds no arrays";
-      throw new FormatError(name, `nothing to quantize: ${reason}`, format === "npz" ? only?.tensor.name : undefined);
-    }
-    const bytesAfter = await copyCheckpoint(checkpoint, sink, options);
-    const tensors = steps.map(({ told }) => ({ ...told, bytesAfter: told.bytesBefore }));
-    return { tensors, bytesBefore: byteLength, bytesAfter };
+    return copyInstead(checkpoint, sink, { steps, nothing: "nothing to quantize" }, options);
   }
   const metadata = metadataOf(checkpoint).map((rest, output) => {
     const own = decisions.filter(({ tensor }) => outputOf(checkpoint, tensor) === output);

@@ -39,7 +39,8 @@ export function quantizeCheckpoint(
   });
 }
 
-function refuseQuantized({ name, files, tensors }: Checkpoint): void {
+/** @throws FormatError for what has codes in it already, which are no floats to be made smaller */
+export function refuseQuantized({ name, files, tensors }: Checkpoint): void {
   if (!files.some(({ metadata }) => Object.hasOwn(metadata, METADATA_KEY)) && !holdsPacked(tensors)) return;
   throw new FormatError(name, "is quantized already; quantize the float file it was made from");
 }

@@ -30,6 +30,8 @@ export type Decision<Way = Entry> =
 
 /** How a layout takes float tensors. */
 export interface Chooser<Way> {
+  /** What is done to them, for errors. */
+  readonly verb: "quantize" | "convert";
   /**
    * Why it does not take a tensor.
    *
@@ -49,6 +51,7 @@ export interface Chooser<Way> {
 export function decide(file: string, checkpoint: Checkpoint, selection: Selection): Decision[] {
   const leastRank = checkpoint.format === "safetensors" ? 2 : 1;
   return choose(checkpoint.tensors, selection, {
+    verb: "quantize",
     unfitness: ({ shape }) => unfitness(shape, leastRank),
     entryOf(tensor, source) {
       const entry = entryOf(file, tensor, source, selection);
@@ -76,7 +79,7 @@ export function choose<Way extends object>(
     const entry = chooser.entryOf(tensor, dtype);
     return typeof entry === "string" ? { tensor, reason: entry } : { tensor, entry };
   });
-  if (included) checkIncluded(decisions, included, selection.include!);
+  if (included) checkIncluded(decisions, included, selection.include!, chooser);
   return decisions;
 }
 
@@ -110,10 +113,15 @@ export function bytesOfItem({ dtype, shape }: SafetensorsItem): number {
   return Math.ceil((elementsOf(shape) * safetensorsTypes[dtype]) / 8);
 }
 
-function checkIncluded(decisions: readonly Decision<object>[], included: Matcher, globs: readonly string[]): void {
+function checkIncluded(
+  decisions: readonly Decision<object>[],
+  included: Matcher,
+  globs: readonly string[],
+  { verb }: Pick<Chooser<object>, "verb">,
+): void {
   const matched = decisions.filter(({ tensor }) => included(tensor.name));
   if (matched.some((decision) => "entry" in decision)) return;
   const [first] = matched;
   const reason = first && "reason" in first ? `${first.tensor.name}: ${first.reason}` : "";
-  throw new ArgumentError("include", `${globs.map((g) => `"${g}"`).join(", ")} leaves nothing to quantize (${reason})`);
+  throw new ArgumentError("include", `${globs.map((g) => `"${g}"`).join(", ")} leaves nothing to ${verb} (${reason})`);
 }

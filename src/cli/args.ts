@@ -143,9 +143,10 @@ function quantizeCommand(program: Command): Command {
       ).choices(modes),
     )
     .addOption(
-      new Option("--dtype <type>", "what to store (default: int8); models can be in half precision as a whole").choices(
-        dtypes,
-      ),
+      new Option(
+        "--dtype <type>",
+        "what to store (default: int8); float16 and bfloat16 convert models as a whole",
+      ).choices(dtypes),
     )
     .addOption(new Option("--per-channel", "a scale for each slice along the axis (default)").conflicts("perTensor"))
     .option("--per-tensor", "one scale for each tensor")

@@ -11,6 +11,7 @@ import { shardIndexName } from "../formats/shards.ts";
 import type { ByteSink, ByteSource } from "../formats/source.ts";
 import { compareModels, dequantizeModel, inspectModel, quantizeModel } from "../model.ts";
 import { createFile, onnxRuntimeNode, removeUnfinished } from "../node.ts";
+import { isHalf } from "../onnx/options.ts";
 import type { TaskOptions } from "../task/progress.ts";
 import type { ModelReport } from "../task/report.ts";
 import {
@@ -64,10 +65,6 @@ async function quantize(named: string, options: QuantizeArguments): Promise<void
 /** Of what is written for a file of tensors: shards for shards. */
 function extensionFor(input: string): string {
   return isShardIndex(input) ? shardIndexName("") : ".safetensors";
-}
-
-function isHalf(dtype: QuantizeArguments["dtype"]): boolean {
-  return dtype === "float16" || dtype === "bfloat16";
 }
 
 /** What the output is called after. */

@@ -60,7 +60,7 @@ export function renderReport(
 
 /** What a reader of the totals would wonder about. */
 function remarkOn(done: string, changed: number, bytesBefore: number, bytesAfter: number): string {
-  if (done === "quantized" && changed === 0) return "nothing to do: the file was copied as it is\n";
+  if (done !== "restored" && changed === 0) return "nothing to do: the file was copied as it is\n";
   const grew =
     done === "quantized" &&
     bytesAfter > bytesBefore &&

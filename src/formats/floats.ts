@@ -31,6 +31,15 @@ export function npyTypeOf(dtype: SafetensorsDType): NpyDType | undefined {
   return (Object.keys(safetensorsNames) as NpyDType[]).find((descr) => safetensorsNames[descr] === dtype);
 }
 
+/** A tensor of a file, or part of one. */
+interface FloatPart {
+  readonly name: string;
+  readonly dtype: FloatName;
+  readonly shape: readonly number[];
+  /** Flat index of its first value; 0 if not said. */
+  readonly start?: number;
+}
+
 /**
  * A tensor over bytes as they lie in a file: a view where they are aligned, else a copy.
  *
@@ -39,11 +48,11 @@ export function npyTypeOf(dtype: SafetensorsDType): NpyDType | undefined {
 export function floatTensorOf(
   file: string,
   bytes: Uint8Array,
-  { name, dtype, shape }: { readonly name: string; readonly dtype: FloatName; readonly shape: readonly number[] },
+  { name, dtype, shape, start = 0 }: FloatPart,
 ): FloatTensor {
   switch (dtype) {
     case "F64":
-      return { name, shape, data: narrow(file, name, viewOf(Float64Array, bytes)) };
+      return { name, shape, data: narrow(file, name, viewOf(Float64Array, bytes), start) };
     case "F32":
       return { name, shape, data: viewOf(Float32Array, bytes) };
     case "F16":
@@ -53,10 +62,10 @@ export function floatTensorOf(
   }
 }
 
-function narrow(file: string, name: string, values: Float64Array): Float32Array {
+function narrow(file: string, name: string, values: Float64Array, start: number): Float32Array {
   const narrowed = new Float32Array(values);
   const i = narrowed.findIndex((x, at) => !Number.isFinite(x) && Number.isFinite(values[at]!));
-  if (i >= 0) throw new FormatError(file, `${values[i]} at flat index ${i} does not fit float32`, name);
+  if (i >= 0) throw new FormatError(file, `${values[i]} at flat index ${start + i} does not fit float32`, name);
   return narrowed;
 }
 

@@ -1,6 +1,5 @@
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
-import workerpool from "workerpool";
 import { compileKernels, hasSimd, type ModuleSource } from "../kernels/load.ts";
 import { poolOf, type WorkerPool } from "../pool/pool.ts";
 
@@ -21,7 +20,7 @@ export interface WorkerPoolOptions {
 export function createWorkerPool(options: WorkerPoolOptions = {}): WorkerPool {
   const { threads = availableParallelism(), module } = options;
   return poolOf({
-    library: workerpool,
+    library: async () => (await import("workerpool")).default,
     script: fileURLToPath(new URL("../node-worker.js", import.meta.url)),
     threads,
     module: hasSimd() ? compileKernels(module) : Promise.resolve(undefined),

@@ -20,7 +20,19 @@ export type Format = (typeof formats)[number];
 
 export const halfTypes: readonly HalfDType[] = ["float16", "bfloat16"];
 
-/** Of ONNX models alone. */
+export function isHalf(dtype: string | undefined): dtype is HalfDType {
+  return halfTypes.some((half) => half === dtype);
+}
+
+/** Why an option is refused where numbers become integers. */
+export const FOR_HALVES = "is for float16 and bfloat16";
+
+/** Why an option is refused where numbers become halves. */
+export function forIntegers(dtype: HalfDType): string {
+  return `is for integers; ${dtype} has no scales`;
+}
+
+/** Of ONNX models alone, but for `clamp`. */
 export interface OnnxOptions {
   /**
    * `weight-only` (the default): weights are stored in few bits and the arithmetic stays as it was. `dynamic`: MatMul,
@@ -74,7 +86,7 @@ export function planOptionsOf(options: All): PlanOptions {
   const mode = oneOf("mode", options.mode ?? "weight-only", modes);
   if (mode === "dynamic") return { kind: "dynamic", ...shared, ...dynamicOptions(options) };
   if (isHalf(dtype)) return { kind: "half", ...shared, ...halfOptions(options, dtype) };
-  refuseGiven(options, ["io", "clamp"], "is for float16 and bfloat16");
+  refuseGiven(options, ["io", "clamp"], FOR_HALVES);
   if (isMixed(options)) return mixedPlan(options, dtype ?? "int8", shared);
   const format = oneOf("format", options.format ?? usualFormat(dtype, options), formats);
   if (format === "nbits") return { kind: "nbits", ...shared, ...nbitsOptions(options) };
@@ -104,10 +116,6 @@ function mixedPlan(
   if (matrices?.length === 0) return rest;
   const wishes = nbitsOptions({ ...options, perChannel: undefined, dtype: undefined, bits: 8 });
   return { kind: "nbits", ...shared, opTypes: matrices, ...wishes, next: { ...rest, isSecond: true } };
-}
-
-function isHalf(dtype: All["dtype"]): dtype is HalfDType {
-  return dtype === "float16" || dtype === "bfloat16";
 }
 
 function restoredOptions(options: All, dtype: CodeDType, form: "cast" | "qdq") {
@@ -178,7 +186,7 @@ function nbitsOptions(options: All) {
 
 function halfOptions(options: All, dtype: HalfDType) {
   refuseGiven(options, ["format", "bits", "accuracyLevel", "algorithm"], "is for integers");
-  refuseGiven(options, ["scheme", "perChannel", "blockSize", "reduceRange"], `is for integers; ${dtype} has no scales`);
+  refuseGiven(options, ["scheme", "perChannel", "blockSize", "reduceRange"], forIntegers(dtype));
   return {
     dtype,
     io: oneOf("io", options.io ?? "float32", ["float32", dtype]),

@@ -1,4 +1,5 @@
 import type workerpool from "workerpool";
+import type { Pool } from "workerpool";
 import { ArgumentError, WorkerError } from "../errors.ts";
 import { type ByteSource, readExactly } from "../formats/source.ts";
 import { type FileSpan, type Files, Turns, type Work, type Workers } from "../task/work.ts";
@@ -12,8 +13,8 @@ export interface WorkerPool extends Workers, AsyncDisposable {
 }
 
 export interface PoolOptions {
-  /** The library, as it is built for where this runs. */
-  readonly library: Pick<typeof workerpool, "pool">;
+  /** Loads the library, as it is built for where this runs. */
+  readonly library: () => Promise<Pick<typeof workerpool, "pool">>;
   /** The workers' script: one that calls `serve`. */
   readonly script: string;
   readonly threads: number;
@@ -35,12 +36,15 @@ export function poolOf({ library, script, threads, module, type }: PoolOptions):
     throw new WorkerError(`no worker can be started (${cause.message})`, undefined, { cause });
   });
   kernels.catch(() => {}); // heard of when they are wanted
-  const workers = library.pool(script, {
-    maxWorkers: threads,
-    workerType: type,
-    ...(type === "web" && { workerOpts: { type: "module" } }),
-    ...(type === "thread" && { workerThreadOpts: { resourceLimits: { maxYoungGenerationSizeMb: YOUNG } } }),
-  });
+  let workers: Promise<Pool> | undefined;
+  const start = async () => {
+    return (await library()).pool(script, {
+      maxWorkers: threads,
+      workerType: type,
+      ...(type === "web" && { workerOpts: { type: "module" } }),
+      ...(type === "thread" && { workerThreadOpts: { resourceLimits: { maxYoungGenerationSizeMb: YOUNG } } }),
+    });
+  };
   // What waits within the library waits for ever where a worker dies: it is given as much as there are workers.
   const turns = new Turns(threads);
   let closed: Promise<void> | undefined;
@@ -48,7 +52,8 @@ export function poolOf({ library, script, threads, module, type }: PoolOptions):
   const ask = async (request: Request, transfer: ArrayBufferLike[]): Promise<Reply> => {
     try {
       if (closed) throw new Error("asked of a closed pool");
-      const reply = await workers.exec(METHOD, [request], { transfer });
+      workers ??= start();
+      const reply = await (await workers).exec(METHOD, [request], { transfer });
       hasAnswered = true;
       return reply;
     } catch (cause) {
@@ -82,9 +87,9 @@ const YOUNG = 4;
 /** Milliseconds within which workers end: those that do not hear of it in one second are stopped by the library. */
 const PATIENCE = 3000;
 
-async function terminate(workers: ReturnType<typeof workerpool.pool>): Promise<void> {
+async function terminate(workers: Promise<Pool> | undefined): Promise<void> {
   try {
-    await workers.terminate(true, PATIENCE);
+    await (await workers)?.terminate(true, PATIENCE);
   } catch {
     // One that died while it had nothing to do: the library waits for it to end.
   }

@@ -61,7 +61,7 @@ export async function withPart<T>(
   const type = residentTypeOf(tensor);
   if (!source.read || type === undefined) {
     const bytes = await readExactly(source, span.start, span.end, name);
-    return use(floatTensorOf(source.name, bytes, { name, dtype, shape: part.shape }));
+    return use(floatTensorOf(source.name, bytes, { name, dtype, shape: part.shape, start: part.start }));
   }
   const values = engine.reserve(type, part.shape);
   values.name = name;

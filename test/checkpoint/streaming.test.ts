@@ -129,6 +129,18 @@ describe("NaN and infinities", () => {
   });
 });
 
+it("a float64 beyond float32 is told by its place in the tensor", async () => {
+  const values = new Float64Array(1030 * 1021);
+  values[1_050_001] = 1e300;
+  const data = new Uint8Array(values.buffer);
+  const file = await safetensorsFile([{ name: "w", dtype: "F64", shape: wide, data }]);
+  for (const memory of [undefined, TINY]) {
+    await expect(quantize(file, { memory })).rejects.toThrow(
+      'tensor "w": 1e+300 at flat index 1050001 does not fit float32',
+    );
+  }
+});
+
 describe("memory", () => {
   it.each([0, -1, 1.5, Number.NaN])("%s is no number of bytes", async (memory) => {
     const { file } = await fileOf([4, 64]);

@@ -39,6 +39,7 @@ export async function quantizeCompressed(
   if (options.reduceRange) throw new ArgumentError("reduceRange", "compressed-tensors: every code is used");
   const compression = compressionOf(options);
   const decisions = choose<Weight>(tensors, options, {
+    verb: "quantize",
     unfitness: (tensor, asked) => unfitness(tensor, compression, asked),
     entryOf: (_, source) => ({ source }),
   });

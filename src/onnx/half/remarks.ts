@@ -1,5 +1,6 @@
 import { elementsOf } from "../../core/shape.ts";
 import type { HalfDType } from "../../dtypes.ts";
+import { remarksOnHalves } from "../../streams/narrow-remarks.ts";
 import type { Job, Loss } from "../jobs/job.ts";
 import { opNameOf } from "../ops.ts";
 import { NarrowJob, type NarrowLoss } from "./job.ts";
@@ -27,35 +28,10 @@ const BFLOAT16_RUNS =
 /** What half precision does not hold of the weights, once all jobs are done. */
 export function remarksOnLosses(jobs: readonly Job[], losses: ReadonlyMap<Job, Loss>): string[] {
   const narrowed = jobs.filter((job) => job instanceof NarrowJob);
-  const dtype = narrowed[0]?.dtype;
-  const tell = (what: string, count: (lost: Lost) => number, example?: (lost: Lost) => string) => {
-    const told = narrowed.flatMap((job) => {
-      const { halves } = losses.get(job) as NarrowLoss;
-      const n = count(halves);
-      if (n === 0) return [];
-      const { name, tensor } = job.constant;
-      const such = example ? `, such as ${example(halves)}` : "";
-      return [{ n, text: `${name} (${n} of ${elementsOf(tensor.shape)}${such})` }];
-    });
-    if (told.length === 0) return [];
-    const most = told.sort((a, b) => b.n - a.n).slice(0, MOST_TOLD);
-    const rest = told.length > most.length ? `, and ${told.length - most.length} more` : "";
-    return [`${what}: ${most.map(({ text }) => text).join(", ")}${rest}`];
-  };
-  return [
-    ...tell(
-      `beyond ${dtype}, now its largest`,
-      ({ clamped }) => clamped,
-      ({ first }) => `${first?.value}`,
-    ),
-    ...tell(`too small for ${dtype}, now its smallest lest they be 0`, ({ raised }) => raised),
-    ...tell("NaN or infinite, as before", ({ nonFinite }) => nonFinite),
-    ...tell(`too small for ${dtype}, now 0`, ({ zeros }) => zeros),
-    ...tell(`too small to keep all bits in ${dtype}`, ({ subnormals }) => subnormals),
-  ];
+  if (narrowed.length === 0) return [];
+  const tensors = narrowed.map((job) => {
+    const { name, tensor } = job.constant;
+    return { name, elements: elementsOf(tensor.shape), halves: (losses.get(job) as NarrowLoss).halves };
+  });
+  return remarksOnHalves(narrowed[0]!.dtype, tensors);
 }
-
-type Lost = NarrowLoss["halves"];
-
-/** Tensors that a line names. */
-const MOST_TOLD = 3;

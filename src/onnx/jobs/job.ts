@@ -2,6 +2,7 @@ import type { Engine } from "../../core/engine.ts";
 import type { NonFinite } from "../../core/options.ts";
 import type { ResidentTensor } from "../../core/resident.ts";
 import type { FloatTensor } from "../../core/tensor.ts";
+import type { Shelf } from "../../streams/shelf.ts";
 import type { FloatConstant } from "../weights.ts";
 import type { Pending } from "../wire.ts";
 
@@ -47,14 +48,4 @@ export interface Loss {
   /** In dB. */
   readonly sqnr: number;
   readonly maxAbs: number;
-}
-
-/** Bytes that are lent for one weight at a time, as many as the longest needs: fresh ones would cost page faults. */
-export class Shelf {
-  #buffer = new ArrayBuffer(0);
-
-  bytes(length: number): Uint8Array<ArrayBuffer> {
-    if (this.#buffer.byteLength < length) this.#buffer = new ArrayBuffer(length);
-    return new Uint8Array(this.#buffer, 0, length);
-  }
 }

@@ -6,10 +6,10 @@ import type { ResidentTensor } from "../../core/resident.ts";
 import { bytesOf, type FloatTensor } from "../../core/tensor.ts";
 import { NonFiniteError } from "../../errors.ts";
 import { readPanel } from "../../streams/panel.ts";
+import { Shelf } from "../../streams/shelf.ts";
 import { roomFor, type StoredTensor, spanOf, withPart } from "../../streams/stored.ts";
 import type { FileSpan, Files, Work } from "../../task/work.ts";
 import type { Bnb4Spec } from "./bnb4.ts";
-import { Shelf } from "./job.ts";
 import { type MatrixSpec, matrixBytes } from "./matrix.ts";
 import { type OrderedPart, writeInto } from "./order.ts";
 

@@ -1,12 +1,12 @@
 import { lossOf } from "../../core/error.ts";
 import type { NonFinite } from "../../core/options.ts";
 import { elementsOf } from "../../core/shape.ts";
-import { cutOf } from "../../core/windows.ts";
 import { quantizeStored } from "../../streams/drive.ts";
+import { narrowStored } from "../../streams/narrow-stored.ts";
 import { allInOrder, type Schedule } from "../../streams/schedule.ts";
 import { roomFor, type StoredTensor, sizeOf } from "../../streams/stored.ts";
 import type { Files } from "../../task/work.ts";
-import { addNarrowSums, type NarrowLoss, type NarrowSpec } from "../half/job.ts";
+import { type NarrowLoss, type NarrowSpec, narrowingOf } from "../half/job.ts";
 import { narrowPartsWork } from "../half/parts.ts";
 import { type AffineSpec, zeroPointBytes } from "./affine.ts";
 import { affinePartsWork } from "./affine-parts.ts";
@@ -18,9 +18,6 @@ import { type Order, writeInto } from "./order.ts";
 
 /** Constants of more bytes are shared by workers. */
 const WORTH_SHARING = 1 << 26;
-
-/** Windows of a unit: enough that to send it costs nothing. */
-const MOST_WINDOWS = 4;
 
 /** What doing an order in parts needs to know. */
 export interface InParts {
@@ -71,13 +68,9 @@ const matrix: Doer<MatrixSpec | Bnb4Spec> = async ({ schedule, files, share, non
 };
 
 const narrow: Doer<NarrowSpec> = async ({ schedule, files }, tensor, { spec, parts: [part] }) => {
-  const { count } = cutOf(tensor.shape, {});
-  const units = Array.from({ length: Math.ceil(count / MOST_WINDOWS) }, (_, i) => {
-    const from = i * MOST_WINDOWS;
-    return { tensor, spec, part: part!, from, until: Math.min(from + MOST_WINDOWS, count) };
-  });
-  const found = await allInOrder(units.map((unit) => schedule.run(tensor.name, 0, narrowPartsWork, files, unit)));
-  const { sums, halves } = addNarrowSums(found.flat());
+  const { sums, halves } = await narrowStored(tensor, narrowingOf(spec), (unit) =>
+    schedule.run(tensor.name, 0, narrowPartsWork, files, { ...unit, part: part! }),
+  );
   const { sqnr, maxAbs } = lossOf(sums, elementsOf(tensor.shape));
   const loss: NarrowLoss = { sqnr, maxAbs, halves };
   return loss;

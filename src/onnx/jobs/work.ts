@@ -1,12 +1,12 @@
-import type { Engine } from "../../core/engine.ts";
 import type { NonFinite } from "../../core/options.ts";
 import { elementsOf } from "../../core/shape.ts";
+import { withShelf } from "../../streams/shelf.ts";
 import { roomFor, type StoredTensor, spanOf, withPart } from "../../streams/stored.ts";
 import type { Files, Work } from "../../task/work.ts";
 import { makeNarrow } from "../half/job.ts";
 import { makeAffine } from "./affine.ts";
 import { makeBnb4 } from "./bnb4.ts";
-import { type JobSpec, type Loss, type Maker, Shelf } from "./job.ts";
+import type { JobSpec, Loss, Maker } from "./job.ts";
 import { makeMatrix } from "./matrix.ts";
 import { type Order, type OrderedPart, writeInto } from "./order.ts";
 
@@ -55,18 +55,4 @@ async function writePart(files: Files, part: OrderedPart, bytes: Uint8Array): Pr
   const { byteLength } = part;
   if (bytes.byteLength !== byteLength) throw new Error(`${bytes.byteLength} bytes made, ${byteLength} planned`);
   await writeInto(files, part, 0, bytes);
-}
-
-const shelves = new WeakMap<Engine, Shelf[]>();
-
-/** Lends one of an engine's shelves. */
-async function withShelf(engine: Engine, use: (shelf: Shelf) => Promise<void>): Promise<void> {
-  const free = shelves.get(engine) ?? [];
-  shelves.set(engine, free);
-  const shelf = free.pop() ?? new Shelf();
-  try {
-    await use(shelf);
-  } finally {
-    free.push(shelf);
-  }
 }

@@ -1,0 +1,105 @@
+import type { Engine } from "../core/engine.ts";
+import { elementsOf } from "../core/shape.ts";
+import type { HalfDType } from "../dtypes.ts";
+import type { FloatName } from "../formats/floats.ts";
+import { planSafetensors } from "../formats/safetensors.ts";
+import type { ByteSink, ByteSource } from "../formats/source.ts";
+import type { HalfLosses, Narrowing } from "../streams/narrow.ts";
+import { remarksOnHalves } from "../streams/narrow-remarks.ts";
+import { narrowStored } from "../streams/narrow-stored.ts";
+import type { TaskOptions } from "../task/progress.ts";
+import type { ModelReport } from "../task/report.ts";
+import { convert, copyInstead, copyStep, type Planner, type Step } from "./convert.ts";
+import { halfWork } from "./half-work.ts";
+import { type CheckpointTensor, metadataOf, withCheckpoint } from "./open.ts";
+import { refuseQuantized } from "./quantize.ts";
+import { choose, type Selection } from "./select.ts";
+
+export interface HalveCheckpointOptions extends Pick<Selection, "include" | "exclude">, TaskOptions {
+  readonly dtype: HalfDType;
+  /** Values beyond float16 become its largest; an error otherwise. */
+  readonly clamp: boolean;
+}
+
+/** A tensor that becomes halves, by the type it has. */
+interface Wide {
+  readonly source: FloatName;
+}
+
+const storedAs = { float16: "F16", bfloat16: "BF16" } as const;
+
+/**
+ * Converts float32 and float64 tensors to half precision, under their own names; the rest is copied. Safetensors files with
+ * nothing to convert come out byte for byte as they went in. Leaves the sink open.
+ *
+ * @throws FormatError, ArgumentError, the signal's reason
+ */
+export function halveCheckpoint(
+  engine: Engine,
+  source: ByteSource,
+  sink: ByteSink,
+  { dtype, clamp, include, exclude, ...task }: HalveCheckpointOptions,
+): Promise<ModelReport> {
+  return withCheckpoint(source, async (checkpoint) => {
+    refuseQuantized(checkpoint);
+    const decisions = choose<Wide>(
+      checkpoint.tensors,
+      { include, exclude },
+      {
+        verb: "convert",
+        unfitness,
+        entryOf: (_, source) => ({ source }),
+      },
+    );
+    const narrowing = { dtype, clamps: clamp, masks: false, raises: false, spared: "leaves it as it is" };
+    const losses = new Map<CheckpointTensor, HalfLosses>();
+    const steps = decisions.map((decision) => {
+      if ("reason" in decision) return copyStep(decision.tensor, decision.reason);
+      const { tensor, entry } = decision;
+      return halveStep(tensor, entry, narrowing, (halves) => losses.set(tensor, halves));
+    });
+    if (!decisions.some((decision) => "entry" in decision)) {
+      return copyInstead(checkpoint, sink, { steps, nothing: "nothing to convert" }, task);
+    }
+    const metadata = metadataOf(checkpoint);
+    const plan: Planner = (items, output) => planSafetensors(items, metadata[output]);
+    const report = await convert(engine, checkpoint, sink, { steps, plan }, task);
+    const halved = checkpoint.tensors.flatMap((tensor) => {
+      const halves = losses.get(tensor);
+      return halves ? [{ name: tensor.name, elements: elementsOf(tensor.shape), halves }] : [];
+    });
+    return { ...report, remarks: remarksOnHalves(dtype, halved) };
+  });
+}
+
+function unfitness({ dtype, shape }: CheckpointTensor): string | undefined {
+  if (dtype === "F16" || dtype === "BF16") return `${dtype} already`;
+  return elementsOf(shape) === 0 ? "empty" : undefined;
+}
+
+/** @param tell is told what half precision does not hold of the tensor */
+function halveStep(
+  tensor: CheckpointTensor,
+  { source }: Wide,
+  narrowing: Narrowing,
+  tell: (halves: HalfLosses) => void,
+): Step {
+  const { name, shape, start, end } = tensor;
+  const dtype = storedAs[narrowing.dtype];
+  const bytesBefore = end - start;
+  return {
+    tensor,
+    told: { name, shape, from: source, to: dtype, bytesBefore },
+    items: [{ name, dtype, shape }],
+    async make({ schedule }, files, [to]) {
+      const { sequential } = files.sources[0]!;
+      const stored = { name, dtype: source, shape, file: 0, start, sequential };
+      const bytesOf = (elements: number) => (bytesBefore * elements) / elementsOf(shape);
+      const { sums, halves } = await narrowStored(stored, narrowing, (unit, elements) =>
+        schedule.run(name, bytesOf(elements), halfWork, files, { ...unit, sink: 0, to: to! }),
+      );
+      tell(halves);
+      return sums;
+    },
+  };
+}

@@ -1,0 +1,395 @@
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { lossOf } from "../../src/core/error.ts";
+import {
+  bytesSink,
+  bytesSource,
+  createEngine,
+  dequantizeModel,
+  type HalfDType,
+  inspectModel,
+  type QuantizeModelOptions,
+  quantizeModel,
+  readSafetensorsHeader,
+  type SafetensorsItem,
+} from "../../src/index.ts";
+import { createFile, openFile } from "../../src/node.ts";
+import { f32, safetensorsFile } from "../helpers/checkpoints.ts";
+import { runnerIn } from "../helpers/command.ts";
+import { DEFLATED, npy, zip } from "../helpers/npz.ts";
+import { differenceOf } from "../helpers/onnx-values.ts";
+import { builtPool } from "../helpers/pools.ts";
+import { normals, randomOf } from "../helpers/random.ts";
+import { differingFile, indexSource, readFiles, shardedCheckpoint, writeFiles } from "../helpers/shards.ts";
+
+// Files of tensors in half precision.
+
+const engine = await createEngine();
+const scalar = await createEngine({ kernels: "scalar" });
+
+const dtypes = ["float16", "bfloat16"] as const;
+const storedAs = { float16: "F16", bfloat16: "BF16" } as const;
+
+const wide = [1030, 1021]; // a little more than a window
+const odd = [3, 1027, 1023];
+
+async function convert(file: Uint8Array, options: QuantizeModelOptions = {}, name = "model.safetensors") {
+  const sink = bytesSink();
+  const report = await quantizeModel(engine, bytesSource(file, name), sink, { dtype: "float16", ...options });
+  return { report, file: sink.bytes() };
+}
+
+async function contents(file: Uint8Array) {
+  const { tensors, metadata } = await readSafetensorsHeader(bytesSource(file));
+  const byName = new Map(tensors.map((t) => [t.name, { ...t, bytes: file.slice(t.start, t.end) }]));
+  return { metadata, byName };
+}
+
+const bytes = (array: Float32Array | Float64Array | Uint16Array) => new Uint8Array(array.slice().buffer);
+const bitsOf = (stored: Uint8Array) => [...new Uint16Array(stored.slice().buffer)];
+
+const f64 = (name: string, shape: readonly number[], values: Float64Array) => {
+  return { name, dtype: "F64", shape, data: bytes(values) } as const;
+};
+const ids: SafetensorsItem & { data: Uint8Array } = {
+  name: "ids",
+  dtype: "I64",
+  shape: [2],
+  data: new Uint8Array(16).fill(7),
+};
+
+/** Of a float32 array what the twins make of it, with what they lose. */
+function reference(values: Float32Array, shape: readonly number[], dtype: HalfDType) {
+  const out = new Uint16Array(values.length);
+  const { sums } = scalar.narrow({ data: values, shape }, { dtype, out });
+  const { sqnr, maxAbs } = lossOf(sums, values.length);
+  return { bytes: bytes(out), loss: { sqnr, maxAbs } };
+}
+
+const formats = { float16: { least: -14, bits: 10 }, bfloat16: { least: -126, bits: 7 } } as const;
+
+/** The bits of the half nearest to a float64, of two the even one. */
+function nearest(value: number, dtype: HalfDType): number {
+  const { least, bits } = formats[dtype];
+  const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
+  const size = Math.abs(value);
+  const exponent = Math.max(least, Math.floor(Math.log2(size)));
+  const steps = size * 2 ** (bits - exponent); // exact: a power of two
+  const down = Math.floor(steps);
+  const up = steps - down > 0.5 || (steps - down === 0.5 && down % 2 === 1);
+  return sign | ((exponent - least) * 2 ** bits + down + (up ? 1 : 0));
+}
+
+describe.each(dtypes)("float32 to %s", (dtype) => {
+  it.each([[[]], [[7]], [[2 ** 21 + 3]], [wide], [odd], [[5, 0, 3]]])("%j", async (shape) => {
+    const weight = f32("w", shape);
+    const input = await safetensorsFile([weight], { format: "pt" });
+    const whole = await convert(input, { dtype });
+    const inParts = await convert(input, { dtype, memory: 1 });
+    expect(inParts.report).toEqual(whole.report);
+    expect(Buffer.compare(inParts.file, whole.file)).toBe(0);
+
+    const { metadata, byName } = await contents(whole.file);
+    expect(metadata).toEqual({ format: "pt" });
+    const [told] = whole.report.tensors;
+    if (shape.includes(0)) {
+      expect(whole.file).toEqual(input);
+      expect(told).toMatchObject({ from: "F32", to: "F32", reason: "empty" });
+      return;
+    }
+    const expected = reference(weight.values, shape, dtype);
+    expect(byName.get("w")).toMatchObject({ dtype: storedAs[dtype], shape });
+    expect(differenceOf(byName.get("w")!.bytes, expected.bytes)).toBeUndefined();
+    const { length } = weight.values;
+    const sizes = { bytesBefore: 4 * length, bytesAfter: 2 * length };
+    expect(told).toEqual({ name: "w", shape, from: "F32", to: storedAs[dtype], ...sizes, ...expected.loss });
+  });
+
+  it("copies what is no wide float, and keeps names, order and metadata", async () => {
+    const halves = { name: "h", dtype: "F16", shape: [3], data: Uint8Array.of(1, 2, 3, 4, 5, 6) } as const;
+    const brains = { ...halves, name: "b", dtype: "BF16" } as const;
+    const [a, z] = [f32("a", [3]), f32("z.weight", [4, 5], 2)];
+    const input = await safetensorsFile([halves, a, ids, z, brains], { format: "pt", note: "ü" });
+    const { file, report } = await convert(input, { dtype });
+    const { metadata, byName } = await contents(file);
+    expect(metadata).toEqual({ format: "pt", note: "ü" });
+    expect([...byName.keys()]).toEqual(["h", "a", "ids", "z.weight", "b"]);
+    for (const { name, dtype: type, data } of [halves, brains, ids]) {
+      expect(byName.get(name)).toMatchObject({ dtype: type, bytes: data });
+    }
+    expect(report).toMatchObject({ bytesBefore: input.length, bytesAfter: file.length, remarks: [] });
+    expect(report.tensors).toMatchObject([
+      { name: "h", reason: "F16 already" },
+      { name: "a", to: storedAs[dtype] },
+      { name: "ids", reason: "not float" },
+      { name: "z.weight", to: storedAs[dtype] },
+      { name: "b", reason: "BF16 already" },
+    ]);
+  });
+
+  it("is not what was quantized, and nothing to quantize twice", async () => {
+    const input = await safetensorsFile([f32("w", [8, 64])]);
+    const { file } = await convert(input, { dtype });
+    await expect(dequantizeModel(engine, bytesSource(file), bytesSink())).rejects.toThrow(
+      "was not quantized by wasm-quant",
+    );
+    expect(await inspectModel(engine, bytesSource(file))).toMatchObject({
+      tensors: [{ name: "w", dtype: storedAs[dtype], shape: [8, 64] }],
+    });
+    expect((await convert(file, { dtype })).file).toEqual(file);
+    const codes = await convert(input, { dtype: "int8" });
+    await expect(convert(codes.file, { dtype })).rejects.toThrow("is quantized already");
+  });
+});
+
+describe.each(dtypes)("float64 to %s", (dtype) => {
+  it("is rounded once", async () => {
+    const { bits } = formats[dtype];
+    // Next to what lies in the middle of two halves, nearer than float32 can tell.
+    const middle = 1 + 2 ** -(bits + 1);
+    const ties = [middle, middle + 2 ** -50, middle - 2 ** -50, 1 + 3 * 2 ** -(bits + 1) - 2 ** -51];
+    const small = [2 ** -25, 2 ** -25 + 2 ** -70, 1e-42, 2 ** -134, 2 ** -134 + 2 ** -180, 1e-300, 5e-324, 0, -0];
+    const special = [...ties, ...small].flatMap((x) => [x, -x]);
+    const values = Float64Array.from(normals(randomOf(3), 1030 * 1021), (x, i) => x * (1 + i * 1e-13));
+    values.set(special);
+    const input = await safetensorsFile([f64("w", wide, values)]);
+    const { file, report } = await convert(input, { dtype });
+    const expected = Uint16Array.from(values, (value) => nearest(value, dtype));
+    expect(differenceOf((await contents(file)).byName.get("w")!.bytes, bytes(expected))).toBeUndefined();
+    expect(report.tensors[0]).toMatchObject({ from: "F64", to: storedAs[dtype], bytesBefore: 8 * values.length });
+    expect(report.tensors[0]!.sqnr).toBeGreaterThan(dtype === "float16" ? 70 : 50);
+    const inParts = await convert(input, { dtype, memory: 1 });
+    expect(inParts.report).toEqual(report);
+    expect(Buffer.compare(inParts.file, file)).toBe(0);
+  });
+
+  it("beyond float32 is refused by its own value, or clamped", async () => {
+    const values = new Float64Array(1030 * 1021).fill(0.5);
+    values.set([1e300, -1e300], 1_050_000);
+    const input = await safetensorsFile([f64("w", wide, values)]);
+    await expect(convert(input, { dtype })).rejects.toThrow(
+      `tensor "w": 1e+300 at flat index 1050000 is beyond ${dtype} (up to `,
+    );
+    const { file, report } = await convert(input, { dtype, clamp: true });
+    const found = bitsOf((await contents(file)).byName.get("w")!.bytes);
+    expect(found.slice(1_050_000, 1_050_002)).toEqual(dtype === "float16" ? [0x7bff, 0xfbff] : [0x7f7f, 0xff7f]);
+    expect(report.remarks).toEqual([`beyond ${dtype}, now its largest: w (2 of ${values.length}, such as 1e+300)`]);
+  });
+});
+
+describe("numbers beyond float16", () => {
+  const at = 1_050_001; // in the second window
+  const withValue = (value: number) => {
+    const weight = f32("layer.weight", wide);
+    weight.values[at] = value;
+    return safetensorsFile([f32("a", [64], 4), weight]);
+  };
+
+  it.each([70_000, -65_520, 1e9, -3.4028234663852886e38])(
+    "are refused with their place and a cure: %d",
+    async (value) => {
+      const input = await withValue(value);
+      for (const memory of [undefined, 1]) {
+        const sink = bytesSink();
+        const run = quantizeModel(engine, bytesSource(input, "m.safetensors"), sink, { dtype: "float16", memory });
+        await expect(run).rejects.toThrow(
+          `m.safetensors: tensor "layer.weight": ${value} at flat index ${at} is beyond float16 (up to 65504); ` +
+            "clamp: true makes it that, exclude leaves it as it is",
+        );
+        expect(sink.bytes().length).toBe(0);
+      }
+      const { report } = await convert(input, { exclude: ["layer.*"] });
+      expect(report.tensors[1]).toMatchObject({ to: "F32", reason: "excluded" });
+    },
+  );
+
+  it("become its largest where that is wanted, and are told of", async () => {
+    const input = await withValue(-70_000);
+    const { file, report } = await convert(input, { clamp: true });
+    expect(bitsOf((await contents(file)).byName.get("layer.weight")!.bytes)[at]).toBe(0xfbff);
+    expect(report.tensors[1]).toMatchObject({ maxAbs: 70_000 - 65_504 });
+    expect(report.remarks).toContain(
+      `beyond float16, now its largest: layer.weight (1 of ${1030 * 1021}, such as -70000)`,
+    );
+    const inParts = await convert(input, { clamp: true, memory: 1 });
+    expect(inParts.report).toEqual(report);
+    expect(Buffer.compare(inParts.file, file)).toBe(0);
+  });
+
+  it("are no trouble where they round to it, nor in bfloat16", async () => {
+    const { file } = await convert(await withValue(65_519.9));
+    expect(bitsOf((await contents(file)).byName.get("layer.weight")!.bytes)[at]).toBe(0x7bff);
+    const brain = await convert(await withValue(-3.4028234663852886e38), { dtype: "bfloat16" });
+    expect(bitsOf((await contents(brain.file)).byName.get("layer.weight")!.bytes)[at]).toBe(0xff7f);
+    expect(brain.report.remarks![0]).toMatch(/^beyond bfloat16, now its largest: layer.weight \(1 of /);
+  });
+});
+
+it("NaN and infinities stay; what became 0 or lost bits is counted", async () => {
+  const values = Float32Array.of(Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 1, 1e-9, -1e-5, 0);
+  const input = await safetensorsFile([{ name: "w", dtype: "F32", shape: [7], data: bytes(values) }]);
+  for (const clamp of [false, true]) {
+    const { file, report } = await convert(input, { clamp });
+    expect(bitsOf((await contents(file)).byName.get("w")!.bytes)).toEqual([
+      0x7e00, 0x7c00, 0xfc00, 0x3c00, 0, 0x80a8, 0,
+    ]);
+    expect(report.remarks).toEqual([
+      "NaN or infinite, as before: w (3 of 7)",
+      "too small for float16, now 0: w (1 of 7)",
+      "too small to keep all bits in float16: w (1 of 7)",
+    ]);
+    expect(report.tensors[0]!.sqnr).toBeGreaterThan(80);
+  }
+});
+
+describe("which tensors", () => {
+  it("globs say", async () => {
+    const input = await safetensorsFile([f32("a.w", [4]), f32("a.b", [4]), f32("c", [4])]);
+    const done = async (options: QuantizeModelOptions) =>
+      (await convert(input, options)).report.tensors.map(({ to }) => to).join();
+    expect(await done({ include: ["a.*"] })).toBe("F16,F16,F32");
+    expect(await done({ include: ["a.*"], exclude: ["*b"] })).toBe("F16,F32,F32");
+    await expect(done({ exclude: ["x"] })).rejects.toThrow('exclude: "x" matches no tensor');
+    const halves = (await convert(input, { include: ["c"] })).file;
+    await expect(convert(halves, { include: ["c"] })).rejects.toThrow(
+      'include: "c" leaves nothing to convert (c: F16 already)',
+    );
+  });
+
+  it("none: the file comes out as it was", async () => {
+    const input = await safetensorsFile([f32("w", [4, 64]), ids], { format: "pt" });
+    expect((await convert(input, { exclude: ["w"] })).file).toEqual(input);
+  });
+});
+
+describe("options", () => {
+  it.each([
+    [{ scheme: "symmetric" }, "scheme: is for integers; float16 has no scales"],
+    [{ perChannel: true }, "perChannel: is for integers; float16 has no scales"],
+    [{ axis: 0 }, "axis: is for integers; float16 has no scales"],
+    [{ blockSize: 32 }, "blockSize: is for integers; float16 has no scales"],
+    [{ reduceRange: false }, "reduceRange: is for integers; float16 has no scales"],
+    [{ layout: "compressed-tensors" }, "layout: compressed-tensors is for integers; float16 has no scales"],
+    [{ io: "float16" }, "io: is for ONNX models; this is a file of tensors"],
+    [{ dtype: "int8", clamp: true }, "clamp: is for float16 and bfloat16"],
+    [{ clamp: 1 as unknown as boolean }, "clamp: 1 given; true and false are allowed"],
+  ] as [QuantizeModelOptions, string][])("%j has no place here", async (options, message) => {
+    const input = await safetensorsFile([f32("w", [4, 64])]);
+    await expect(convert(input, options)).rejects.toThrow(message);
+  });
+});
+
+describe("NumPy files", () => {
+  it(".npy becomes a safetensors file", async () => {
+    const { values } = f32("", [16, 20]);
+    const { file } = await convert(npy("<f4", [16, 20], values), {}, "folder/weights.npy");
+    expect((await contents(file)).byName.get("weights")).toMatchObject({
+      dtype: "F16",
+      shape: [16, 20],
+      bytes: reference(values, [16, 20], "float16").bytes,
+    });
+    await expect(convert(npy("<f2", [2], Uint16Array.of(1, 2)), {}, "h.npy")).rejects.toThrow(
+      "h.npy: nothing to convert: F16 already",
+    );
+  });
+
+  it(".npz, deflated and of several windows, too", async () => {
+    const [a, b] = [f32("a", [5, 2 ** 20]), f32("b", [9], 2)];
+    const member = Buffer.concat([npy("<f4", a.shape, new Float32Array()), a.data]);
+    const input = await zip(
+      ["a.npy", member, { ...DEFLATED, level: 1 }],
+      ["b.npy", npy("<f8", b.shape, Float64Array.from(b.values))],
+    );
+    const { file } = await convert(input, { memory: 1 }, "m.npz");
+    const { byName } = await contents(file);
+    for (const { name, shape, values } of [a, b]) {
+      const expected = reference(values, shape, "float16");
+      expect(differenceOf(byName.get(name)!.bytes, expected.bytes)).toBeUndefined();
+    }
+  });
+});
+
+describe("files", () => {
+  const INDEX = "model.safetensors.index.json";
+  let folder: string;
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), "wasm-quant-"));
+  });
+  afterEach(() => rm(folder, { recursive: true, force: true }));
+  const at = (name: string) => join(folder, name);
+  const run = runnerIn(() => folder);
+
+  it("in shards become as many, the same for any number of threads", async () => {
+    const shards = [
+      await safetensorsFile([f32("a.weight", odd), ids], { format: "pt" }),
+      await safetensorsFile([f64("b", [8, 64], Float64Array.from(f32("", [8, 64], 4).values)), f32("c", [], 5)]),
+    ];
+    const checkpoint = await shardedCheckpoint(shards);
+    const sink = bytesSink("model.half.safetensors.index.json");
+    const report = await quantizeModel(engine, indexSource(checkpoint), sink, { dtype: "bfloat16" });
+    const names = ["model.half-00001-of-00002.safetensors", "model.half-00002-of-00002.safetensors"];
+    for (const [i, shard] of shards.entries()) {
+      expect(Buffer.compare(sink.bytes(names[i]!), (await convert(shard, { dtype: "bfloat16" })).file)).toBe(0);
+    }
+    const index = JSON.parse(new TextDecoder().decode(sink.bytes()));
+    expect(index.weight_map).toEqual({ "a.weight": names[0], ids: names[0], b: names[1], c: names[1] });
+    expect(index.metadata.total_size).toBe(2 * 3 * 1027 * 1023 + 16 + 2 * 8 * 64 + 2);
+
+    await writeFiles(folder, checkpoint);
+    const made = { "model.half.safetensors.index.json": sink.bytes() };
+    const wanted = { ...checkpoint, ...made, ...Object.fromEntries(names.map((name) => [name, sink.bytes(name)])) };
+    for (const [threads, memory] of [
+      [1, 1],
+      [2, 1e9],
+      [7, 1e6],
+    ] as const) {
+      await using workers = builtPool(threads);
+      const source = await openFile(at(INDEX));
+      const output = await createFile(at("model.half.safetensors.index.json"), { overwrite: true });
+      expect(await quantizeModel(engine, source, output, { dtype: "bfloat16", workers, memory })).toEqual(report);
+      await source.close();
+      expect(differingFile(wanted, await readFiles(folder))).toBeUndefined();
+    }
+  });
+
+  it("are converted by the command, which says what it cost", async () => {
+    const weight = f32("w", [64, 64]);
+    weight.values[5] = 1e-9;
+    const input = await safetensorsFile([weight, ids]);
+    await writeFile(at("m.safetensors"), input);
+    const { code, stdout, stderr } = await run("m.safetensors", "--dtype", "float16");
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toMatch(/\nm\.float16\.safetensors: 1 of 2 tensors converted, /);
+    expect(stdout).toMatch(/\ntoo small for float16, now 0: w \(1 of 4096\)\n/);
+    const { file } = await convert(input);
+    expect(Buffer.compare(await readFile(at("m.float16.safetensors")), file)).toBe(0);
+    const again = await run("m.float16.safetensors", "--dtype", "float16", "--threads", "2");
+    expect(again.stdout).toMatch(/\nnothing to do: the file was copied as it is\n/);
+  });
+
+  it("are not, where a number does not fit: the command knows the cure", async () => {
+    const weight = f32("w", [4, 64]);
+    weight.values[77] = 70_000;
+    await writeFile(at("m.safetensors"), await safetensorsFile([weight]));
+    for (const threads of ["1", "2"]) {
+      expect(await run("m.safetensors", "--dtype", "float16", "--threads", threads)).toEqual({
+        code: 1,
+        stdout: "",
+        stderr:
+          'wasm-quant: m.safetensors: tensor "w": 70000 at flat index 77 is beyond float16 (up to 65504); ' +
+          "--clamp makes it that, --exclude leaves it as it is\n",
+      });
+    }
+    expect(Object.keys(await readFiles(folder))).toEqual(["m.safetensors"]);
+    expect((await run("m.safetensors", "--dtype", "float16", "--clamp")).code).toBe(0);
+    expect((await run("m.safetensors", "--dtype", "float16", "--exclude", "w", "--force")).code).toBe(0);
+    for (const args of [["--per-tensor"], ["--symmetric"], ["--layout", "compressed-tensors"]]) {
+      const { code, stderr } = await run("m.safetensors", "--dtype", "bfloat16", ...args);
+      expect(code).toBe(2);
+      expect(stderr).toContain(`${args[0]}: `);
+      expect(stderr).toContain("is for integers; bfloat16 has no scales");
+    }
+  });
+});
