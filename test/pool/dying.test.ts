@@ -57,7 +57,13 @@ async function poolWith(script: string, threads: number) {
   const path = folder.at("worker.mjs");
   await writeFile(path, script);
   const module = engine.kernels === "simd" ? WebAssembly.compile(await readFile("dist/kernels.wasm")) : undefined;
-  return poolOf({ library: async () => workerpool, script: path, threads, module: Promise.resolve(module), type: "thread" });
+  return poolOf({
+    library: async () => workerpool,
+    script: path,
+    threads,
+    module: Promise.resolve(module),
+    type: "thread",
+  });
 }
 
 describe.each(Object.keys(scripts))("a worker that %s", (name) => {
