@@ -1,49 +1,34 @@
-import {
-  type ArrayOf,
-  byteLengthOf,
-  type CodeDType,
-  codeTypes,
-  dtypes,
-  type FloatDType,
-  floatTypes,
-  type HalfDType,
-  type IntegerDType,
-  integerTypes,
-} from "../dtypes.ts";
+import { type ArrayOf, type CodeDType, type FloatDType, type HalfDType, integerTypes } from "../dtypes.ts";
 import { ArgumentError } from "../errors.ts";
 import { compileKernels, hasSimd, loadKernels, type ModuleSource } from "../kernels/load.ts";
-import { LinearMemory, TILE } from "../kernels/memory.ts";
+import { LinearMemory } from "../kernels/memory.ts";
 import { createTwin } from "../kernels/twin/index.ts";
 import { type MatrixOptions, planMatrix, type QuantizedMatrix, quantizeMatrix } from "./blocks.ts";
 import { type Bnb4Matrix, type Bnb4Options, quantizeBnb4 } from "./bnb4.ts";
+import { checkFloat, checkQuantized, floatNames, newArray } from "./checked.ts";
 import { compare, compareWhole } from "./comparison.ts";
 import { writeValues } from "./dequantize.ts";
-import { type Loss, type LossSums, lossOf, type QuantizationError } from "./error.ts";
-import { eachHoldsGroups, holdsGroups, noParameters } from "./found.ts";
-import { type Axis, checkGranularity, type Granularity, type Layout, layoutOf } from "./granularity.ts";
+import type { LossSums, QuantizationError } from "./error.ts";
+import { type Axis, checkGranularity, type Granularity, layoutOf } from "./granularity.ts";
 import type { Machine } from "./machine.ts";
-import { writeMeasured } from "./measured.ts";
 import { type Narrowed, narrow } from "./narrow.ts";
-import { type Operand, RESIDENT_LIMIT } from "./operands.ts";
 import {
   checkKeys,
   givenParameters,
   oneOf,
   type PerGroup,
-  planQuantize,
   planRange,
   type QuantizeOptions,
-  type QuantizePlan,
   type RangeOptions,
 } from "./options.ts";
-import { piecesOf } from "./pieces.ts";
 import { writeCodes } from "./quantize.ts";
+import { type Measured, quantizeMeasured, quantizeTensor } from "./quantizer.ts";
 import { findExtremes, findRange } from "./range.ts";
-import { isResident, ResidentQuantizedTensor, ResidentTensor } from "./resident.ts";
-import { needsMagnitudeOnly, type Parameters, parametersOf, type Range } from "./schemes.ts";
+import { isResident, type ResidentQuantizedTensor, ResidentTensor } from "./resident.ts";
+import type { Range } from "./schemes.ts";
 import { checkShape, elementsOf } from "./shape.ts";
 import { swapLast } from "./swap.ts";
-import { checkArray, checkData, type FloatTensor, floatTypeOf, type QuantizedTensor } from "./tensor.ts";
+import { checkData, type FloatTensor, type QuantizedTensor } from "./tensor.ts";
 import {
   type RestoreBnb4Options,
   type RestoreMatrixOptions,
@@ -51,8 +36,6 @@ import {
   restoreMatrix,
   type StoredMatrix,
 } from "./unpack.ts";
-import { cutOf } from "./windows.ts";
-import { writerFor } from "./writers.ts";
 
 export interface EngineOptions {
   /** kernels.wasm: a path, a URL, its bytes or the compiled module. The published file if not said. */
@@ -157,34 +140,15 @@ export class Engine {
     tensor: FloatTensor | ResidentTensor,
     options: QuantizeOptions<D> = {},
   ): QuantizedTensor<D> {
-    const { operand, plan } = this.#plan(tensor, options);
-    // Longer groups are held by a cache where nothing has to pass through a tile.
-    const isDirect =
-      isResident(operand) && operand.dtype === "float32" && codeTypes[plan.dtype].bits > 4 && !options.out;
-    const limit = isDirect && plan.layout.inner > TILE ? RESIDENT_LIMIT : TILE;
-    const inTurn = !plan.parameters && holdsGroups(plan.layout, limit);
-    const parameters = this.#parametersFor(operand, plan, inTurn);
-    return this.#into<D>(operand, plan, parameters, options.out, (q) => {
-      const writer = writerFor(this.#machine, operand, q, plan, plan.layout, parameters, { inTurn });
-      const most = inTurn ? Math.min(writer.limit, limit) : writer.limit;
-      for (const piece of piecesOf(plan.layout, most, TILE)) writer.write(piece);
-    });
+    return quantizeTensor(this.#machine, tensor, options);
   }
 
   /** @internal `quantize`, and what that cost, as `error` has it: in one pass over the tensor where a cache holds its groups. */
   quantizeMeasured<D extends CodeDType>(
     tensor: FloatTensor | ResidentTensor,
     options: QuantizeOptions<D>,
-  ): { readonly q: QuantizedTensor<D>; readonly loss: Loss; readonly sums: LossSums } {
-    const { operand, plan } = this.#plan(tensor, options);
-    const cut = cutOf(operand.shape, plan.granularity);
-    const inTurn = !plan.parameters && eachHoldsGroups(cut);
-    const parameters = this.#parametersFor(operand, plan, inTurn);
-    let sums: LossSums | undefined;
-    const q = this.#into<D>(operand, plan, parameters, options.out, (q) => {
-      sums = writeMeasured(this.#machine, operand, q, plan, cut, parameters, inTurn);
-    });
-    return { q, sums: sums!, loss: lossOf(sums!, elementsOf(operand.shape)) };
+  ): Measured<D> {
+    return quantizeMeasured(this.#machine, tensor, options);
   }
 
   /**
@@ -345,101 +309,4 @@ export class Engine {
     checkData("out", out, dtype, operand.shape);
     return narrow(this.#machine, operand, dtype, out);
   }
-
-  /** A tensor and what is to be done with it, checked against each other. */
-  #plan<D extends CodeDType>(tensor: FloatTensor | ResidentTensor, options: QuantizeOptions<D>) {
-    const operand = checkFloat(tensor);
-    const plan = planQuantize(operand.shape, options);
-    if (options.out) checkData("out", options.out, plan.dtype, operand.shape);
-    return { operand, plan };
-  }
-
-  /** Parameters as given or found; or room for those that are going to be found as groups are quantized in turn. */
-  #parametersFor(operand: Checked, plan: QuantizePlan<CodeDType>, inTurn: boolean): Parameters {
-    if (plan.parameters) return plan.parameters;
-    if (inTurn) return noParameters(plan.layout, plan);
-    const { layout, nonFinite } = plan;
-    const how = { layout, nonFinite, magnitude: needsMagnitudeOnly(plan), name: operand.name };
-    return parametersOf(findRange(this.#machine, operand, how), plan);
-  }
-
-  /** Where the codes will be, filled by `write`; given back when that goes wrong. */
-  #into<D extends CodeDType>(
-    operand: Checked,
-    plan: QuantizePlan<D>,
-    parameters: Parameters,
-    out: ArrayOf<D> | undefined,
-    write: (q: QuantizedTensor<D>) => void,
-  ): QuantizedTensor<D> {
-    const q = this.#resultFor(operand, plan, parameters, out);
-    try {
-      write(q);
-      return q;
-    } catch (error) {
-      if (isResident(q)) q.dispose();
-      throw error;
-    }
-  }
-
-  #resultFor<D extends CodeDType>(
-    operand: Checked,
-    { dtype, scheme, granularity: { axis, blockSize } }: QuantizePlan<D>,
-    { scale, zeroPoint, min }: Parameters,
-    out: ArrayOf<D> | undefined,
-  ): QuantizedTensor<D> {
-    const { shape } = operand;
-    if (isResident(operand) && !out) {
-      const how = { scale, zeroPoint, axis, blockSize, scheme, min };
-      return new ResidentQuantizedTensor(this.#machine.memory, dtype, shape, how);
-    }
-    return { dtype, shape, data: out ?? newArray(dtype, shape), scale, zeroPoint, axis, blockSize, scheme, min };
-  }
-}
-
-const floatNames = Object.keys(floatTypes) as readonly FloatDType[];
-const integerNames = Object.keys(integerTypes) as readonly IntegerDType[];
-
-type Checked = Operand & { readonly shape: readonly number[]; readonly name?: string | undefined };
-
-/**
- * @throws ArgumentError unless dtype, shape and data fit together, MemoryError for a resident that is gone: before
- * anything is allocated for a result.
- */
-function checkFloat(tensor: FloatTensor | ResidentTensor): Checked {
-  if (typeof tensor !== "object" || tensor === null) {
-    throw new ArgumentError("tensor", `${String(tensor)} given; { data, shape } is wanted`);
-  }
-  if (isResident(tensor)) {
-    void tensor.address; // throws
-    return tensor as ResidentTensor;
-  }
-  const dtype = floatTypeOf(tensor);
-  const shape = checkShape(tensor.shape);
-  return { dtype, shape, data: checkData("data", tensor.data, dtype, shape), name: tensor.name };
-}
-
-/** Holds the parts of a quantized tensor against each other; its layout. */
-function checkQuantized(q: QuantizedTensor): Layout {
-  if (typeof q !== "object" || q === null) {
-    throw new ArgumentError("tensor", `${String(q)} given; a quantized tensor is wanted`);
-  }
-  const shape = checkShape(q.shape);
-  oneOf("dtype", q.dtype, integerNames);
-  if (isResident(q))
-    void q.address; // throws
-  else checkData("data", q.data, q.dtype, shape);
-  const layout = layoutOf(shape, checkGranularity(shape, q));
-  const groups = `a tensor of ${layout.parameters} groups`;
-  checkArray("scale", q.scale, "Float32Array", layout.parameters, groups);
-  checkArray("zeroPoint", q.zeroPoint, "Int32Array", layout.parameters, groups);
-  if ((q.scheme === "minmax") !== (q.min !== undefined) || (q.dtype === "int32" && q.min)) {
-    throw new ArgumentError("min", "goes with the scheme minmax, and that with it");
-  }
-  if (q.min) checkArray("min", q.min, "Float32Array", layout.parameters, groups);
-  return layout;
-}
-
-function newArray<D extends CodeDType | FloatDType>(dtype: D, shape: readonly number[]): ArrayOf<D> {
-  const { array } = dtypes[dtype];
-  return new array(byteLengthOf(dtype, elementsOf(shape)) / array.BYTES_PER_ELEMENT) as unknown as ArrayOf<D>;
 }
