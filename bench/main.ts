@@ -1,5 +1,6 @@
 import { writeFile } from "node:fs/promises";
 import { cpus } from "node:os";
+import { benchCandidates } from "./candidates.ts";
 import { type Context, createContext } from "./context.ts";
 import { benchFiles } from "./files.ts";
 import { benchKernels } from "./kernels.ts";
@@ -16,6 +17,7 @@ type Group = (context: Context) => Promise<readonly object[]>;
 
 const groups: Readonly<Record<GroupName, Group>> = {
   kernels: benchKernels,
+  candidates: benchCandidates,
   limits: benchLimits,
   peers: benchPeers,
   layers: benchLayers,

@@ -2,7 +2,7 @@ import { parseArgs } from "node:util";
 import { formatSize, parseSize } from "./harness.ts";
 import { LARGEST_SIZE, SIZE_STEP } from "./run.ts";
 
-export const groupNames = ["kernels", "limits", "peers", "layers", "files", "threads", "python"] as const;
+export const groupNames = ["kernels", "candidates", "limits", "peers", "layers", "files", "threads", "python"] as const;
 
 export type GroupName = (typeof groupNames)[number];
 

@@ -3,11 +3,45 @@
 // float32, resident, on a shared two-core AMD EPYC (Zen 4), Node 20.20 and 24.21.
 
 import { blocks } from "../../assembly/blocks";
+import { STREAMS_FROM } from "../../assembly/lanes";
+import * as quantize from "../../assembly/quantize";
+import { rangeF32 } from "../../assembly/range";
 import { ABOVE, EXPONENT, LEAST, MAGNITUDE, MOST, narrow } from "../../assembly/half";
 
 /** The yardstick: what moving the same bytes costs. */
 export function copy(dst: usize, src: usize, bytes: usize): void {
   memory.copy(dst, src, bytes);
+}
+
+/** Too little for the kernels to read it as four streams. */
+const SHORT: usize = STREAMS_FROM - 64;
+
+/** rangeF32 that reads one stream, piece after piece. */
+export function rangeF32OneStream(
+  src: usize, mins: usize, maxs: usize, outer: usize, groups: usize, inner: usize, last: usize, step: usize,
+): i32 {
+  let bad = 0;
+  for (let n = inner; n > 0; ) {
+    const taken = min(n, SHORT);
+    bad |= rangeF32(src, mins, maxs, 1, 1, taken, taken, 0);
+    src += taken << 2;
+    n -= taken;
+  }
+  return bad;
+}
+
+/** quantizeF32I8 that reads one stream, piece after piece. */
+export function quantizeF32I8OneStream(
+  src: usize, dst: usize, scales: usize, zeroPoints: usize, lowest: i32, highest: i32,
+  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
+): void {
+  for (let n = inner; n > 0; ) {
+    const taken = min(n, SHORT);
+    quantize.rows<i8, i32>(src, dst, scales, zeroPoints, lowest, highest, 0, 0, 1, 1, taken, taken, 0);
+    src += taken << 2;
+    dst += taken;
+    n -= taken;
+  }
 }
 
 /**
