@@ -4,7 +4,7 @@ import type { Machine } from "./machine.ts";
 import type { NonFinite } from "./options.ts";
 import type { Find } from "./quantize.ts";
 import { rangeOfPiece } from "./range.ts";
-import { needsMagnitudeOnly, type Parameters, parametersOf, type SchemeOptions } from "./schemes.ts";
+import { hasNoZeroPoints, needsMagnitudeOnly, type Parameters, parametersOf, type SchemeOptions } from "./schemes.ts";
 import { type Cut, layoutIn, windowAt } from "./windows.ts";
 
 /** Parameters of so many groups, all yet to be found. */
@@ -44,7 +44,7 @@ export function finderOf(
     const range = rangeOfPiece(machine, piece, address, { nonFinite, magnitude }) ?? refuse();
     const found = parametersOf(range, how);
     into.scale.set(found.scale, piece.first);
-    into.zeroPoint.set(found.zeroPoint, piece.first);
+    if (!hasNoZeroPoints(how)) into.zeroPoint.set(found.zeroPoint, piece.first);
     into.min?.set(found.min!, piece.first);
     into.span?.set(found.span!, piece.first);
   };

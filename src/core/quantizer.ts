@@ -30,9 +30,8 @@ export function quantizeTensor<D extends CodeDType>(
   const inTurn = !plan.parameters && holdsGroups(plan.layout, limit);
   const parameters = parametersFor(machine, operand, plan, inTurn);
   return writtenBy(machine, operand, plan, parameters, options.out, (q) => {
-    const writer = writerFor(machine, operand, q, plan, plan.layout, parameters, { inTurn });
-    const most = inTurn ? Math.min(writer.limit, limit) : writer.limit;
-    for (const piece of piecesOf(plan.layout, most, TILE)) writer.write(piece);
+    const writer = writerFor(machine, operand, q, plan, plan.layout, parameters, { inTurn, most: limit });
+    for (const piece of piecesOf(plan.layout, writer.limit, TILE)) writer.write(piece);
   });
 }
 

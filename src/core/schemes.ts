@@ -64,6 +64,11 @@ export function needsMagnitudeOnly({ dtype, scheme, blocks }: SchemeOptions): bo
   return scheme === "symmetric" && !(dtype === "int4" && blocks);
 }
 
+/** Whether zero points are 0 throughout: arrays of them then need not be written, and so take no memory. */
+export function hasNoZeroPoints({ dtype, scheme }: Pick<SchemeOptions, "dtype" | "scheme">): boolean {
+  return scheme === "symmetric" && codeTypes[dtype].signed;
+}
+
 /** Parameters from the range of each group. */
 export function parametersOf(range: Range, options: SchemeOptions): Parameters {
   const levels = levelsOf(options);

@@ -5,7 +5,7 @@ import type { Machine } from "./machine.ts";
 import { destinationOf, type Operand, type Source } from "./operands.ts";
 import { shapeOf } from "./pieces.ts";
 import type { CodeWriter } from "./quantize.ts";
-import { levelsOf, type Parameters, type SchemeOptions } from "./schemes.ts";
+import { hasNoZeroPoints, levelsOf, type Parameters, type SchemeOptions } from "./schemes.ts";
 
 /** Longer groups gain nothing from a kernel of their own. */
 const LONGEST = 1024;
@@ -37,8 +37,10 @@ interface ShortWriter {
   readonly base: number;
   /** Whether codes are going to be read, a byte each. */
   readonly readsBack: boolean;
-  /** Takes over where a piece holds NaN or infinities. */
-  readonly otherwise: CodeWriter;
+  /** Takes over where a piece holds NaN or infinities that are to be left out. */
+  readonly otherwise: CodeWriter | undefined;
+  /** Tells of them where they are not. */
+  readonly refuse: () => never;
 }
 
 /** Finds parameters and writes codes in one pass over a piece. */
@@ -48,7 +50,7 @@ export function shortWriterOf(
   codes: Operand & { readonly dtype: CodeDType },
   how: SchemeOptions,
   into: Parameters,
-  { base, readsBack, otherwise }: ShortWriter,
+  { base, readsBack, otherwise, refuse }: ShortWriter,
 ): CodeWriter {
   const { memory, kernels } = machine;
   const { tiles } = memory;
@@ -58,8 +60,9 @@ export function shortWriterOf(
   const destination = destinationOf(machine, codes, bits === 4 ? "raw" : "codes", { asStored: true });
   const unpack = signed ? kernels.unpackI4 : kernels.unpackU4;
   const rule = ruleOf(how);
+  const isZero = hasNoZeroPoints(how);
   return {
-    limit: Math.min(source.limit, destination.limit),
+    limit: Math.min(source.limit, destination.limit, otherwise?.limit ?? source.limit),
     write(piece) {
       const { length, first, count } = piece;
       const start = base + piece.start;
@@ -67,9 +70,9 @@ export function shortWriterOf(
       const to = destination.address(start, length);
       const shape = shapeOf(piece) as [number, number, number, number, number];
       if (kernel(values, to, tiles.first, tiles.second, rule, qmin, qmax, ...shape) !== 0)
-        return otherwise.write(piece);
+        return otherwise?.write(piece) ?? refuse();
       into.scale.set(memory.view(Float32Array, tiles.first, count), first);
-      into.zeroPoint.set(memory.view(Int32Array, tiles.second, count), first);
+      if (!isZero) into.zeroPoint.set(memory.view(Int32Array, tiles.second, count), first);
       destination.commit(start, length);
       if (bits > 4 || !readsBack) return { values, codes: to };
       unpack(to, tiles.codes, length, 0);

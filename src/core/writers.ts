@@ -1,4 +1,5 @@
 import type { CodeDType } from "../dtypes.ts";
+import { TILE } from "../kernels/memory.ts";
 import { finderOf } from "./found.ts";
 import type { Layout } from "./granularity.ts";
 import type { NamedOperand } from "./lend.ts";
@@ -13,6 +14,8 @@ import { isShort, shortWriterOf } from "./short.ts";
 interface WriterOptions {
   /** Whether parameters are found as pieces come by, which hold whole groups; they are taken as given otherwise. */
   readonly inTurn: boolean;
+  /** The most elements that a cache holds while they are scanned and then quantized; a tile's if not said. */
+  readonly most?: number;
   /** Flat index of the layout's first element. */
   readonly base?: number;
   /** Whether codes are going to be read, a byte each. */
@@ -27,12 +30,15 @@ export function writerFor(
   plan: QuantizePlan<CodeDType>,
   layout: Layout,
   parameters: Parameters,
-  { inTurn, base = 0, readsBack = false }: WriterOptions,
+  { inTurn, most = TILE, base = 0, readsBack = false }: WriterOptions,
 ): CodeWriter {
   const conversion = conversionOf(machine, tensor, codes);
   const refuse = () => refuseNonFinite(machine, tensor, tensor.name);
   const find = inTurn ? finderOf(machine, plan, parameters, refuse) : undefined;
-  const otherwise = codeWriterOf(machine, conversion, layout, parameters, levelsOf(plan), { base, find });
-  if (!inTurn || base % 2 === 1 || !isShort(layout, plan)) return otherwise;
-  return shortWriterOf(machine, conversion.source, codes, plan, parameters, { base, readsBack, otherwise });
+  const writer = codeWriterOf(machine, conversion, layout, parameters, levelsOf(plan), { base, find });
+  if (!inTurn) return writer;
+  const careful = { ...writer, limit: Math.min(writer.limit, most) };
+  if (base % 2 === 1 || !isShort(layout, plan)) return careful;
+  const otherwise = plan.nonFinite === "ignore" ? careful : undefined;
+  return shortWriterOf(machine, conversion.source, codes, plan, parameters, { base, readsBack, otherwise, refuse });
 }
