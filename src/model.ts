@@ -2,6 +2,7 @@
  * Files in, files out: what the command and the page both call. Bytes come from a ByteSource and go to a ByteSink, so
  * that nothing here knows where they live.
  */
+import { checkCompressed } from "./checkpoint/compressed-tensors/quantize.ts";
 import { dequantizeCheckpoint } from "./checkpoint/dequantize.ts";
 import { halveCheckpoint } from "./checkpoint/halves.ts";
 import { type Inspection, inspectCheckpoint } from "./checkpoint/inspect.ts";
@@ -12,7 +13,7 @@ import { checkBoolean, checkKeys, codeNames, type NonFinite, oneOf, refuseGiven 
 import { type SchemeName, schemeNames } from "./core/schemes.ts";
 import { type CodeDType, codeTypes, type HalfDType } from "./dtypes.ts";
 import { ArgumentError, FormatError } from "./errors.ts";
-import { detectFormat, type FormatName } from "./formats/detect.ts";
+import { detectFormat, type FileFormat, type FormatName } from "./formats/detect.ts";
 import type { ByteSink, ByteSource } from "./formats/source.ts";
 import type { Model } from "./onnx/graph.ts";
 import { type InspectOptions, inspectOnnx, type ModelInspection } from "./onnx/inspect.ts";
@@ -69,19 +70,33 @@ export async function quantizeModel(
   options: QuantizeModelOptions = {},
 ): Promise<ModelReport> {
   return wholeOrNothing([sink], async () => {
-    const checked = checkQuantizeOptions(options);
-    if ((await detectFormat(source)) === "onnx") {
-      refuseGiven(options, ["axis"], "is for files of tensors; in a model each node has its own");
-      refuseGiven(options, ["layout"], "is for files of tensors; this is an ONNX model");
-      const [report] = await quantizeOnnx(engine, source, [{ sink, plan: planOptionsOf(checked) }], checked);
-      return report!;
-    }
-    refuseGiven(options, onnxOptions, "is for ONNX models; this is a file of tensors");
-    const { dtype = "int8" } = checked;
-    if (isHalf(dtype)) return halveCheckpoint(engine, source, sink, { ...checked, ...halfOptionsOf(checked, dtype) });
-    refuseGiven(options, ["clamp"], FOR_HALVES);
-    return quantizeCheckpoint(engine, source, sink, { ...checked, ...checkpointOptionsOf(checked, dtype) });
+    const wanted = checkQuantize(source.name, await detectFormat(source), options);
+    if (wanted.kind === "halves") return halveCheckpoint(engine, source, sink, wanted.options);
+    if (wanted.kind === "codes") return quantizeCheckpoint(engine, source, sink, wanted.options);
+    const [report] = await quantizeOnnx(engine, source, [{ sink, plan: wanted.plan }], wanted.options);
+    return report!;
   });
+}
+
+/**
+ * What `quantizeModel` does with a file of that format, whatever is in it.
+ *
+ * @throws ArgumentError for options that no such file goes with, FormatError for a format that does not go with them
+ */
+export function checkQuantize(file: string, format: FileFormat, options: QuantizeModelOptions) {
+  const checked = checkQuantizeOptions(options);
+  if (format === "onnx") {
+    refuseGiven(options, ["axis"], "is for files of tensors; in a model each node has its own");
+    refuseGiven(options, ["layout"], "is for files of tensors; this is an ONNX model");
+    return { kind: "model", plan: planOptionsOf(checked), options: checked } as const;
+  }
+  refuseGiven(options, onnxOptions, "is for ONNX models; this is a file of tensors");
+  const { dtype = "int8" } = checked;
+  if (isHalf(dtype)) return { kind: "halves", options: { ...checked, ...halfOptionsOf(checked, dtype) } } as const;
+  refuseGiven(options, ["clamp"], FOR_HALVES);
+  const own = { ...checked, ...checkpointOptionsOf(checked, dtype) };
+  if (own.layout === "compressed-tensors") checkCompressed(file, format, own);
+  return { kind: "codes", options: own } as const;
 }
 
 export interface TransformersOptions extends TaskOptions {

@@ -99,7 +99,7 @@ function entryOf(file: string, { name, shape }: CheckpointTensor, source: FloatN
     return { dtype: selection.dtype, shape, source, scheme, granularity };
   } catch (cause) {
     if (!(cause instanceof ArgumentError)) throw cause;
-    throw new FormatError(file, `${cause.message}; exclude it`, name, { cause });
+    throw new FormatError(file, `${cause.message}; give another or exclude it`, name, { cause });
   }
 }
 

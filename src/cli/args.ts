@@ -226,7 +226,11 @@ function withOutput(command: Command, name: string): Command {
 function withWork(command: Command): Command {
   return command
     .option("--threads <n>", "worker threads (default: as many as cores where files are large)", positive)
-    .option("--memory <size>", "what the process may take, as 512MB or 2GB (default: 256MB)", bytes);
+    .option(
+      "--memory <size>",
+      "what the process may take, as 512MB or 2GB (default: 256MB, or as many threads need)",
+      bytes,
+    );
 }
 
 function checkOutput(command: Command, path: string, extensions: readonly string[]): void {

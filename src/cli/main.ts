@@ -9,7 +9,7 @@ import { ArgumentError, FileError, FormatError, isWasmQuantError } from "../erro
 import { detectFormat, isShardIndex } from "../formats/detect.ts";
 import { shardIndexName } from "../formats/shards.ts";
 import type { ByteSink, ByteSource } from "../formats/source.ts";
-import { compareModels, dequantizeModel, inspectModel, quantizeModel } from "../model.ts";
+import { checkQuantize, compareModels, dequantizeModel, inspectModel, quantizeModel } from "../model.ts";
 import { createFile, onnxRuntimeNode, removeUnfinished } from "../node.ts";
 import { isHalf } from "../onnx/options.ts";
 import type { TaskOptions } from "../task/progress.ts";
@@ -22,7 +22,7 @@ import {
   type WriteOptions,
 } from "./args.ts";
 import { renderComparison, renderModel } from "./model-report.ts";
-import { checkConfigKept, inputFor, modelFolder, withOutput } from "./places.ts";
+import { checkConfigKept, inputFor, modelFolder, removeMade, withOutput } from "./places.ts";
 import { type Outcome, renderInspection, renderReport, reportToJson, toJson } from "./report.ts";
 import { makeSet } from "./set.ts";
 import { printableName } from "./table.ts";
@@ -39,14 +39,17 @@ const LONGEST_LINE = 1000;
 async function quantize(named: string, options: QuantizeArguments): Promise<void> {
   if (options.recipe) return makeSet(named, options);
   const input = await inputFor(named);
-  const { dtype, axis, blockSize, reduceRange, include, exclude, mode, format, bits, accuracyLevel } = options;
+  const { dtype, axis, blockSize, reduceRange, include, exclude, mode, bits, accuracyLevel } = options;
   const { layout, algorithm, io, clamp, target, opset, opTypes } = options;
   const scheme = options.symmetric ? "symmetric" : options.asymmetric ? "affine" : options.scheme;
   const perChannel = options.perTensor ? false : options.perChannel;
   const how = { dtype, scheme, perChannel, axis, blockSize, layout, reduceRange, include, exclude };
-  const model = { mode, format, bits, accuracyLevel, algorithm, io, clamp, target, opset, opTypes };
+  const model = { mode, format: options.format, bits, accuracyLevel, algorithm, io, clamp, target, opset, opTypes };
   await withSource(input, async (source) => {
-    const isModel = (await detectFormat(source)) === "onnx";
+    const format = await detectFormat(source);
+    // What no such file goes with is said before anything about the output.
+    checkQuantize(input, format, { ...how, ...model });
+    const isModel = format === "onnx";
     const extension = isModel ? ".onnx" : extensionFor(input);
     const forLoaders = !isModel && layout === "compressed-tensors";
     const suffix = suffixOf(options);
@@ -54,7 +57,7 @@ async function quantize(named: string, options: QuantizeArguments): Promise<void
     const fallback = forLoaders ? modelFolder(named, input, suffix) : beside;
     const done = isHalf(dtype) ? "converted" : "quantized";
     await withOutput({ given: options.output, fallback, extension }, async (output) => {
-      if (forLoaders) await checkConfigKept(input, output);
+      if (forLoaders) await checkConfigKept(input, output, fallback);
       await convert(source, output, options, { done, isModel }, (engine, sink, task) =>
         quantizeModel(engine, source, sink, { ...how, ...model, ...task }),
       );
@@ -164,7 +167,11 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.exit(EXIT_INTERRUPTED);
   });
 }
-process.on("exit", removeUnfinished); // whatever it ends by
+// Whatever it ends by.
+process.on("exit", () => {
+  removeUnfinished();
+  removeMade();
+});
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code === "EPIPE") process.exit(); // a reader that has seen enough (| head) is no failure
   process.stderr.write(`wasm-quant: standard output: cannot be written (${error.code})\n`);
@@ -190,8 +197,19 @@ function adviceOn(error: unknown): string {
 
 /** Options as they are typed: where the library says `blockSize`. */
 function asTyped(error: unknown, message: string): string {
-  if (!(error instanceof ArgumentError) || !message.startsWith(`${error.argument}: `)) return inOptions(message);
-  return `--${optionFor(error.argument)}: ${inOptions(error.detail)}`;
+  const about = error instanceof FormatError ? error.cause : error;
+  if (!(about instanceof ArgumentError) || !isOption(about.argument)) return inOptions(message);
+  const { argument, detail } = about;
+  return inOptions(message).replace(
+    inOptions(`${argument}: ${detail}`),
+    () => `--${optionFor(argument)}: ${inOptions(detail)}`,
+  );
+}
+
+/** Whether there is an option for an argument: others are of the library alone. */
+function isOption(argument: string): boolean {
+  const name = `--${optionFor(argument)}`;
+  return program.commands.some(({ options }) => options.some(({ long }) => long === name));
 }
 
 /** What was typed for an argument: some have several options. */

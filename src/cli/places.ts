@@ -1,4 +1,5 @@
-import { mkdir, readdir, rmdir, stat } from "node:fs/promises";
+import { rmdirSync } from "node:fs";
+import { mkdir, readdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { ArgumentError, FileError } from "../errors.ts";
 import { isShardIndex } from "../formats/detect.ts";
@@ -50,17 +51,37 @@ export async function withOutput<T>(
   return isFile ? write(output) : withFolder(dirname(output), () => write(output));
 }
 
-async function withFolder<T>(folder: string, write: () => Promise<T>): Promise<T> {
+/** Runs `write`; a folder that is made for it, and those above, go again when nothing comes to be in them. */
+export async function withFolder<T>(folder: string, write: () => Promise<T>): Promise<T> {
   if (await isFolder(folder)) return write();
   const made = await mkdir(folder, { recursive: true }).catch((cause) => {
     throw new FileError(folder, "is no folder, and none can be made there", { cause });
   });
+  if (made !== undefined) unused.set(folder, made);
   try {
-    return await write();
+    const result = await write();
+    unused.clear();
+    return result;
   } catch (error) {
-    if (made !== undefined) await rmdir(folder).catch(() => {}); // whoever else put something there keeps it
+    removeMade();
     throw error;
   }
+}
+
+/** Folders that were made for what is not written yet, and the first of those above that were made with them. */
+const unused = new Map<string, string>();
+
+/** Removes them where nothing is in them, at once: whoever else put something there keeps it. */
+export function removeMade(): void {
+  for (const [folder, first] of unused) {
+    const last = resolve(first).length;
+    try {
+      for (let each = resolve(folder); each.length >= last; each = dirname(each)) rmdirSync(each);
+    } catch {
+      // not empty
+    }
+  }
+  unused.clear();
 }
 
 /**
@@ -74,11 +95,14 @@ export function modelFolder(named: string, input: string, dtype: string): string
   return join(`${folder}.${dtype}`, basename(input));
 }
 
-/** @throws FileError where the output's config.json would be the input's */
-export async function checkConfigKept(input: string, output: string): Promise<void> {
+/**
+ * @param fallback where the output goes to if nothing is said
+ * @throws FileError where the output's config.json would be the input's
+ */
+export async function checkConfigKept(input: string, output: string, fallback: string): Promise<void> {
   const config = join(dirname(input), "config.json");
   if (resolve(dirname(input)) !== resolve(dirname(output)) || !(await stat(config).catch(() => undefined))) return;
-  const folder = dirname(modelFolder(input, input, "int8"));
+  const folder = dirname(fallback);
   throw new FileError(config, `is the float model's, and the output has one of its own; name a folder (-o ${folder}/)`);
 }
 

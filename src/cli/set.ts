@@ -1,7 +1,8 @@
-import { mkdir, readdir, stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { createEngine } from "../core/engine.ts";
-import { FileError } from "../errors.ts";
+import { ArgumentError, FileError } from "../errors.ts";
+import { detectFormat } from "../formats/detect.ts";
 import type { ByteSink } from "../formats/source.ts";
 import { quantizeForTransformers, type VariantReport } from "../model.ts";
 import { createFile } from "../node.ts";
@@ -9,6 +10,7 @@ import { isVariant, suffixes, type Variant, variants } from "../onnx/transformer
 import type { TaskOptions } from "../task/progress.ts";
 import { wholeOrNothing } from "../task/whole.ts";
 import type { QuantizeArguments } from "./args.ts";
+import { withFolder } from "./places.ts";
 import { toJson } from "./report.ts";
 import { columnsOf, formatBytes, formatDecibels, printable, printableName, tableOf } from "./table.ts";
 import { print, stemOf, withSource, withTask } from "./work.ts";
@@ -25,9 +27,6 @@ export async function makeSet(input: string, options: QuantizeArguments): Promis
   const engine = await createEngine();
   const sessions = await sessionsIn(input);
   const folder = options.output ?? dirname(sessions[0]!);
-  await mkdir(folder, { recursive: true }).catch((cause) => {
-    throw new FileError(folder, "is no folder; a set of files is written to one (-o)", { cause });
-  });
   const { only, reduceRange, include, exclude } = options;
   const perChannel = options.perTensor ? false : options.perChannel;
   const nameOf = (path: string, suffix: string) => join(folder, `${basename(stemOf(path))}${suffix}.onnx`);
@@ -54,7 +53,7 @@ export async function makeSet(input: string, options: QuantizeArguments): Promis
       reports.push({ input: path, bytesBefore: outputs[0]?.bytesBefore ?? 0, files: outputs });
     }
   };
-  await withTask(options, (task) => wholeOrNothing(sinks, () => makeAll(task)));
+  await withTask(options, (task) => withFolder(folder, () => wholeOrNothing(sinks, () => makeAll(task))));
   if (options.quiet) return;
   print(
     options.json
@@ -66,7 +65,10 @@ export async function makeSet(input: string, options: QuantizeArguments): Promis
 /** A model by itself; in a folder, or in its folder `onnx`, each that is no variant of another. */
 async function sessionsIn(input: string): Promise<string[]> {
   const info = await stat(input).catch(() => undefined);
-  if (!info?.isDirectory()) return [input];
+  if (!info?.isDirectory()) {
+    if ((await withSource(input, detectFormat)) === "onnx") return [input];
+    throw new ArgumentError("recipe", "is for ONNX models; this is a file of tensors");
+  }
   for (const folder of [input, join(input, "onnx")]) {
     const names = await readdir(folder).catch(() => []);
     const sessions = names.filter((name) => name.toLowerCase().endsWith(".onnx") && !isMade(stemOf(name))).sort();

@@ -11,7 +11,7 @@ export interface WorkOptions {
 }
 
 /** From this many bytes on threads save more than it costs to start them. */
-const PAYS = 2 ** 27;
+const PAYS = 4e8;
 
 /** More threads than this have to wait for memory. */
 const MOST_THREADS = 8;
@@ -23,23 +23,23 @@ const THREAD = 20 * MB;
 /** What a thread needs for tensors at the least. */
 const LEAST = 12 * MB;
 
-/** What the whole process takes if not said. */
+/** What the whole process takes if not said and if the threads that are asked for need no more. */
 const DEFAULT_MEMORY = 256 * MB;
 
 /** Has `run` use as many threads as pay or are asked for, within the memory that is allowed; ends them afterwards. */
 export async function withThreads<T>(
-  { threads, memory = DEFAULT_MEMORY }: WorkOptions,
+  { threads, memory: given }: WorkOptions,
   run: (task: Pick<TaskOptions, "workers" | "memory">) => Promise<T>,
 ): Promise<T> {
+  const memory = given ?? Math.max(DEFAULT_MEMORY, neededFor(threads ?? 1));
   const affordable = Math.max(Math.floor((memory - NODE) / (THREAD + LEAST)), 1);
   const count = threads ?? Math.min(availableParallelism(), MOST_THREADS, affordable);
-  const left = memory - NODE - count * THREAD;
-  // On its own the main thread works on two tensors by turns.
-  const least = Math.max(count, 2) * LEAST;
-  if (left < least) {
-    const needed = Math.ceil((memory - left + least) / MB);
-    throw new ArgumentError("memory", `${memory / MB}MB given; ${needed}MB are needed with ${count} threads`);
+  const needed = neededFor(count);
+  if (memory < needed) {
+    const many = count === 1 ? "1 thread" : `${count} threads`;
+    throw new ArgumentError("memory", `${memory / MB}MB given; ${Math.ceil(needed / MB)}MB are needed with ${many}`);
   }
+  const left = memory - NODE - count * THREAD;
   if (count === 1) return run({ memory: left });
   const pool = createWorkerPool({ threads: count });
   try {
@@ -48,4 +48,9 @@ export async function withThreads<T>(
   } finally {
     await pool.close();
   }
+}
+
+/** The least the process takes with so many threads; on its own the main thread works on two tensors by turns. */
+function neededFor(threads: number): number {
+  return NODE + threads * THREAD + Math.max(threads, 2) * LEAST;
 }

@@ -146,7 +146,7 @@ describe("--layout compressed-tensors", () => {
     for (const force of [[], ["--force"]]) {
       expect(await run("llm", ...layout, "-o", "llm/", ...force)).toEqual(
         fails(
-          "llm/config.json: is the float model's, and the output has one of its own; name a folder (-o llm/model.int8/)",
+          "llm/config.json: is the float model's, and the output has one of its own; name a folder (-o llm.int8/)",
         ),
       );
     }

@@ -2,6 +2,7 @@ import type { Engine } from "../../core/engine.ts";
 import { addSums } from "../../core/error.ts";
 import { elementsOf } from "../../core/shape.ts";
 import { ArgumentError, FormatError } from "../../errors.ts";
+import type { FormatName } from "../../formats/detect.ts";
 import type { FloatName } from "../../formats/floats.ts";
 import { planSafetensors } from "../../formats/safetensors.ts";
 import type { ByteSink } from "../../formats/source.ts";
@@ -10,7 +11,7 @@ import type { ModelReport } from "../../task/report.ts";
 import { convert, copyStep, type Planner, type Step } from "../convert.ts";
 import { type Checkpoint, type CheckpointTensor, metadataOf } from "../open.ts";
 import type { QuantizeCheckpointOptions } from "../quantize.ts";
-import { choose, type Decision } from "../select.ts";
+import { choose, type Decision, type Selection } from "../select.ts";
 import { quantizationConfig } from "./config.ts";
 import { writeConfig } from "./config-file.ts";
 import { type Compression, compressedParts, compressionOf, unfitness } from "./layout.ts";
@@ -35,9 +36,7 @@ export async function quantizeCompressed(
   options: QuantizeCheckpointOptions,
 ): Promise<ModelReport> {
   const { name, format, tensors } = checkpoint;
-  if (format !== "safetensors") throw new FormatError(name, "compressed-tensors is for safetensors files of a model");
-  if (options.reduceRange) throw new ArgumentError("reduceRange", "compressed-tensors: every code is used");
-  const compression = compressionOf(options);
+  const compression = checkCompressed(name, format, options);
   const decisions = choose<Weight>(tensors, options, {
     verb: "quantize",
     unfitness: (tensor, asked) => unfitness(tensor, compression, asked),
@@ -64,6 +63,21 @@ export async function quantizeCompressed(
   );
   const plan: Planner = (items, output) => planSafetensors(items, metadata[output]);
   return { ...(await convert(engine, checkpoint, sink, { steps, plan }, options)), remarks };
+}
+
+/**
+ * The layout that the options ask for.
+ *
+ * @throws FormatError for files of another format, ArgumentError for what vLLM does not load
+ */
+export function checkCompressed(
+  file: string,
+  format: FormatName,
+  options: Omit<Selection, "include" | "exclude"> & { readonly reduceRange: boolean },
+): Compression {
+  if (format !== "safetensors") throw new FormatError(file, "compressed-tensors is for safetensors files of a model");
+  if (options.reduceRange) throw new ArgumentError("reduceRange", "compressed-tensors: every code is used");
+  return compressionOf(options);
 }
 
 function checkFusions(file: string, quantized: readonly string[], left: readonly string[]): void {
