@@ -57,10 +57,10 @@ export async function withFolder<T>(folder: string, write: () => Promise<T>): Pr
   const made = await mkdir(folder, { recursive: true }).catch((cause) => {
     throw new FileError(folder, "is no folder, and none can be made there", { cause });
   });
-  if (made !== undefined) unused.set(folder, made);
+  if (made !== undefined) fresh.set(folder, made);
   try {
     const result = await write();
-    unused.clear();
+    fresh.clear();
     return result;
   } catch (error) {
     removeMade();
@@ -69,11 +69,11 @@ export async function withFolder<T>(folder: string, write: () => Promise<T>): Pr
 }
 
 /** Folders that were made for what is not written yet, and the first of those above that were made with them. */
-const unused = new Map<string, string>();
+const fresh = new Map<string, string>();
 
 /** Removes them where nothing is in them, at once: whoever else put something there keeps it. */
 export function removeMade(): void {
-  for (const [folder, first] of unused) {
+  for (const [folder, first] of fresh) {
     const last = resolve(first).length;
     try {
       for (let each = resolve(folder); each.length >= last; each = dirname(each)) rmdirSync(each);
@@ -81,7 +81,7 @@ export function removeMade(): void {
       // not empty
     }
   }
-  unused.clear();
+  fresh.clear();
 }
 
 /**

@@ -145,9 +145,7 @@ describe("--layout compressed-tensors", () => {
   it("never goes where the float model's config.json is", async () => {
     for (const force of [[], ["--force"]]) {
       expect(await run("llm", ...layout, "-o", "llm/", ...force)).toEqual(
-        fails(
-          "llm/config.json: is the float model's, and the output has one of its own; name a folder (-o llm.int8/)",
-        ),
+        fails("llm/config.json: is the float model's, and the output has one of its own; name a folder (-o llm.int8/)"),
       );
     }
     expect((await readdir(at("llm"))).length).toBe(4);
