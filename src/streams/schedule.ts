@@ -1,4 +1,4 @@
-import { WorkerError } from "../errors.ts";
+import { FileError, WorkerError } from "../errors.ts";
 import type { Tracker } from "../task/progress.ts";
 import { type Files, Turns, type Work, type Workers } from "../task/work.ts";
 
@@ -35,10 +35,19 @@ export class Schedule {
         return result;
       } catch (error) {
         this.#failed ||= !this.tolerates(error);
-        throw error instanceof WorkerError ? new WorkerError(error.detail, name, { cause: error }) : error;
+        throw named(error, name);
       }
     });
   }
+}
+
+/** The error with the tensor it came up at: files and workers know of none. */
+function named(error: unknown, tensor: string): unknown {
+  if (error instanceof WorkerError) return new WorkerError(error.detail, tensor, { cause: error });
+  if (!(error instanceof FileError) || tensor === "") return error;
+  const { file, message } = error;
+  const detail = message.startsWith(`${file}: `) ? message.slice(file.length + 2) : message;
+  return new FileError(file, `${detail} (at tensor ${JSON.stringify(tensor)})`, { cause: error });
 }
 
 /** Why a unit was not done: another one failed. */
