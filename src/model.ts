@@ -57,8 +57,8 @@ const onnxOptions = [
  * An ONNX model becomes an ONNX model with the weights of its layers as codes: restored in the graph (its arithmetic stays
  * as it was), as matrices of MatMulNBits, or multiplied as integers (`mode`). A safetensors, .npy or .npz file becomes a
  * safetensors file, and an index of shards (`model.safetensors.index.json`) one of as many shards, which are the sink's
- * siblings: float tensors of two or more dimensions become codes with scales and zero points beside them; those of float32
- * and float64 become float16 or bfloat16, where that is the `dtype`. The rest is copied. Closes the sink; aborts it when
+ * siblings: float tensors of two or more dimensions become codes with scales and zero points beside them; all float
+ * tensors become float16 or bfloat16, where that is the `dtype`. The rest is copied. Closes the sink; aborts it when
  * something goes wrong, so that nothing is written by halves.
  *
  * @throws FormatError, ArgumentError, the signal's reason, what source and sink throw

@@ -21,7 +21,7 @@ export interface HalveCheckpointOptions extends Pick<Selection, "include" | "exc
   readonly clamp: boolean;
 }
 
-/** A tensor that becomes halves, by the type it has. */
+/** A tensor that becomes halves (or halves of the other kind), by the type it has. */
 interface Wide {
   readonly source: FloatName;
 }
@@ -29,8 +29,8 @@ interface Wide {
 const storedAs = { float16: "F16", bfloat16: "BF16" } as const;
 
 /**
- * Converts float32 and float64 tensors to half precision, under their own names; the rest is copied. Safetensors files with
- * nothing to convert come out byte for byte as they went in. Leaves the sink open.
+ * Converts float tensors to half precision, under their own names: float32, float64 and halves of the other kind. The rest
+ * is copied. Safetensors files with nothing to convert come out byte for byte as they went in. Leaves the sink open.
  *
  * @throws FormatError, ArgumentError, the signal's reason
  */
@@ -47,7 +47,7 @@ export function halveCheckpoint(
       { include, exclude },
       {
         verb: "convert",
-        unfitness,
+        unfitness: (tensor) => unfitness(tensor, storedAs[dtype]),
         entryOf: (_, source) => ({ source }),
       },
     );
@@ -72,8 +72,8 @@ export function halveCheckpoint(
   });
 }
 
-function unfitness({ dtype, shape }: CheckpointTensor): string | undefined {
-  if (dtype === "F16" || dtype === "BF16") return `${dtype} already`;
+function unfitness({ dtype, shape }: CheckpointTensor, wanted: FloatName): string | undefined {
+  if (dtype === wanted) return `${dtype} already`;
   return elementsOf(shape) === 0 ? "empty" : undefined;
 }
 

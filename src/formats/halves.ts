@@ -1,3 +1,4 @@
+import type { HalfDType } from "../dtypes.ts";
 import { halfTwins } from "../kernels/twin/half.ts";
 
 /** float32 to the bits of float16, half to even. What is beyond float16 becomes infinite. */
@@ -8,11 +9,12 @@ export function narrowHalves(values: Float32Array): Uint16Array {
   return bits;
 }
 
-/** The bits of float16 to float32. */
-export function widenHalves(halves: Uint16Array): Float32Array {
+/** The bits of float16, or of bfloat16, to float32. */
+export function widenHalves(halves: Uint16Array, dtype: HalfDType = "float16"): Float32Array {
   const { floats, bits, twins } = workspace(halves.length);
   bits.set(halves);
-  twins.convertF16F32(bits.byteOffset, 0, halves.length);
+  const widen = dtype === "float16" ? twins.convertF16F32 : twins.convertBF16F32;
+  widen(bits.byteOffset, 0, halves.length);
   return floats;
 }
 

@@ -10,7 +10,7 @@ import { allInOrder } from "./schedule.ts";
 import { withShelf } from "./shelf.ts";
 import { roomFor, type StoredTensor, spanOf, withPart } from "./stored.ts";
 
-/** Windows `from` to `until` of a float32 or float64 tensor that become halves, on whatever thread. */
+/** Windows `from` to `until` of a float tensor that become halves, on whatever thread. */
 export interface NarrowUnit {
   readonly tensor: StoredTensor;
   readonly narrowing: Narrowing;

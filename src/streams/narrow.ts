@@ -5,6 +5,7 @@ import type { ResidentTensor } from "../core/resident.ts";
 import type { FloatTensor } from "../core/tensor.ts";
 import type { HalfDType } from "../dtypes.ts";
 import { ArgumentError } from "../errors.ts";
+import { widenHalves } from "../formats/halves.ts";
 
 /** How floats become halves. */
 export interface Narrowing {
@@ -69,15 +70,24 @@ export function narrowInto(
   const { dtype } = narrowing;
   const out = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2);
   const narrowed = engine.narrow(values, { dtype, out });
-  const floats = values.data as Float32Array;
-  const clamped = narrowed.overflows > 0 ? clamp(floats, out, narrowing, { base, exact }) : 0;
-  const raised = narrowed.zeros > 0 && narrowing.raises ? raise(floats, out) : 0;
-  const { zeros, subnormals, nonFinite } = narrowed;
+  const { sums, overflows, zeros, subnormals, nonFinite } = narrowed;
+  const raises = zeros > 0 && narrowing.raises;
+  if (overflows === 0 && nonFinite === 0 && !raises) {
+    return { sums, halves: { first: undefined, zeros, subnormals, nonFinite, clamped: 0, raised: 0 } };
+  }
+  const floats = floatsOf(values);
+  const clamped = overflows > 0 ? clamp(floats, out, narrowing, { base, exact }) : 0;
+  const raised = raises ? raise(floats, out) : 0;
   const at = narrowed.first?.index;
   const first = at === undefined ? undefined : { index: base + at, value: (exact ?? floats)[at]! };
-  const isPlain = clamped === 0 && raised === 0 && nonFinite === 0;
-  const sums = isPlain ? narrowed.sums : lossWithin(engine, dtype, floats, out);
-  return { sums, halves: { first, zeros: zeros - raised, subnormals, nonFinite, clamped, raised } };
+  const within = lossWithin(engine, dtype, floats, out);
+  return { sums: within, halves: { first, zeros: zeros - raised, subnormals, nonFinite, clamped, raised } };
+}
+
+/** Values as float32, which halves are widened to. */
+function floatsOf({ dtype = "float32", data }: FloatTensor | ResidentTensor): Float32Array {
+  if (dtype === "float32") return data as Float32Array;
+  return widenHalves(new Uint16Array(data.buffer, data.byteOffset, data.length), dtype);
 }
 
 /** Of a tensor from those of its windows. */

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { lossOf } from "../../src/core/error.ts";
+import { widenHalves } from "../../src/formats/halves.ts";
 import {
   bytesSink,
   bytesSource,
@@ -107,8 +108,8 @@ describe.each(dtypes)("float32 to %s", (dtype) => {
     expect(told).toEqual({ name: "w", shape, from: "F32", to: storedAs[dtype], ...sizes, ...expected.loss });
   });
 
-  it("copies what is no wide float, and keeps names, order and metadata", async () => {
-    const halves = { name: "h", dtype: "F16", shape: [3], data: Uint8Array.of(1, 2, 3, 4, 5, 6) } as const;
+  it("copies what is no other float, and keeps names, order and metadata", async () => {
+    const halves = { name: "h", dtype: "F16", shape: [3], data: new Uint8Array(6).fill(0x3c) } as const;
     const brains = { ...halves, name: "b", dtype: "BF16" } as const;
     const [a, z] = [f32("a", [3]), f32("z.weight", [4, 5], 2)];
     const input = await safetensorsFile([halves, a, ids, z, brains], { format: "pt", note: "ü" });
@@ -116,17 +117,21 @@ describe.each(dtypes)("float32 to %s", (dtype) => {
     const { metadata, byName } = await contents(file);
     expect(metadata).toEqual({ format: "pt", note: "ü" });
     expect([...byName.keys()]).toEqual(["h", "a", "ids", "z.weight", "b"]);
-    for (const { name, dtype: type, data } of [halves, brains, ids]) {
+    const [same, other] = dtype === "float16" ? [halves, brains] : [brains, halves];
+    for (const { name, dtype: type, data } of [same, ids]) {
       expect(byName.get(name)).toMatchObject({ dtype: type, bytes: data });
     }
     expect(report).toMatchObject({ bytesBefore: input.length, bytesAfter: file.length, remarks: [] });
-    expect(report.tensors).toMatchObject([
-      { name: "h", reason: "F16 already" },
-      { name: "a", to: storedAs[dtype] },
-      { name: "ids", reason: "not float" },
-      { name: "z.weight", to: storedAs[dtype] },
-      { name: "b", reason: "BF16 already" },
-    ]);
+    expect(report.tensors.map(({ name, reason }) => [name, reason])).toEqual(
+      ["h", "a", "ids", "z.weight", "b"].map((name) => [
+        name,
+        { [same.name]: `${same.dtype} already`, ids: "not float" }[name],
+      ]),
+    );
+    for (const name of ["a", "z.weight", other.name]) {
+      expect(byName.get(name)!.dtype).toBe(storedAs[dtype]);
+      expect(report.tensors.find((tensor) => tensor.name === name)!.to).toBe(storedAs[dtype]);
+    }
   });
 
   it("is not what was quantized, and nothing to quantize twice", async () => {
@@ -142,6 +147,51 @@ describe.each(dtypes)("float32 to %s", (dtype) => {
     const codes = await convert(input, { dtype: "int8" });
     await expect(convert(codes.file, { dtype })).rejects.toThrow("is quantized already");
   });
+});
+
+describe.each(dtypes)("the other halves to %s", (dtype) => {
+  const [from, source] = dtype === "float16" ? (["bfloat16", "BF16"] as const) : (["float16", "F16"] as const);
+  const file = (shape: readonly number[], bits: Uint16Array) =>
+    safetensorsFile([{ name: "w", dtype: source, shape, data: bytes(bits) }]);
+
+  it("are those of their values, window by window too", async () => {
+    const { values } = f32("w", wide);
+    const bits = new Uint16Array(values.length);
+    scalar.narrow({ data: values, shape: wide }, { dtype: from, out: bits });
+    const widened = widenHalves(bits, from);
+    const expected = reference(widened, wide, dtype);
+    const input = await file(wide, bits);
+    for (const memory of [1, undefined]) {
+      const { file, report } = await convert(input, { dtype, memory });
+      expect(differenceOf((await contents(file)).byName.get("w")!.bytes, expected.bytes)).toBeUndefined();
+      expect(report.tensors).toMatchObject([{ from: source, to: storedAs[dtype], ...expected.loss }]);
+    }
+  });
+
+  it("keep NaN and infinities; every one of 65536 is the nearest", async () => {
+    const bits = Uint16Array.from({ length: 65536 }, (_, i) => i);
+    const values = widenHalves(bits, from);
+    const { file: made, report } = await convert(await file([65536], bits), { dtype, clamp: true });
+    const largest = dtype === "float16" ? 65504 : Number.POSITIVE_INFINITY;
+    const clamped = values.map((x) => (Number.isFinite(x) ? Math.min(Math.max(x, -largest), largest) : x));
+    const expected = reference(clamped, [65536], dtype);
+    expect(differenceOf((await contents(made)).byName.get("w")!.bytes, expected.bytes)).toBeUndefined();
+    const nonFinite = values.filter((x) => !Number.isFinite(x)).length;
+    expect(report.remarks).toContain(`NaN or infinite, as before: w (${nonFinite} of 65536)`);
+    expect(report.tensors[0]!.sqnr).not.toBeNaN();
+  });
+});
+
+it("a bfloat16 beyond float16 is told by its value", async () => {
+  const bits = new Uint16Array(70).fill(0x3f80);
+  bits[68] = 0xc780; // -65536
+  const input = await safetensorsFile([{ name: "w", dtype: "BF16", shape: [70], data: bytes(bits) }]);
+  await expect(convert(input)).rejects.toThrow(
+    'tensor "w": -65536 at flat index 68 is beyond float16 (up to 65504); clamp: true makes it that',
+  );
+  const { file, report } = await convert(input, { clamp: true });
+  expect(bitsOf((await contents(file)).byName.get("w")!.bytes)[68]).toBe(0xfbff);
+  expect(report.remarks).toEqual(["beyond float16, now its largest: w (1 of 70, such as -65536)"]);
 });
 
 describe.each(dtypes)("float64 to %s", (dtype) => {
