@@ -225,7 +225,7 @@ function withOutput(command: Command, name: string): Command {
 
 function withWork(command: Command): Command {
   return command
-    .option("--threads <n>", "worker threads (default: as many as cores where files are large)", positive)
+    .option("--threads <n>", "worker threads (default: as many as cores where files are large)", threads)
     .option(
       "--memory <size>",
       "what the process may take, as 512MB or 2GB (default: 256MB, or as many threads need)",
@@ -283,19 +283,21 @@ function bytes(text: string): number {
   throw new InvalidArgumentError("It must be a size such as 256MB or 2GB.");
 }
 
-function natural(text: string): number {
-  const n = whole(text);
-  if (n >= 0) return n;
-  throw new InvalidArgumentError("It must be a whole number from 0 on.");
-}
+/** More than any shape, seed or count is. */
+const MOST = 999_999_999;
 
-function whole(text: string): number {
-  if (/^-?\d{1,9}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError("It must be a whole number.");
-}
+/** More than there are cores for. */
+const MOST_THREADS = 256;
 
-function positive(text: string): number {
-  const n = whole(text);
-  if (n > 0) return n;
-  throw new InvalidArgumentError("It must be a whole number above 0.");
+const natural = wholeFrom(0);
+const positive = wholeFrom(1);
+const whole = wholeFrom(-MOST);
+const threads = wholeFrom(1, MOST_THREADS);
+
+function wholeFrom(least: number, most = MOST): (text: string) => number {
+  return (text) => {
+    const n = /^-?\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (n >= least && n <= most) return n;
+    throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`);
+  };
 }

@@ -61,6 +61,8 @@ export async function readShardIndex(source: ByteSource): Promise<ShardIndex> {
   for (const [tensor, file] of entries) {
     if (typeof file !== "string") throw fail(`its shard must be a file's name, got ${show(file)}`, tensor);
     if (!isPlainName(file)) throw fail(`its shard ${show(file)} is not a file beside the index`, tensor);
+    if (file === nameIn(source.name))
+      throw fail("its shard is said to be this file, which is the index itself", tensor);
     weightMap.set(tensor, file);
   }
   if (weightMap.size === 0) throw fail("weight_map lists no tensors");
@@ -78,6 +80,11 @@ async function readText(source: ByteSource): Promise<string> {
   } catch (cause) {
     throw new FormatError(name, "is not UTF-8", undefined, { cause });
   }
+}
+
+/** A path's last part. */
+function nameIn(path: string): string {
+  return path.replace(/^.*[\\/]/, "");
 }
 
 function isPlainName(file: string): boolean {

@@ -118,7 +118,7 @@ describe("--layout compressed-tensors", () => {
       ignore: ["model.embed_tokens", "lm_head"],
     });
     expect(report.remarks).toEqual([
-      expect.stringMatching(/^config\.json is the input's .* are to be copied beside it$/),
+      expect.stringMatching(/^config\.json is written beside it: the input's .* are to be copied beside it$/),
     ]);
     expect(report.tensors).toMatchObject([
       { name: "model.embed_tokens.weight", reason: "an embedding, a head or a router" },
@@ -133,7 +133,7 @@ describe("--layout compressed-tensors", () => {
     expect(sink.bytes("config.json")).toHaveLength(0);
     const written = JSON.parse(decode(sink.bytes("model.quantization_config.json")));
     expect(written).toMatchObject({ quant_method: "compressed-tensors" });
-    expect(report.remarks![0]).toMatch(/^no config\.json to add to \(.*\): .* is in model\.quantization_config\.json$/);
+    expect(report.remarks![0]).toMatch(/^no config\.json to add to \(.*\): .* is beside the output in model\.quantization_config\.json$/);
   });
 
   it("writes shards, an index and config.json", async () => {

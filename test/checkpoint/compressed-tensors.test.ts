@@ -368,6 +368,11 @@ describe("config.json", () => {
       rope_theta: 10000,
       quantization_config: config,
     });
+    for (const indent of ["", "\t", "    "]) {
+      const lines = JSON.stringify({ a: [{ b: 1 }] }, null, indent);
+      const whole = JSON.stringify({ a: [{ b: 1 }], quantization_config: config }, null, indent);
+      expect(addToConfig("config.json", lines, config)).toBe(`${whole}\n`);
+    }
     expect(JSON.parse(addToConfig("config.json", " { } ", config))).toEqual({ quantization_config: config });
     const unset = addToConfig("config.json", '{"quantization_config": null, "a": "$1"}', config);
     expect(JSON.parse(unset)).toEqual({ quantization_config: config, a: "$1" });

@@ -71,6 +71,14 @@ describe("shards", () => {
     expect((await run("llm", "--force")).code).toBe(0);
   });
 
+  it("are not the index itself", async () => {
+    const index = "me.safetensors.index.json";
+    await writeFiles(at("llm"), { [index]: JSON.stringify({ weight_map: { a: index } }) });
+    expect(await run("inspect", `llm/${index}`)).toEqual(
+      fails(`llm/${index}: tensor "a": its shard is said to be this file, which is the index itself`),
+    );
+  });
+
   it("that are missing are named", async () => {
     await rm(at("llm", "model-00002-of-00002.safetensors"));
     const { code, stderr } = await run("llm", "-o", "out/");
@@ -128,7 +136,7 @@ describe("--layout compressed-tensors", () => {
     const { code, stdout, stderr } = await run("llm", ...layout, "--dtype", "int4", "--block-size", "32");
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout).toMatch(
-      /llm\.int4\/model\.safetensors\.index\.json: 2 of 4 tensors quantized, .*\nconfig\.json is /,
+      /llm\.int4\/model\.safetensors\.index\.json: 2 of 4 tensors quantized, .*\nconfig\.json is written beside it: /,
     );
     expect(await readdir(at("llm.int4"))).toEqual(["config.json", ...Object.keys(checkpoint).sort()]);
     const written = JSON.parse(await readFile(at("llm.int4", "config.json"), "utf8"));
@@ -152,7 +160,9 @@ describe("--layout compressed-tensors", () => {
     await rm(at("llm", "config.json"));
     const { code, stdout } = await run("llm", ...layout, "-o", "llm/small.safetensors.index.json");
     expect(code).toBe(0);
-    expect(stdout).toMatch(/\nno config\.json to add to .* is in small\.quantization_config\.json\n$/);
+    expect(stdout).toMatch(
+      /\nno config\.json to add to \(llm\/config\.json: .*\): .* is beside the output in small\.quantization_config\.json\n$/,
+    );
   });
 
   it("says which option does not go with it", async () => {

@@ -148,6 +148,8 @@ describe("wrong usage: exit code 2 and the usage line", () => {
     [["--dtype", "int3", "model.safetensors"], "'int3' is invalid", "quantize [options] <input>"],
     [["--block-size", "1.5", "model.safetensors"], "'1.5' is invalid", "quantize [options] <input>"],
     [["--block-size", "0", "model.safetensors"], "'0' is invalid", "quantize [options] <input>"],
+    [["--block-size", "3000000000", "model.safetensors"], "from 1 to 999999999", "quantize [options] <input>"],
+    [["--threads", "257", "model.safetensors"], "from 1 to 256", "quantize [options] <input>"],
     [["--symmetric", "--asymmetric", "model.safetensors"], "cannot be used with", "quantize [options] <input>"],
     [["--per-tensor", "--per-channel", "model.safetensors"], "cannot be used with", "quantize [options] <input>"],
     [["--per-tensor", "--block-size", "32", "model.safetensors"], "cannot be used with", "quantize [options] <input>"],

@@ -27,7 +27,9 @@ export async function writeConfig(
     const name = `${stemOf(sink)}.quantization_config.json`;
     const output = await besides(checkpoint, sink, name);
     await output.write(0, new TextEncoder().encode(`${JSON.stringify(config, null, 2)}\n`));
-    return [`no config.json to add to (${found}): what it needs as "quantization_config" is in ${name}`];
+    return [
+      `no config.json to add to (${found}): what it needs as "quantization_config" is beside the output in ${name}`,
+    ];
   }
   const { name, identity, text } = found;
   const added = addToConfig(name, text, config);
@@ -37,7 +39,7 @@ export async function writeConfig(
   }
   await output.write(0, new TextEncoder().encode(added));
   return [
-    `${CONFIG} is the input's with a quantization_config; tokenizer, generation config and the like are to be copied beside it`,
+    `${CONFIG} is written beside it: the input's with a quantization_config; tokenizer, generation config and the like are to be copied beside it`,
   ];
 }
 

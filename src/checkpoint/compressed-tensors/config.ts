@@ -75,19 +75,22 @@ export function quantizationConfig(
 
 /**
  * config.json with the quantization's part in it. The text is added to rather than written anew: it may hold Infinity, and
- * 1.0 would become 1, which transformers refuses where it wants a float.
+ * 1.0 would become 1, which transformers refuses where it wants a float. Lines are indented as they are there.
  *
  * @throws FormatError where the text is not of an object, or of a model that is quantized already.
  */
 export function addToConfig(file: string, text: string, config: QuantizationConfig): string {
   const [, body] = /^\s*\{([\s\S]*)\}\s*$/.exec(text) ?? [];
   if (body === undefined) throw new FormatError(file, "is not a JSON object");
-  const value = JSON.stringify(config, null, 2).replaceAll("\n", "\n  ");
+  const [, indent = /\n/.test(body) || body.trim() === "" ? "  " : ""] = /\n([ \t]+)"/.exec(body) ?? [];
+  const value = JSON.stringify(config, null, indent).replaceAll("\n", `\n${indent}`);
   const unset = /("quantization_config"\s*:\s*)null\b/;
   if (unset.test(text)) return text.replace(unset, (_, key: string) => key + value);
   if (/"quantization_config"\s*:/.test(text)) {
     throw new FormatError(file, "has a quantization_config already; quantize the float model it was made from");
   }
   const rest = body.trimEnd();
-  return `{${rest}${rest.trim() === "" ? "" : ","}\n  "quantization_config": ${value}\n}\n`;
+  const [newline, colon] = indent === "" ? ["", ":"] : ["\n", ": "];
+  const comma = rest.trim() === "" ? "" : ",";
+  return `{${rest}${comma}${newline}${indent}"quantization_config"${colon}${value}${newline}}\n`;
 }
