@@ -6,6 +6,7 @@ import { npyTypeOf } from "../formats/floats.ts";
 import { encodeNpyHeader, npyTypes } from "../formats/npy.ts";
 import { planSafetensors, type SafetensorsItem, type SafetensorsPlan } from "../formats/safetensors.ts";
 import type { ByteSink, ByteSource } from "../formats/source.ts";
+import { runsOf } from "../streams/runs.ts";
 import { allInOrder } from "../streams/schedule.ts";
 import type { TaskOptions } from "../task/progress.ts";
 import type { ModelReport } from "../task/report.ts";
@@ -58,9 +59,6 @@ function stepsOf({ tensors }: Checkpoint, { entries, placesOf, parts }: Quantize
   });
 }
 
-/** Windows of a unit: 16 MiB of float32 are enough for what it costs to send one. */
-const MOST_WINDOWS = 4;
-
 function restoreStep(tensor: CheckpointTensor, entry: Entry, places: Places): Step {
   const { name } = tensor;
   const { dtype, source, shape } = entry;
@@ -71,12 +69,8 @@ function restoreStep(tensor: CheckpointTensor, entry: Entry, places: Places): St
     items: [{ name, dtype: source, shape }],
     async make({ schedule }, files, [to]) {
       const begins = Object.fromEntries(Array.from(places, ([part, { start }]) => [part, start]));
-      const { count } = restoreCut(entry);
-      const units = Array.from({ length: Math.ceil(count / MOST_WINDOWS) }, (_, i): RestoreUnit => {
-        const from = i * MOST_WINDOWS;
-        const until = Math.min(from + MOST_WINDOWS, count);
-        return { name, entry, file: 0, places: begins, from, until, sink: 0, to: to! };
-      });
+      const common = { name, entry, file: 0, places: begins, sink: 0, to: to! };
+      const units = runsOf(restoreCut(entry).count).map((run): RestoreUnit => ({ ...common, ...run }));
       await allInOrder(units.map((u) => schedule.run(name, bytesBefore / units.length, restoreWork, files, u)));
       return undefined;
     },

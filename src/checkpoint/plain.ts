@@ -1,6 +1,5 @@
 import type { Engine } from "../core/engine.ts";
 import { elementsOf } from "../core/shape.ts";
-import { FormatError } from "../errors.ts";
 import { planSafetensors } from "../formats/safetensors.ts";
 import type { ByteSink } from "../formats/source.ts";
 import { quantizeStored } from "../streams/drive.ts";
@@ -10,7 +9,7 @@ import { convert, copyInstead, copyStep, type Planner, type Step } from "./conve
 import { entriesToText } from "./entries.ts";
 import { type Checkpoint, type CheckpointTensor, metadataOf, outputOf } from "./open.ts";
 import type { QuantizeCheckpointOptions } from "./quantize.ts";
-import { type Decision, decide } from "./select.ts";
+import { checkNames, type Decision, decide } from "./select.ts";
 import { plainWork } from "./work.ts";
 
 /**
@@ -26,7 +25,7 @@ export async function quantizePlain(
 ): Promise<ModelReport> {
   const { name } = checkpoint;
   const decisions = decide(name, checkpoint, options);
-  checkNames(name, decisions);
+  checkNames(name, decisions, ({ name }, entry) => partsOf(name, entry));
   const steps = decisions.map((decision) => stepOf(decision, options));
   if (!decisions.some((decision) => "entry" in decision)) {
     return copyInstead(checkpoint, sink, { steps, nothing: "nothing to quantize" }, options);
@@ -38,19 +37,6 @@ export async function quantizePlain(
   });
   const plan: Planner = (items, output) => planSafetensors(items, metadata[output]);
   return convert(engine, checkpoint, sink, { steps, plan }, options);
-}
-
-/** There may be a tensor that goes by the name of another's scale. */
-function checkNames(file: string, decisions: readonly Decision[]): void {
-  const names = new Set(decisions.map(({ tensor }) => tensor.name));
-  for (const decision of decisions) {
-    if (!("entry" in decision)) continue;
-    const { name } = decision.tensor;
-    const taken = partsOf(name, decision.entry).find((part) => part.part !== "codes" && names.has(part.name));
-    if (!taken) continue;
-    const message = `its ${taken.part} would go by the name of the file's tensor "${taken.name}"; exclude it`;
-    throw new FormatError(file, message, name);
-  }
 }
 
 function stepOf(decision: Decision, options: QuantizeCheckpointOptions): Step {

@@ -83,6 +83,29 @@ export function choose<Way extends object>(
   return decisions;
 }
 
+/**
+ * There may be a tensor that goes by the name of another's scale.
+ *
+ * @param partsOf what stands for a tensor; one part may have the tensor's own name
+ * @throws FormatError
+ */
+export function checkNames<Way extends object>(
+  file: string,
+  decisions: readonly Decision<Way>[],
+  partsOf: (tensor: CheckpointTensor, entry: Way) => readonly { readonly part: string; readonly name: string }[],
+): void {
+  const names = new Set(decisions.map(({ tensor }) => tensor.name));
+  for (const decision of decisions) {
+    if (!("entry" in decision)) continue;
+    const { name } = decision.tensor;
+    const parts = partsOf(decision.tensor, decision.entry);
+    const taken = parts.find((part) => part.name !== name && names.has(part.name));
+    if (!taken) continue;
+    const message = `its ${taken.part} would go by the name of the file's tensor "${taken.name}"; exclude it`;
+    throw new FormatError(file, message, name);
+  }
+}
+
 function unfitness(shape: readonly number[], leastRank: number): string | undefined {
   if (shape.length < leastRank) return shape.length === 0 ? "a scalar" : "one dimension";
   return elementsOf(shape) === 0 ? "empty" : undefined;

@@ -10,6 +10,7 @@ import { cutOf, type Window, windowAt } from "../core/windows.ts";
 import { type CodeDType, codeTypes } from "../dtypes.ts";
 import { NonFiniteError } from "../errors.ts";
 import type { FileSpan, Files, Work } from "../task/work.ts";
+import { type Run, runsOf } from "./runs.ts";
 import { roomFor, type StoredTensor, spanOf, withPart } from "./stored.ts";
 
 /** How a tensor becomes codes with scales and zero points. */
@@ -22,7 +23,7 @@ export interface AffineRecipe {
 }
 
 /** Windows `from` to `until` of a tensor, one after the other; or all of it at once. */
-export type Part = { readonly from: number; readonly until: number } | "whole";
+export type Part = Run | "whole";
 
 /** Part of a tensor to be quantized, on whatever thread. */
 export interface AffineUnit {
@@ -37,9 +38,6 @@ export interface AffineUnit {
 export interface GroupRange extends Range {
   readonly first: number;
 }
-
-/** Windows of a unit at the most: enough that to send it costs nothing. */
-const MOST_WINDOWS = 4;
 
 /** How a tensor is gone through. */
 export interface Passes {
@@ -57,15 +55,9 @@ export function passesOver(tensor: StoredTensor, { dtype, granularity }: AffineR
   if (cut.count <= 1) return { ranges: false, parts: ["whole"] };
   const fits = roomFor(tensor, elementsOf(tensor.shape)) <= share;
   if (!cut.holdsGroups && fits) return { ranges: false, parts: ["whole"] };
-  const parts: { from: number; until: number }[] = [];
-  for (let from = 0; from < cut.count; ) {
-    let until = tensor.sequential ? cut.count : Math.min(from + MOST_WINDOWS, cut.count);
-    // No byte is shared by two parts.
-    while (until < cut.count && codeTypes[dtype].bits === 4 && windowAt(cut, until).start % 2 === 1) until++;
-    parts.push({ from, until });
-    from = until;
-  }
-  return { ranges: !cut.holdsGroups, parts };
+  // No byte is shared by two parts.
+  const mayBegin = (window: number) => codeTypes[dtype].bits !== 4 || windowAt(cut, window).start % 2 === 0;
+  return { ranges: !cut.holdsGroups, parts: runsOf(cut.count, { sequential: tensor.sequential, mayBegin }) };
 }
 
 /** What a unit goes through: windows, or the tensor as one. */

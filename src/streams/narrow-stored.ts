@@ -6,20 +6,16 @@ import { viewOf } from "../formats/floats.ts";
 import { readExactly } from "../formats/source.ts";
 import type { FileSpan, Files } from "../task/work.ts";
 import { addNarrowSums, type Narrowing, type NarrowSums, narrowInto } from "./narrow.ts";
+import { type Run, runsOf } from "./runs.ts";
 import { allInOrder } from "./schedule.ts";
 import { withShelf } from "./shelf.ts";
 import { roomFor, type StoredTensor, spanOf, withPart } from "./stored.ts";
 
 /** Windows `from` to `until` of a float tensor that become halves, on whatever thread. */
-export interface NarrowUnit {
+export interface NarrowUnit extends Run {
   readonly tensor: StoredTensor;
   readonly narrowing: Narrowing;
-  readonly from: number;
-  readonly until: number;
 }
-
-/** Windows of a unit at the most: enough that to send it costs nothing. */
-const MOST_WINDOWS = 4;
 
 /**
  * Has a tensor made halves, by as many workers as there are: `perform` has one part done, which has so many elements.
@@ -32,10 +28,7 @@ export async function narrowStored(
   perform: (unit: NarrowUnit, elements: number) => Promise<readonly NarrowSums[]>,
 ): Promise<NarrowSums> {
   const { count } = cutOf(tensor.shape, {});
-  const most = tensor.sequential ? count : MOST_WINDOWS;
-  const units = Array.from({ length: Math.ceil(count / most) }, (_, i): NarrowUnit => {
-    return { tensor, narrowing, from: i * most, until: Math.min((i + 1) * most, count) };
-  });
+  const units = runsOf(count, tensor).map((run): NarrowUnit => ({ tensor, narrowing, ...run }));
   const elementsIn = (unit: NarrowUnit) => windowsOf(unit).reduce((sum, { length }) => sum + length, 0);
   const found = await allInOrder(units.map((unit) => perform(unit, elementsIn(unit))));
   return addNarrowSums(found.flat());

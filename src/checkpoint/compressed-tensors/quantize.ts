@@ -6,12 +6,13 @@ import type { FormatName } from "../../formats/detect.ts";
 import type { FloatName } from "../../formats/floats.ts";
 import { planSafetensors } from "../../formats/safetensors.ts";
 import type { ByteSink } from "../../formats/source.ts";
+import { runsOf } from "../../streams/runs.ts";
 import { allInOrder } from "../../streams/schedule.ts";
 import type { ModelReport } from "../../task/report.ts";
 import { convert, copyStep, type Planner, type Step } from "../convert.ts";
 import { type Checkpoint, type CheckpointTensor, metadataOf } from "../open.ts";
 import type { QuantizeCheckpointOptions } from "../quantize.ts";
-import { choose, type Decision, type Selection } from "../select.ts";
+import { checkNames, choose, type Selection } from "../select.ts";
 import { quantizationConfig } from "./config.ts";
 import { writeConfig } from "./config-file.ts";
 import { type Compression, compressedParts, compressionOf, unfitness } from "./layout.ts";
@@ -52,7 +53,9 @@ export async function quantizeCompressed(
     throw new FormatError(name, `nothing to quantize (${why})`);
   }
   checkFusions(name, quantized, left);
-  checkNames(name, decisions, compression);
+  checkNames(name, decisions, ({ name, shape }, { source }) =>
+    compressedParts({ name, shape, dtype: source }, compression),
+  );
   const remarks = await writeConfig(checkpoint, sink, quantizationConfig(compression, quantized, left));
   // transformers asks every file what made it
   const metadata = metadataOf(checkpoint).map((own) => ({ format: "pt", ...own }));
@@ -87,22 +90,6 @@ function checkFusions(file: string, quantized: readonly string[], left: readonly
   throw new FormatError(file, message, `${broken.quantized}.weight`);
 }
 
-/** There may be a tensor that goes by the name of another's part. */
-function checkNames(file: string, decisions: readonly Decision<Weight>[], compression: Compression): void {
-  const names = new Set(decisions.map(({ tensor }) => tensor.name));
-  for (const decision of decisions) {
-    if (!("entry" in decision)) continue;
-    const { name, shape } = decision.tensor;
-    const parts = compressedParts({ name, shape, dtype: decision.entry.source }, compression);
-    const taken = parts.find((part) => names.has(part.name));
-    if (!taken) continue;
-    throw new FormatError(file, `its ${taken.part} would go by the name of "${taken.name}"; exclude it`, name);
-  }
-}
-
-/** Windows of a unit at the most: enough that to send it costs nothing. */
-const MOST_WINDOWS = 4;
-
 function quantizeStep(
   tensor: CheckpointTensor,
   { source }: Weight,
@@ -119,12 +106,9 @@ function quantizeStep(
     async make({ schedule }, files, starts) {
       const places = Object.fromEntries(items.map(({ part }, i) => [part, starts[i]!]));
       const stored = { name, dtype: source, shape, file: 0, start };
-      const units: CompressedUnit[] = [];
-      const count = windowCountOf(stored, compression);
-      for (let from = 0; from < count; from += MOST_WINDOWS) {
-        const until = Math.min(from + MOST_WINDOWS, count);
-        units.push({ tensor: stored, compression, nonFinite, from, until, sink: 0, places });
-      }
+      const common = { tensor: stored, compression, nonFinite, sink: 0, places };
+      const runs = runsOf(windowCountOf(stored, compression));
+      const units = runs.map((run): CompressedUnit => ({ ...common, ...run }));
       await files.sinks[0]!.write(places.shape!, shapeBytes(shape));
       const bytesIn = (unit: CompressedUnit) => (bytesBefore * elementsIn(unit)) / elementsOf(shape);
       const sums = units.map((unit) => schedule.run(name, bytesIn(unit), compressedWork, files, unit));
