@@ -27,9 +27,12 @@ export interface TaskOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Those who do a task of so many bytes. */
+/** Those who do a task of so many bytes. @throws ArgumentError for something that is no pool */
 export function workersFor({ workers }: TaskOptions, engine: Engine, bytes: number): Workers {
-  return (typeof workers === "function" ? workers(bytes) : workers) ?? workersOn(engine);
+  const chosen = typeof workers === "function" ? workers(bytes) : workers;
+  if (chosen === undefined) return workersOn(engine);
+  if (typeof chosen?.run === "function" && chosen.atOnce >= 1) return chosen;
+  throw new ArgumentError("workers", "a pool is wanted, as createWorkerPool() makes one");
 }
 
 /** Bytes that one worker may take. @throws ArgumentError unless `memory` is a number of bytes above 0 */

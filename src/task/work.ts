@@ -34,7 +34,7 @@ export interface Work<Unit, Result> {
 export interface Workers {
   /** How many units are done at the same time: what memory is shared by. */
   readonly atOnce: number;
-  /** Has a unit done, when its turn comes. */
+  /** @internal Has a unit done, when its turn comes. */
   run<Unit, Result>(work: Work<Unit, Result>, files: Files, unit: Unit): Promise<Result>;
 }
 
