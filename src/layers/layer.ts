@@ -1,7 +1,7 @@
 import type { Engine } from "../core/engine.ts";
 import { type Axis, scaleShapeOf } from "../core/granularity.ts";
 import { checkBoolean, type NonFinite } from "../core/options.ts";
-import { isResident, type ResidentQuantizedTensor, type ResidentTensor, release } from "../core/resident.ts";
+import { type ResidentQuantizedTensor, type ResidentTensor, release } from "../core/resident.ts";
 import type { SchemeName } from "../core/schemes.ts";
 import { checkShape, elementsOf } from "../core/shape.ts";
 import { checkData, type FloatTensor, floatTypeOf, type QuantizedTensor } from "../core/tensor.ts";
