@@ -184,4 +184,5 @@ export function formatFigures(figures: readonly ProcessFigure[]): string {
 }
 
 /** What is said of small models before their figures. */
-export const smallNote = "--quick: models a sixth as large; of what the command takes, most is the start of its process\n";
+export const smallNote =
+  "--quick: models a sixth as large; of what the command takes, most is the start of its process\n";
