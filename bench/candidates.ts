@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import type { KernelName, Kernels } from "../src/kernels/abi.ts";
 import type { Context } from "./context.ts";
-import { formatSize, formatTable, measure, type Plan, ratioOf } from "./harness.ts";
+import { formatSize, formatTable, isNoisy, markOf, measure, type Plan, ratioOf } from "./harness.ts";
 import * as loops from "./plain.ts";
 import { Stage } from "./stage.ts";
 import { workloadOf } from "./workloads.ts";
@@ -28,6 +28,7 @@ export interface CandidateFigure {
   /** Times over that of memory.copy. */
   readonly chosen: number;
   readonly other: number;
+  readonly noisy: boolean;
 }
 
 /** Kernels and what might stand in their place, in turn with memory.copy: to be run on each Node that counts. */
@@ -56,7 +57,8 @@ export async function benchCandidates({ bed, quick, print, progress }: Context):
         batch,
       );
       const [chosen, other] = [ratioOf(timings.chosen, timings.copy), ratioOf(timings.other, timings.copy)];
-      figures.push({ kernel, candidate: name, size, chosen, other });
+      const noisy = isNoisy(...Object.values(timings));
+      figures.push({ kernel, candidate: name, size, chosen, other, noisy });
     }
     stage.free();
   }
@@ -65,9 +67,10 @@ export async function benchCandidates({ bed, quick, print, progress }: Context):
 }
 
 function table(figures: readonly CandidateFigure[]): string {
-  const rows = figures.map(({ kernel, candidate, size, chosen, other }) => {
+  const rows = figures.map((figure) => {
+    const { kernel, candidate, size, chosen, other } = figure;
     const { what } = candidates.find(({ name }) => name === candidate)!;
-    return [kernel, formatSize(size), chosen.toFixed(2), other.toFixed(2), what];
+    return [kernel, formatSize(size), chosen.toFixed(2), other.toFixed(2), what, markOf(figure)];
   });
-  return `${formatTable([["kernel", "size", "time/copy", "candidate", "which is"], ...rows])}\n`;
+  return `${formatTable([["kernel", "size", "time/copy", "candidate", "which is", ""], ...rows])}\n`;
 }

@@ -12,15 +12,18 @@ import {
   filesOf,
   formatFigures,
   knowsThreads,
+  ProcessError,
   type ProcessFigure,
   quantizing,
   race,
   sizeOf,
+  smallNote,
 } from "./process.ts";
 
 const usage = `npx tsx bench/files.ts [options] [FILE ...] [-- what the command is given besides]
   --rounds N      how often each is measured (9)
-  --json FILE     the figures as JSON as well`;
+  --json FILE     the figures as JSON as well
+  --help          this`;
 
 const squeezenet = resolve(import.meta.dirname, "../../shared/data/models/squeezenet_fp32.onnx");
 
@@ -34,6 +37,7 @@ interface Task {
 
 /** The command on whole files, each against `cp` of the same file. */
 export function benchFiles(context: Context): Promise<ProcessFigure[]> {
+  if (context.quick) context.print(smallNote);
   return compare(context, { files: [], rounds: context.quick ? 2 : 9, extra: [] });
 }
 
@@ -49,13 +53,27 @@ async function compare(context: Context, { files, rounds, extra }: Task): Promis
   for (const file of files.length > 0 ? files : await defaultModels(context)) {
     const originals = filesOf(file);
     const runs = threads.map((args) => quantizing(file, [...extra, ...args]));
-    const outcomes = await race([copying(originals), ...runs], folder, rounds, progress);
+    const outcomes = await suited(race([copying(originals), ...runs], folder, rounds, progress));
+    if (outcomes instanceof ProcessError) {
+      print(`${basename(file)} is left out: ${outcomes.message}\n`);
+      continue;
+    }
     const work = `${basename(file)}, ${formatNumber(sizeOf(originals) / 1e6)} MB`;
     const block = figuresOf(work, outcomes);
     print(formatFigures(block));
     figures.push(...block);
   }
   return figures;
+}
+
+/** What comes of it, or why the options do not suit the file; any other failure is thrown. */
+async function suited<T>(outcome: Promise<T>): Promise<T | ProcessError> {
+  try {
+    return await outcome;
+  } catch (error) {
+    if (error instanceof ProcessError && error.isUnsuited) return error;
+    throw error;
+  }
 }
 
 function threadsOf(count: number): string[] {

@@ -15,8 +15,6 @@ export interface Timing {
   readonly seconds: number;
   /** Interquartile range in percent of the median. */
   readonly spread: number;
-  /** Seconds a call in each round: the median of that round. */
-  readonly rounds: readonly number[];
 }
 
 /** Where results go, so that no engine can tell that nobody reads them. */
@@ -36,7 +34,7 @@ export async function measure<Name extends string>(
   batch = 1,
 ): Promise<Record<Name, Timing>> {
   const names = Object.keys(tasks) as Name[];
-  const samples = new Map(names.map((name) => [name, [] as number[][]]));
+  const samples = new Map(names.map((name) => [name, [] as number[]]));
   const repeats = new Map<Name, Repeat>();
   for (const name of names) repeats.set(name, await repeated(tasks[name], batch));
   for (let round = 0; round < plan.rounds; round++) {
@@ -53,7 +51,7 @@ export async function measure<Name extends string>(
     await bench.run();
     for (const { name, result } of bench.tasks) {
       if (!("latency" in result)) throw new Error(`${name}: ${result.state}`);
-      samples.get(name as Name)!.push((result.latency.samples ?? []).map((ms) => ms / 1000 / batch));
+      for (const ms of result.latency.samples ?? []) samples.get(name as Name)!.push(ms / 1000 / batch);
     }
   }
   return Object.fromEntries(names.map((name) => [name, timingOf(samples.get(name)!)])) as Record<Name, Timing>;
@@ -86,15 +84,10 @@ async function repeated(task: Task, times: number): Promise<Repeat> {
   return { run, async: false };
 }
 
-/** Seconds by round, a sample each or several. */
-export function timingOf(rounds: readonly (readonly number[])[]): Timing {
-  const all = rounds.flat();
-  const seconds = quantile(all, 0.5);
-  return {
-    seconds,
-    spread: (100 * (quantile(all, 0.75) - quantile(all, 0.25))) / seconds,
-    rounds: rounds.map((round) => quantile(round, 0.5)),
-  };
+/** @param samples seconds, of all rounds */
+export function timingOf(samples: readonly number[]): Timing {
+  const seconds = quantile(samples, 0.5);
+  return { seconds, spread: (100 * (quantile(samples, 0.75) - quantile(samples, 0.25))) / seconds };
 }
 
 /** GB (10^9 bytes) a second. */
@@ -109,12 +102,22 @@ export function batchOf(bytes: number): number {
   return Math.max(1, Math.floor(BATCH / bytes));
 }
 
-/** The median over rounds of how many times longer `a` took than `b`. */
+/** How many times longer `a` took than `b`. Of the medians over all rounds: one stall decides nothing. */
 export function ratioOf(a: Timing, b: Timing): number {
-  return quantile(
-    a.rounds.map((seconds, i) => seconds / b.rounds[i]!),
-    0.5,
-  );
+  return a.seconds / b.seconds;
+}
+
+/** From this spread on, in percent, a figure says little. */
+export const NOISY = 30;
+
+/** Whether ratios between these say little. */
+export function isNoisy(...timings: readonly Timing[]): boolean {
+  return timings.some(({ spread }) => spread > NOISY);
+}
+
+/** What stands at the end of a row. */
+export function markOf({ noisy }: { readonly noisy: boolean }): string {
+  return noisy ? "noisy" : "";
 }
 
 /** Between the two nearest values, by distance. */
@@ -150,5 +153,6 @@ export function formatTable(rows: readonly (readonly string[])[]): string {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
   return rows
     .map((row) => row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join("  "))
+    .map((line) => line.trimEnd())
     .join("\n");
 }

@@ -1,6 +1,6 @@
 import { kernelNames } from "../src/kernels/abi.ts";
 import type { Context } from "./context.ts";
-import { formatNumber, formatSize, formatTable, quantile } from "./harness.ts";
+import { formatNumber, formatSize, formatTable, markOf, quantile } from "./harness.ts";
 import { UsageError } from "./options.ts";
 import { createTwins, measureKernel, type Pace, paces, type Result } from "./run.ts";
 import { Stage } from "./stage.ts";
@@ -9,9 +9,10 @@ const legend = `time/copy  time over that of memory.copy of the float32 bytes; l
 vs         times faster than the TypeScript twin and the plain JavaScript loop
 `;
 
-const headings = ["kernel", "GB/s", "spread", "time/copy", "vs twin", "vs plain", "twin GB/s", "plain GB/s"];
+const headings = ["kernel", "GB/s", "spread", "time/copy", "vs twin", "vs plain", "twin GB/s", "plain GB/s", ""];
 
-function lineOf({ name, rate, spread, timesCopy, twinRate, plainRate }: Result): string[] {
+function lineOf(result: Result): string[] {
+  const { name, rate, spread, timesCopy, twinRate, plainRate } = result;
   return [
     name,
     formatNumber(rate),
@@ -21,6 +22,7 @@ function lineOf({ name, rate, spread, timesCopy, twinRate, plainRate }: Result):
     formatNumber(plainRate && rate / plainRate),
     formatNumber(twinRate),
     formatNumber(plainRate),
+    markOf(result),
   ];
 }
 
@@ -33,7 +35,17 @@ function blockOf(size: number, results: readonly Result[], { loopBytes }: Pace):
     results.map((result) => result.copySpread),
     0.5,
   );
-  const yardstick = ["memory.copy", formatNumber(copyRate), `${copySpread.toFixed(1)} %`, "1.00", "-", "-", "-", "-"];
+  const yardstick = [
+    "memory.copy",
+    formatNumber(copyRate),
+    `${copySpread.toFixed(1)} %`,
+    "1.00",
+    "-",
+    "-",
+    "-",
+    "-",
+    "",
+  ];
   const cut = size > loopBytes ? `; twin and plain loop over its first ${formatSize(loopBytes)}` : "";
   return `${formatSize(size)} of float32${cut}\n\n${formatTable([headings, yardstick, ...results.map(lineOf)])}\n`;
 }

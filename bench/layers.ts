@@ -4,12 +4,15 @@ import type { ResidentLayer, ResidentQuantizedLayer } from "../src/layers/layer.
 import { type LinearLayout, quantizeLinear } from "../src/layers/linear.ts";
 import { type Bed, groundOf } from "./bed.ts";
 import type { Context } from "./context.ts";
-import { batchOf, formatNumber, formatTable, measure, rateOf, ratioOf } from "./harness.ts";
+import { batchOf, formatNumber, formatTable, isNoisy, markOf, measure, rateOf, ratioOf } from "./harness.ts";
 import * as plain from "./plain.ts";
 import { paces } from "./run.ts";
 import { blocks } from "./stage.ts";
 
 const INPUT_SCALE = 0.02;
+
+/** Milliseconds: each layout runs through code of its own, which V8 has to come to know. */
+const WARMUP = 100;
 
 interface Case {
   readonly layer: "conv" | "linear";
@@ -28,12 +31,13 @@ function linear(layout: LinearLayout, channels: number, inner: number): Case {
   return { layer: "linear", layout, shape: [4096, 4096], channels, inner };
 }
 
+/** 5 MB of float32 and more, so that what a call costs by itself does not count. */
 const cases: readonly Case[] = [
   conv("OIHW", [512, 512, 3, 3], 512, 512 * 9),
   conv("OHWI", [512, 3, 3, 512], 512, 9 * 512),
   conv("HWIO", [3, 3, 512, 512], 512, 1),
   conv("IOHW", [512, 512, 3, 3], 512, 9),
-  conv("HWCM", [3, 3, 1024, 1], 1024, 1),
+  conv("HWCM", [27, 27, 1024, 2], 2048, 1),
   conv("OIW", [1024, 1024, 3], 1024, 1024 * 3),
   conv("OIDHW", [256, 256, 3, 3, 3], 256, 256 * 27),
   linear("OI", 4096, 4096),
@@ -50,11 +54,13 @@ interface LayerFigure {
   readonly ratio: number;
   readonly plainRate: number;
   readonly timesPlain: number;
+  readonly noisy: boolean;
 }
 
-const headings = ["layer", "shape", "GB/s", "spread", "time/copy", "vs plain", "plain GB/s"];
+const headings = ["layer", "shape", "GB/s", "spread", "time/copy", "vs plain", "plain GB/s", ""];
 
-function lineOf({ name, shape, rate, spread, ratio, plainRate, timesPlain }: LayerFigure): string[] {
+function lineOf(figure: LayerFigure): string[] {
+  const { name, shape, rate, spread, ratio, plainRate, timesPlain } = figure;
   return [
     name,
     shape.join(" x "),
@@ -63,6 +69,7 @@ function lineOf({ name, shape, rate, spread, ratio, plainRate, timesPlain }: Lay
     ratio.toFixed(2),
     formatNumber(timesPlain),
     formatNumber(plainRate),
+    markOf(figure),
   ];
 }
 
@@ -93,7 +100,7 @@ async function measureLayer(bed: Bed, each: Case, quick: boolean): Promise<Layer
   try {
     const { bytes, copy } = ground;
     const { kernels, loops } = paces[quick ? "quick" : "full"];
-    const plan = { ...kernels, calls: quick ? loops.calls : kernels.rounds };
+    const plan = { ...kernels, calls: quick ? loops.calls : kernels.rounds, warmupTime: WARMUP };
     const timings = await measure({ copy, run, loop }, plan, batchOf(bytes));
     return {
       name: `${layer} ${layout}`,
@@ -104,6 +111,7 @@ async function measureLayer(bed: Bed, each: Case, quick: boolean): Promise<Layer
       ratio: ratioOf(timings.run, timings.copy),
       plainRate: rateOf(bytes, timings.loop),
       timesPlain: ratioOf(timings.loop, timings.run),
+      noisy: isNoisy(...Object.values(timings)),
     };
   } finally {
     ground.free();

@@ -3,7 +3,7 @@ import type { ResidentTensor } from "../src/core/resident.ts";
 import type { HalfDType } from "../src/dtypes.ts";
 import { type Bed, type Ground, groundOf } from "./bed.ts";
 import type { Context } from "./context.ts";
-import { formatNumber, formatTable, measure, type Plan, ratioOf } from "./harness.ts";
+import { formatNumber, formatTable, isNoisy, measure, type Plan, ratioOf } from "./harness.ts";
 import { blocks, fillWith } from "./stage.ts";
 
 /** 128 MiB of float32, beyond every cache. */
@@ -118,7 +118,7 @@ const limits: readonly Limit[] = [
   half("bfloat16"),
 ];
 
-interface LimitFigure {
+export interface LimitFigure {
   readonly name: string;
   readonly shape: readonly number[];
   readonly seconds: number;
@@ -128,12 +128,13 @@ interface LimitFigure {
   readonly yardstickSpread: number;
   readonly ratio: number;
   readonly most: number;
+  readonly noisy: boolean;
 }
 
 const headings = ["work", "shape", "ms", "spread", "yardstick ms", "spread", "ratio", "at most", ""];
 
 function lineOf(figure: LimitFigure): string[] {
-  const { name, shape, seconds, spread, yardstickSeconds, yardstickSpread, ratio, most } = figure;
+  const { name, shape, seconds, spread, yardstickSeconds, yardstickSpread, ratio, most, noisy } = figure;
   return [
     name,
     shape.join(" x "),
@@ -143,7 +144,7 @@ function lineOf(figure: LimitFigure): string[] {
     `${yardstickSpread.toFixed(1)} %`,
     ratio.toFixed(2),
     most.toFixed(2),
-    ratio <= most ? "" : "over",
+    [...(ratio > most ? ["over"] : []), ...(noisy ? ["noisy"] : [])].join(", "),
   ];
 }
 
@@ -161,10 +162,21 @@ async function measureLimit({ engine }: Bed, ground: Ground, limit: Limit, plan:
       yardstickSpread: yardstick.spread,
       ratio: ratioOf(run, yardstick),
       most: limit.most,
+      noisy: isNoisy(run, yardstick),
     };
   } finally {
     work.free?.();
   }
+}
+
+/** For `--check`: what is over its limit, or too noisy to be judged, in a line; whether nothing is over. */
+export function judge(figures: readonly LimitFigure[]): { readonly kept: boolean; readonly verdict: string } {
+  const judged = figures.filter(({ noisy }) => !noisy);
+  const over = judged.filter(({ ratio, most }) => ratio > most).map(({ name }) => name);
+  const noisy = figures.length - judged.length;
+  const rest = noisy > 0 ? `; ${noisy} of ${figures.length} too noisy to be judged` : "";
+  const verdict = over.length > 0 ? `over their limits: ${over.join("; ")}` : "nothing over its limit";
+  return { kept: over.length === 0, verdict: `${verdict}${rest}` };
 }
 
 /** The engine's work on 128 MiB against what it may take: ratios to memory.copy of the input. */

@@ -3,9 +3,10 @@ import { cpus } from "node:os";
 import { benchCandidates } from "./candidates.ts";
 import { type Context, createContext } from "./context.ts";
 import { benchFiles } from "./files.ts";
+import { NOISY } from "./harness.ts";
 import { benchKernels } from "./kernels.ts";
 import { benchLayers } from "./layers.ts";
-import { benchLimits } from "./limits.ts";
+import { benchLimits, judge, type LimitFigure } from "./limits.ts";
 import { type GroupName, optionsOf, run, usage } from "./options.ts";
 import { benchPeers, type PeerFigure } from "./peers.ts";
 import { plotOption, renderPlot } from "./plot.ts";
@@ -26,7 +27,8 @@ const groups: Readonly<Record<GroupName, Group>> = {
   python: benchPython,
 };
 
-const legend = `Figures are medians. spread: interquartile range of the median. ratios: medians over rounds in which both took turns.
+const legend = `Figures are medians. spread: interquartile range in percent of it. ratios: of medians; what is compared takes turns.
+noisy: a spread above ${NOISY} %, its own or that of what it is compared with; run it again on a quieter machine.
 GB/s: 10^9 bytes of float32 a second, 4 bytes an element whatever is read and written.
 `;
 
@@ -55,6 +57,11 @@ async function main(args: string[]): Promise<void> {
     }
   } finally {
     await context.workshop.close();
+  }
+  if (options.check) {
+    const { kept, verdict } = judge(figures.limits as readonly LimitFigure[]);
+    console.log(`limits: ${verdict}`);
+    if (!kept) process.exitCode = 1;
   }
   if (options.json !== undefined) await writeFile(options.json, `${JSON.stringify({ machine, figures }, null, 2)}\n`);
   if (options.plot !== undefined) {

@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
 import { formatSize, parseSize } from "./harness.ts";
+import { ProcessError } from "./process.ts";
 import { LARGEST_SIZE, SIZE_STEP } from "./run.ts";
 
 export const groupNames = ["kernels", "candidates", "limits", "peers", "layers", "files", "threads", "python"] as const;
@@ -11,6 +12,8 @@ export const usage = `npm run bench -- [options]
   --quick           a rough look, in a fraction of the time
   --json FILE       the figures as JSON as well
   --plot FILE.svg   throughput over size, of the group peers
+  --check           exit code 1 when something of the group limits is over its limit, unless it is noisy
+  --help            this
 
   of the group kernels, and if no group is named that one alone:
   --filter TEXT     only kernels whose name has TEXT in it
@@ -21,6 +24,7 @@ export interface Options {
   readonly quick: boolean;
   readonly json: string | undefined;
   readonly plot: string | undefined;
+  readonly check: boolean;
   readonly filter: string;
   /** Bytes. */
   readonly sizes: readonly number[];
@@ -37,6 +41,7 @@ export function optionsOf(args: string[]): Options {
       quick: { type: "boolean", default: false },
       json: { type: "string" },
       plot: { type: "string" },
+      check: { type: "boolean", default: false },
       filter: { type: "string" },
       size: { type: "string" },
     },
@@ -45,11 +50,13 @@ export function optionsOf(args: string[]): Options {
   const groups = values.group?.split(",").map(groupNamed) ?? (kernelsOnly ? ["kernels"] : groupNames);
   if (kernelsOnly && !groups.includes("kernels")) throw new UsageError("--filter, --size: they are of --group kernels");
   if (values.plot !== undefined && !groups.includes("peers")) throw new UsageError("--plot: it is of --group peers");
+  if (values.check && !groups.includes("limits")) throw new UsageError("--check: it is of --group limits");
   return {
     groups,
     quick: values.quick,
     json: values.json,
     plot: values.plot,
+    check: values.check,
     filter: values.filter ?? "",
     sizes: (values.size ?? "64KiB,1MiB,16MiB,128MiB").split(",").map(sizeOf),
   };
@@ -70,11 +77,22 @@ function sizeOf(text: string): number {
   return bytes;
 }
 
-/** Runs a command of the benchmark; wrong usage ends with exit code 2. */
+/** Runs a command of the benchmark; wrong usage ends with exit code 2, a program that fails with 1 and what it said. */
 export async function run(main: (args: string[]) => Promise<void>, usage: string): Promise<void> {
+  const args = process.argv.slice(2);
+  const own = args.includes("--") ? args.slice(0, args.indexOf("--")) : args;
+  if (own.includes("--help")) {
+    console.log(usage);
+    return;
+  }
   try {
-    await main(process.argv.slice(2));
+    await main(args);
   } catch (error) {
+    if (error instanceof ProcessError) {
+      console.error(error.message);
+      process.exitCode = 1;
+      return;
+    }
     const wrongUsage = error instanceof UsageError || (error as { code?: string }).code?.startsWith("ERR_PARSE_ARGS");
     if (!wrongUsage) throw error;
     console.error(`${(error as Error).message}\n\n${usage}`);

@@ -1,6 +1,17 @@
 import { type Bed, groundOf } from "./bed.ts";
 import type { Context } from "./context.ts";
-import { batchOf, formatNumber, formatTable, measure, type Plan, rateOf, ratioOf, type Task } from "./harness.ts";
+import {
+  batchOf,
+  formatNumber,
+  formatTable,
+  isNoisy,
+  markOf,
+  measure,
+  type Plan,
+  rateOf,
+  ratioOf,
+  type Task,
+} from "./harness.ts";
 import { type Given, type Job, type Peer, type Prepared, type Work, works } from "./peers/peer.ts";
 import { plain } from "./peers/plain.ts";
 import { ours } from "./peers/wasm-quant.ts";
@@ -35,16 +46,20 @@ export interface PeerFigure {
   readonly ratio: number;
   /** Our time over its. */
   readonly oursOverIts: number;
+  /** Its own times, ours, or those of memory.copy. */
+  readonly noisy: boolean;
 }
 
 const legend = `time/copy   time over that of memory.copy of the float32 bytes
 ours/its    time of wasm-quant over that of the peer: 0.5 is twice as fast
 `;
 
-const headings = ["", "GB/s", "spread", "time/copy", "ours/its"];
+const headings = ["", "GB/s", "spread", "time/copy", "ours/its", ""];
 
-function lineOf({ name, rate, spread, ratio, oursOverIts }: PeerFigure): string[] {
-  return [name, formatNumber(rate), `${spread.toFixed(1)} %`, ratio.toFixed(2), oursOverIts.toFixed(2)];
+function lineOf(figure: PeerFigure): string[] {
+  const { name, rate, spread, ratio, oursOverIts } = figure;
+  const numbers = [formatNumber(rate), `${spread.toFixed(1)} %`, ratio.toFixed(2), oursOverIts.toFixed(2)];
+  return [name, ...numbers, markOf(figure)];
 }
 
 /** 16 Ki, 1 Mi: elements. */
@@ -98,6 +113,7 @@ export async function benchPeers(context: Context): Promise<PeerFigure[]> {
           spread: timing.spread,
           ratio: ratioOf(timing, copy),
           oursOverIts: ratioOf(own, timing),
+          noisy: isNoisy(timing, own, copy),
         }));
         print(`${work}, ${formatElements(elements)} elements\n\n${formatTable([headings, ...block.map(lineOf)])}\n`);
         figures.push(...block);

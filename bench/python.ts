@@ -4,7 +4,17 @@ import { basename, join, resolve } from "node:path";
 import { promisify } from "node:util";
 import type { Context } from "./context.ts";
 import { formatNumber, ratioOf } from "./harness.ts";
-import { command, copying, figuresOf, formatFigures, type ProcessFigure, quantizing, race, sizeOf } from "./process.ts";
+import {
+  command,
+  copying,
+  figuresOf,
+  formatFigures,
+  type ProcessFigure,
+  program,
+  quantizing,
+  race,
+  sizeOf,
+} from "./process.ts";
 
 interface Tool {
   readonly module: string;
@@ -43,10 +53,7 @@ export async function benchPython(context: Context): Promise<ProcessFigure[]> {
     }
     progress("writing models");
     const path = await file(context);
-    const python = {
-      name,
-      line: (folder: string) => ["python3", scriptNamed(script), path, join(folder, basename(path))] as const,
-    };
+    const python = program(name, (folder) => ["python3", scriptNamed(script), path, join(folder, basename(path))]);
     const ours = existsSync(command) ? [quantizing(path, args)] : [];
     const contenders = [copying([path]), ...ours, python];
     const outcomes = await race(contenders, join(await workshop.folder(), "out"), quick ? 1 : 5, progress);

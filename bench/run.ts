@@ -1,7 +1,7 @@
 import { type KernelName, type Kernels, kernelNames } from "../src/kernels/abi.ts";
 import { createTwin } from "../src/kernels/twin/index.ts";
 import type { Bed } from "./bed.ts";
-import { batchOf, measure, type Plan, rateOf, ratioOf, warm } from "./harness.ts";
+import { batchOf, isNoisy, measure, type Plan, rateOf, ratioOf, warm } from "./harness.ts";
 import type { Loops } from "./jobs.ts";
 import { COLUMNS, Stage } from "./stage.ts";
 import { workloadOf } from "./workloads.ts";
@@ -51,6 +51,8 @@ export interface Result {
   readonly twinRate: number;
   /** The plain loop's; undefined where nobody writes one. */
   readonly plainRate: number | undefined;
+  /** Of any of them. */
+  readonly noisy: boolean;
 }
 
 /** The twins over the memory of the module: slow, so only where they are measured. */
@@ -97,6 +99,8 @@ export async function measureKernel(
     warm(over(Math.min(elements, WARM_ELEMENTS)), pace.loops.warmupTime);
     return (await measure({ loop: over(loopSize / 4) }, pace.loops, batchOf(loopSize))).loop;
   };
+  const twinTime = await timeLoop((n) => kernel(twin, n));
+  const plainTime = plain && (await timeLoop(plain));
   return {
     name,
     size,
@@ -105,7 +109,8 @@ export async function measureKernel(
     copyRate: rateOf(size, fast.copy),
     copySpread: fast.copy.spread,
     timesCopy: ratioOf(fast.kernel, fast.copy),
-    twinRate: rateOf(loopSize, await timeLoop((n) => kernel(twin, n))),
-    plainRate: plain && rateOf(loopSize, await timeLoop(plain)),
+    twinRate: rateOf(loopSize, twinTime),
+    plainRate: plainTime && rateOf(loopSize, plainTime),
+    noisy: isNoisy(fast.kernel, fast.copy, twinTime, ...(plainTime ? [plainTime] : [])),
   };
 }

@@ -12,6 +12,7 @@
 
 export type { Entry as QuantizedEntry } from "./checkpoint/convention.ts";
 export type { Inspection, Prospects, TensorInspection } from "./checkpoint/inspect.ts";
+export type { Layout as CheckpointLayout } from "./checkpoint/quantize.ts";
 export type { CompareModelsOptions, ModelComparison, NamedOutput } from "./compare/models.ts";
 export type { ExactComparison, FloatComparison, Incomparable, OutputComparison } from "./compare/outputs.ts";
 export type { ModelRuntime, ModelSession, ValueSpec } from "./compare/runtime.ts";
@@ -98,3 +99,4 @@ export type { Severity, Target, TargetFinding, Verdict } from "./onnx/targets/ta
 export { type Variant, variants } from "./onnx/transformers.ts";
 export type { Progress, TaskOptions } from "./task/progress.ts";
 export type { ModelReport, TensorReport } from "./task/report.ts";
+export type { Workers } from "./task/work.ts";

@@ -108,6 +108,7 @@ describe("what the package exports", () => {
         "IntegerDType",
         "Layer",
         "LayerOptions",
+        "Layout as CheckpointLayout",
         "LinearLayout",
         "LinearOptions",
         "Mode",
@@ -162,6 +163,7 @@ describe("what the package exports", () => {
         "WeightInspection",
         "WeightProspects",
         "WeightsComparison",
+        "Workers",
       ]
     `);
   });

@@ -18,7 +18,7 @@ export interface BlobSink extends ByteSink {
    */
   result(): Blob;
   /**
-   * What was written to the companion with that suffix, if one was made.
+   * What was written to the companion with that suffix, or the sibling of that name, if one was made.
    *
    * @throws FileError as `result` does
    */
@@ -46,6 +46,10 @@ export function blobSink({ name = "model.onnx", type = "application/octet-stream
     async companion(suffix) {
       files.set(suffix, new Stretches());
       return { name: name + suffix, write: write(suffix) };
+    },
+    async sibling(own) {
+      files.set(own, new Stretches());
+      return { name: own, write: write(own) };
     },
     async close() {
       if (files.size === 0) throw new FileError(name, over);

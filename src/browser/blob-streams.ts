@@ -14,6 +14,9 @@ interface Stream {
   left: number;
 }
 
+/** To read on over a gap takes no longer than to begin a stream, if the gap is no longer than this. */
+const GAP = 1 << 20;
+
 /** So many tensors, or parts of one, are read by turns. */
 const READERS = 2;
 
@@ -36,33 +39,40 @@ export class BlobStreams {
 
   /** Fills `into` with the bytes from `start` on; how many there were. */
   async read(start: number, into: Uint8Array): Promise<number> {
-    const stream = this.#streamAt(start, start + into.byteLength);
-    let filled = 0;
+    const { stream, gap } = this.#streamAt(start, start + into.byteLength);
+    let filled = -gap;
     while (filled < into.byteLength && stream.left > 0) {
       if (stream.rest.byteLength === 0) stream.rest = await this.#next(stream);
-      const piece = stream.rest.subarray(0, into.byteLength - filled);
-      into.set(piece, filled);
+      const piece = stream.rest.subarray(0, (filled < 0 ? 0 : into.byteLength) - filled);
+      if (filled >= 0) into.set(piece, filled);
       filled += piece.byteLength;
       stream.rest = stream.rest.subarray(piece.byteLength);
       stream.left -= piece.byteLength;
     }
     this.#keep(start + filled, stream);
-    return filled;
+    return Math.max(filled, 0);
   }
 
-  #streamAt(start: number, end: number): Stream {
-    const waiting = this.#waiting.get(start);
-    this.#waiting.delete(start);
-    if (waiting) return waiting;
+  /** A stream that comes to `start` after a gap, and goes to `end` at the least. */
+  #streamAt(start: number, end: number): { readonly stream: Stream; readonly gap: number } {
+    // Where nobody says what comes next, what lies between may be another reader's.
+    const most = this.spans ? GAP : 0;
+    const [nearest] = [...this.#waiting.keys()].filter((at) => at <= start).sort((a, b) => b - a);
+    const waiting = nearest === undefined ? undefined : this.#waiting.get(nearest);
+    if (waiting && start - nearest! <= most && end - nearest! <= waiting.left) {
+      this.#waiting.delete(nearest!);
+      return { stream: waiting, gap: start - nearest! };
+    }
     const until = Math.min(this.#endOf(start, end), this.blob.size);
     const reader = this.blob.slice(start, until).stream().getReader();
-    return { reader, rest: new Uint8Array(0), left: until - start };
+    return { stream: { reader, rest: new Uint8Array(0), left: until - start }, gap: 0 };
   }
 
   /** How far a stream should go. */
   #endOf(start: number, end: number): number {
     if (!this.spans) return this.#ends.includes(start) ? this.blob.size : end;
-    return this.spans.reduce((until, span) => (span.start === until ? span.end : until), end);
+    const isNext = (span: Span, until: number) => span.start >= until && span.start - until <= GAP;
+    return this.spans.reduce((until, span) => (isNext(span, until) ? span.end : until), end);
   }
 
   async #next(stream: Stream): Promise<Uint8Array> {

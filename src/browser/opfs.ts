@@ -57,8 +57,13 @@ async function openAt(steps: readonly string[], path: string): Promise<BlobSourc
  */
 export async function createOpfsFile(path: string, { overwrite = false }: OpfsFileOptions = {}): Promise<ByteSink> {
   const steps = stepsFromRoot(path);
+  const folder = steps.slice(0, -1);
   const main = await beginFile(path, steps, overwrite);
-  return sinkOf(main, (suffix) => beginFile(path + suffix, [...steps.slice(0, -1), steps.at(-1)! + suffix], overwrite));
+  return sinkOf(
+    main,
+    (suffix) => beginFile(path + suffix, [...folder, steps.at(-1)! + suffix], overwrite),
+    (name) => beginFile([...folder, name].join("/"), [...folder, name], overwrite),
+  );
 }
 
 /**

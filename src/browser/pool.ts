@@ -1,3 +1,4 @@
+import { checkKeys } from "../core/options.ts";
 import { compileKernels, hasSimd, type ModuleSource } from "../kernels/load.ts";
 import { poolOf, type WorkerPool } from "../pool/pool.ts";
 import workerpool from "./workerpool.ts";
@@ -21,7 +22,9 @@ const MOST_THREADS = 8;
  *
  * @throws ArgumentError unless `threads` is a whole number above 0
  */
-export function createWorkerPool({ threads, module, script }: WorkerPoolOptions = {}): WorkerPool {
+export function createWorkerPool(options: WorkerPoolOptions = {}): WorkerPool {
+  checkKeys(options, ["threads", "module", "script"]);
+  const { threads, module, script } = options;
   const cores = globalThis.navigator?.hardwareConcurrency || 1;
   return poolOf({
     library: async () => workerpool,

@@ -4,13 +4,22 @@ import type { Machine } from "./machine.ts";
 import type { NonFinite } from "./options.ts";
 import type { Find } from "./quantize.ts";
 import { rangeOfPiece } from "./range.ts";
-import { hasNoZeroPoints, needsMagnitudeOnly, type Parameters, parametersOf, type SchemeOptions } from "./schemes.ts";
+import {
+  hasNoZeroPoints,
+  levelsOf,
+  needsMagnitudeOnly,
+  type Parameters,
+  parametersOf,
+  type SchemeOptions,
+} from "./schemes.ts";
 import { type Cut, layoutIn, windowAt } from "./windows.ts";
 
 /** Parameters of so many groups, all yet to be found. */
-export function noParameters({ parameters: n }: Layout, { scheme }: SchemeOptions): Parameters {
+export function noParameters({ parameters: n }: Layout, how: SchemeOptions): Parameters {
   const found = { scale: new Float32Array(n), zeroPoint: new Int32Array(n) };
-  return scheme === "minmax" ? { ...found, min: new Float32Array(n), span: new Float32Array(n) } : found;
+  if (how.scheme !== "minmax") return found;
+  found.zeroPoint.fill(levelsOf(how).qmin); // which is known
+  return { ...found, min: new Float32Array(n), span: new Float32Array(n) };
 }
 
 /**
@@ -28,7 +37,9 @@ export function holdsGroups(layout: Layout, limit: number): boolean {
 export function eachHoldsGroups(cut: Cut): boolean {
   // All windows are alike but for the last of a row.
   const ends = [0, cut.perRow - 1].filter((index) => index < cut.count);
-  return cut.holdsGroups && ends.every((index) => holdsGroups(layoutIn(cut, windowAt(cut, index)), TILE));
+  return (
+    cut.count > 0 && cut.holdsGroups && ends.every((index) => holdsGroups(layoutIn(cut, windowAt(cut, index)), TILE))
+  );
 }
 
 /** Finds the parameters of each piece's groups as it comes by; `refuse` is called for what may not be left out. */

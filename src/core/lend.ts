@@ -1,5 +1,5 @@
 import type { Machine } from "./machine.ts";
-import { type Operand, sourceOf } from "./operands.ts";
+import { countOf, type Operand, sourceOf } from "./operands.ts";
 import { isResident, type ResidentTensor } from "./resident.ts";
 
 /** An operand with what errors tell of it. */
@@ -49,8 +49,4 @@ function eachTile(machine: Machine, tensor: Operand, visit: (at: number, start: 
     const length = Math.min(source.limit, n - start);
     visit(source.address(start, length), start, length);
   }
-}
-
-function countOf({ data }: Operand): number {
-  return (data as Float32Array | Uint16Array).length;
 }

@@ -29,6 +29,11 @@ export interface Operand {
   readonly data: ArrayBufferView;
 }
 
+/** Elements of a float tensor. */
+export function countOf({ data }: Operand): number {
+  return (data as Float32Array | Uint16Array).length;
+}
+
 type TileName = "values" | "others" | "codes";
 
 /** Residents need no tile; calls stay short all the same, since V8 swaps in better code only between calls. */

@@ -4,7 +4,7 @@ import { TILE } from "../kernels/memory.ts";
 import { accumulatorsOf, foldCopies } from "./accumulate.ts";
 import { type Layout, spreadOf } from "./granularity.ts";
 import type { Machine } from "./machine.ts";
-import { type Operand, type Source, sourceOf } from "./operands.ts";
+import { countOf, type Operand, type Source, sourceOf } from "./operands.ts";
 import type { NonFinite } from "./options.ts";
 import { type Piece, piecesOf, shapeOf } from "./pieces.ts";
 import type { Range } from "./schemes.ts";
@@ -136,8 +136,4 @@ function firstNonFinite(machine: Machine, tensor: Operand, name: string | undefi
     if (i >= 0) return new NonFiniteError(view[i]!, start + i, name);
   }
   throw new Error("a scan met a value that is not finite, a second look did not");
-}
-
-function countOf({ data }: Operand): number {
-  return (data as Float32Array | Uint16Array).length;
 }

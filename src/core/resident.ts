@@ -98,3 +98,8 @@ export class ResidentQuantizedTensor<D extends IntegerDType = IntegerDType>
 export function isResident(tensor: object): tensor is ResidentTensor | ResidentQuantizedTensor {
   return tensor instanceof Resident;
 }
+
+/** Gives back the memory of a tensor, if it is a resident. */
+export function release(tensor: object): void {
+  if (isResident(tensor)) tensor.dispose();
+}

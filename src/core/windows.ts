@@ -24,8 +24,11 @@ export interface Cut {
   readonly granularity: Granularity;
   /** The axis that is cut; -1 for a scalar. */
   readonly axis: number;
-  /** Indices of that axis to a window; the last of a row may be fewer. */
+  /** Indices of that axis to a window; the last of a stretch may be fewer. */
   readonly size: number;
+  /** Windows begin anew after so many indices: a block larger than a window, or the whole axis. */
+  readonly stretch: number;
+  readonly perStretch: number;
   /** Windows of one row, and of the tensor. */
   readonly perRow: number;
   readonly count: number;
@@ -33,32 +36,41 @@ export interface Cut {
   readonly holdsGroups: boolean;
 }
 
-/** Cuts a tensor at the first axis whose indices fit a window; blocks along that axis stay whole where they fit. */
+/** Cuts a tensor at the first axis whose indices fit a window; no window crosses the end of a block. */
 export function cutOf(shape: readonly number[], granularity: Granularity, most = WINDOW): Cut {
   const axis = shape.findIndex((_, i) => elementsOf(shape.slice(i + 1)) <= most);
-  if (axis < 0) return { shape, granularity, axis, size: 1, perRow: 1, count: 1, holdsGroups: true };
+  const scalar = {
+    shape,
+    granularity,
+    axis,
+    size: 1,
+    stretch: 1,
+    perStretch: 1,
+    perRow: 1,
+    count: 1,
+    holdsGroups: true,
+  };
+  if (axis < 0) return scalar;
   const rows = elementsOf(shape.slice(0, axis));
   const length = shape[axis]!;
   const fits = Math.max(Math.floor(most / Math.max(elementsOf(shape.slice(axis + 1)), 1)), 1);
-  const { blockSize } = granularity;
-  const isAlong = blockSize !== undefined && granularity.axis === axis;
-  const size = Math.min(isAlong ? besideBlocks(fits, blockSize) : evened(fits), Math.max(length, 1));
-  const perRow = Math.ceil(length / size);
-  const cut = { shape, granularity, axis, size, perRow, count: rows * perRow };
+  const isAlong = granularity.blockSize !== undefined && granularity.axis === axis;
+  const block = isAlong ? Math.min(granularity.blockSize!, length) : 1;
+  // Of blocks that fit as many as do, in pairs if they are odd; of one that does not a part.
+  const step = block % 2 === 1 && fits >= 2 * block ? 2 * block : block;
+  const wanted = isAlong && fits >= block ? fits - (fits % step) : evened(fits);
+  const size = Math.max(Math.min(wanted, length), 1);
+  const stretch = size < block ? block : Math.max(length, 1);
+  const perStretch = Math.ceil(stretch / size);
+  const last = length - Math.floor(length / stretch) * stretch;
+  const perRow = Math.floor(length / stretch) * perStretch + Math.ceil(last / size);
+  const cut = { ...scalar, size, stretch, perStretch, perRow, count: rows * perRow };
   return { ...cut, holdsGroups: holdsGroups(cut) };
 }
 
 /** Windows of 4-bit codes had better begin where a byte does. */
 function evened(size: number): number {
   return size > 1 ? size & ~1 : size;
-}
-
-/** Of sizes up to `most`, a large one at whose multiples blocks begin or which never crosses one. */
-function besideBlocks(most: number, blockSize: number): number {
-  if (most >= blockSize) return most - (most % (blockSize * (blockSize % 2 === 1 && most >= 2 * blockSize ? 2 : 1)));
-  let size = most;
-  while (blockSize % size !== 0) size--;
-  return size;
 }
 
 function holdsGroups({ shape, granularity, axis, size, count }: Omit<Cut, "holdsGroups">): boolean {
@@ -78,11 +90,13 @@ function holdsGroups({ shape, granularity, axis, size, count }: Omit<Cut, "holds
 
 /** Window `index` of a tensor, in the order of the data. */
 export function windowAt(cut: Cut, index: number): Window {
-  const { shape, axis, size, perRow } = cut;
+  const { shape, axis, size, stretch, perStretch, perRow } = cut;
   if (axis < 0) return { start: 0, length: 1, shape, first: 0, count: 1 };
   const row = Math.floor(index / perRow);
-  const from = (index % perRow) * size;
-  const taken = Math.min(size, shape[axis]! - from);
+  const place = index % perRow;
+  const begin = Math.floor(place / perStretch) * stretch;
+  const from = begin + (place % perStretch) * size;
+  const taken = Math.min(size, begin + stretch - from, shape[axis]! - from);
   const inner = elementsOf(shape.slice(axis + 1));
   return {
     start: (row * shape[axis]! + from) * inner,

@@ -63,10 +63,21 @@ export function floatTensorOf(
 }
 
 function narrow(file: string, name: string, values: Float64Array, start: number): Float32Array {
-  const narrowed = new Float32Array(values);
-  const i = narrowed.findIndex((x, at) => !Number.isFinite(x) && Number.isFinite(values[at]!));
-  if (i >= 0) throw new FormatError(file, `${values[i]} at flat index ${start + i} does not fit float32`, name);
+  const narrowed = new Float32Array(values.length);
+  roundInto(file, name, values, narrowed, start);
   return narrowed;
+}
+
+/**
+ * float64 to the nearest float32.
+ *
+ * @param start flat index of the first value
+ * @throws FormatError for a value beyond float32
+ */
+export function roundInto(file: string, name: string, values: Float64Array, into: Float32Array, start: number): void {
+  into.set(values);
+  const i = into.findIndex((x, at) => !Number.isFinite(x) && Number.isFinite(values[at]!));
+  if (i >= 0) throw new FormatError(file, `${values[i]} at flat index ${start + i} does not fit float32`, name);
 }
 
 export interface ArrayType<T> {

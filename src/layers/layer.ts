@@ -1,7 +1,7 @@
 import type { Engine } from "../core/engine.ts";
 import { type Axis, scaleShapeOf } from "../core/granularity.ts";
 import { checkBoolean, type NonFinite } from "../core/options.ts";
-import { isResident, type ResidentQuantizedTensor, type ResidentTensor } from "../core/resident.ts";
+import { type ResidentQuantizedTensor, type ResidentTensor, release } from "../core/resident.ts";
 import type { SchemeName } from "../core/schemes.ts";
 import { checkShape, elementsOf } from "../core/shape.ts";
 import { checkData, type FloatTensor, floatTypeOf, type QuantizedTensor } from "../core/tensor.ts";
@@ -111,8 +111,4 @@ function requantize<D extends CodeDType>(
   const { dtype, scheme, zeroPoint, axis } = codes;
   release(codes);
   return engine.quantize(weight, { dtype, scheme, scale, zeroPoint, axis });
-}
-
-function release(tensor: QuantizedTensor): void {
-  if (isResident(tensor)) tensor.dispose();
 }

@@ -1,5 +1,6 @@
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
+import { checkKeys } from "../core/options.ts";
 import { compileKernels, hasSimd, type ModuleSource } from "../kernels/load.ts";
 import { poolOf, type WorkerPool } from "../pool/pool.ts";
 
@@ -18,6 +19,7 @@ export interface WorkerPoolOptions {
  * @throws ArgumentError unless `threads` is a whole number above 0
  */
 export function createWorkerPool(options: WorkerPoolOptions = {}): WorkerPool {
+  checkKeys(options, ["threads", "module"]);
   const { threads = availableParallelism(), module } = options;
   return poolOf({
     library: async () => (await import("workerpool")).default,

@@ -5,7 +5,7 @@ import { basename, dirname, join } from "node:path";
 import { FileError } from "../errors.ts";
 import type { ByteSink } from "../formats/source.ts";
 import { sinkOf, type Unfinished } from "../formats/unfinished.ts";
-import { explain } from "./explain.ts";
+import { explain, explainNow } from "./explain.ts";
 import { identityOf, type OpenFile } from "./source.ts";
 import { writeAt } from "./transfer.ts";
 
@@ -58,8 +58,9 @@ async function beginFile(path: string, overwrite: boolean): Promise<Unfinished> 
       aside = name;
       asides.set(name, path);
     },
+    // These two at once: whatever ends the process finds all files as they were, or all in place.
     async appear() {
-      await explain(path, () => rename(temporary, path));
+      explainNow(path, () => renameSync(temporary, path));
       unfinished.delete(temporary);
       state = keeps ? "undoable" : "in place";
     },
@@ -67,7 +68,7 @@ async function beginFile(path: string, overwrite: boolean): Promise<Unfinished> 
       state = "in place";
       if (aside === undefined) return;
       asides.delete(aside);
-      await rm(aside, { force: true });
+      rmSync(aside, { force: true });
     },
     async discard() {
       if (state === "in place" || state === "gone") return;

@@ -21,7 +21,12 @@ export function storedOf(
   const place = files.placeOf(tensor);
   const stored = { name, dtype: floatNames[tensor.type!]!, shape: tensor.shape, file: 0, start: place?.start ?? 0 };
   if (place) return { source: place.source, stored };
-  const slice = async (start: number, end: number) => (await files.read(tensor)).subarray(start, end);
+  // Decoded once, however many parts of it are asked for.
+  let bytes: Promise<Uint8Array> | undefined;
+  const slice = async (start: number, end: number) => {
+    bytes ??= files.read(tensor);
+    return (await bytes).subarray(start, end);
+  };
   return { source: { name: files.source.name, byteLength: bytesOfTensor(tensor), slice }, stored };
 }
 

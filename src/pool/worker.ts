@@ -45,15 +45,21 @@ export function serve(open: Opener): void {
   workerpool.worker({ [METHOD]: perform });
 }
 
-/** A source of which some stretches were read beforehand. */
+/** A source of which some stretches were read beforehand, and are asked for in their order. */
 function sentSource({ name, byteLength, stretches = [] }: SentSource): ByteSource {
+  let next = 0;
   return {
     name,
     byteLength,
     async slice(start, end) {
-      const found = stretches.find(({ start: from, bytes }) => from <= start && end <= from + bytes.byteLength);
-      if (!found) throw new Error(`bytes ${start} to ${end} of ${name} were not sent`);
-      return found.bytes.subarray(start - found.start, end - found.start);
+      for (let i = 0; i < stretches.length; i++) {
+        const at = (next + i) % stretches.length;
+        const { start: from, bytes } = stretches[at]!;
+        if (start < from || end > from + bytes.byteLength) continue;
+        next = at;
+        return bytes.subarray(start - from, end - from);
+      }
+      throw new Error(`bytes ${start} to ${end} of ${name} were not sent`);
     },
   };
 }

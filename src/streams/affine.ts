@@ -3,6 +3,7 @@ import type { LossSums } from "../core/error.ts";
 import { type Granularity, scaleShapeOf } from "../core/granularity.ts";
 import type { NonFinite } from "../core/options.ts";
 import { boundsOf } from "../core/range.ts";
+import { release } from "../core/resident.ts";
 import type { Range, SchemeName } from "../core/schemes.ts";
 import { elementsOf } from "../core/shape.ts";
 import type { QuantizedTensor } from "../core/tensor.ts";
@@ -123,11 +124,6 @@ export async function quantizeUnit(
     });
   }
   return sums;
-}
-
-/** Gives back the memory of what a resident became. */
-export function release(q: QuantizedTensor & { dispose?(): void }): void {
-  q.dispose?.();
 }
 
 function rangeIn({ first, min, max }: GroupRange, window: Window): Range {

@@ -15,8 +15,8 @@ import { allInOrder, type Schedule } from "./schedule.ts";
 import type { StoredTensor } from "./stored.ts";
 
 /**
- * Has a tensor quantized, by as many workers as there are: `perform` has one part done, which has so many elements. Where groups reach beyond parts, a
- * pass over the file finds their ranges first.
+ * Has a tensor quantized, by as many workers as there are: `perform` has one part done, which has so many elements. Where
+ * groups reach beyond parts, a pass over the file finds their ranges first.
  *
  * @param share bytes that one worker may take for a tensor
  * @returns the sums of what was lost

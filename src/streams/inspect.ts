@@ -1,4 +1,5 @@
 import { type LossSums, lossOf } from "../core/error.ts";
+import { release } from "../core/resident.ts";
 import { elementsOf } from "../core/shape.ts";
 import { NonFiniteError } from "../errors.ts";
 import type { Files, Work } from "../task/work.ts";
@@ -29,7 +30,7 @@ export const inspectWork: Work<Question, Answer> = {
       const { min, max } = engine.range(values);
       const sums = recipes.map(({ granularity, ...how }) => {
         const { q, sums } = engine.quantizeMeasured(values, { ...how, ...granularity });
-        (q as { dispose?(): void }).dispose?.();
+        release(q);
         return sums;
       });
       return { min: min[0]!, max: max[0]!, sums };

@@ -5,7 +5,7 @@ import { bytesOf, type FloatTensor } from "../core/tensor.ts";
 import type { Window } from "../core/windows.ts";
 import type { FloatDType } from "../dtypes.ts";
 import { FormatError } from "../errors.ts";
-import { type FloatName, floatTensorOf } from "../formats/floats.ts";
+import { type FloatName, floatTensorOf, roundInto, viewOf } from "../formats/floats.ts";
 import { type ByteSource, readExactly } from "../formats/source.ts";
 import type { FileSpan, Files } from "../task/work.ts";
 
@@ -59,17 +59,37 @@ export async function withPart<T>(
   const source = files.sources[tensor.file]!;
   const { name, dtype } = tensor;
   const type = residentTypeOf(tensor);
-  if (!source.read || type === undefined) {
+  if (!source.read && type !== undefined) {
     const bytes = await readExactly(source, span.start, span.end, name);
     return use(floatTensorOf(source.name, bytes, { name, dtype, shape: part.shape, start: part.start }));
   }
-  const values = engine.reserve(type, part.shape);
+  const values = engine.reserve(type ?? "float32", part.shape);
   values.name = name;
   try {
-    await fill(source, span, bytesOf(values.data), name);
+    if (type === undefined) await fillRounded(source, span, values as ResidentTensor<"float32">, part.start);
+    else await fill(source, span, bytesOf(values.data), name);
     return await use(values);
   } finally {
     values.dispose();
+  }
+}
+
+/** Values of float64 that are rounded at a time. */
+const ROUNDED = 1 << 16;
+
+/** float64 to linear memory as float32, a little at a time. */
+async function fillRounded(
+  source: ByteSource,
+  { start, end }: FileSpan,
+  values: ResidentTensor<"float32">,
+  first: number,
+): Promise<void> {
+  const { name = "" } = values;
+  for (let at = start; at < end; at += 8 * ROUNDED) {
+    const bytes = await readExactly(source, at, Math.min(at + 8 * ROUNDED, end), name);
+    const done = (at - start) / 8;
+    const into = values.data.subarray(done, done + bytes.byteLength / 8);
+    roundInto(source.name, name, viewOf(Float64Array, bytes), into, first + done);
   }
 }
 
@@ -87,7 +107,7 @@ export async function fill(
 
 /** Bytes of linear memory for so many elements of a tensor, with codes or whatever is made of them beside. */
 export function roomFor(tensor: StoredTensor, elements: number): number {
-  return (widthOf(tensor) === 8 ? 0 : widthOf(tensor) * elements) + 4 * elements + (1 << 20);
+  return Math.min(widthOf(tensor), 4) * elements + 4 * elements + (1 << 20);
 }
 
 export function sizeOf(tensor: StoredTensor): number {

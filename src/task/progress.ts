@@ -27,14 +27,20 @@ export interface TaskOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Those who do a task of so many bytes. */
+/** Those who do a task of so many bytes. @throws ArgumentError for something that is no pool */
 export function workersFor({ workers }: TaskOptions, engine: Engine, bytes: number): Workers {
-  return (typeof workers === "function" ? workers(bytes) : workers) ?? workersOn(engine);
+  const chosen = typeof workers === "function" ? workers(bytes) : workers;
+  if (chosen === undefined) return workersOn(engine);
+  if (typeof chosen?.run === "function" && chosen.atOnce >= 1) return chosen;
+  throw new ArgumentError("workers", "a pool is wanted, as createWorkerPool() makes one");
 }
+
+/** Linear memory ends at 4 GiB, and two tensors may take turns in it. */
+const MOST_SHARE = 2 ** 30;
 
 /** Bytes that one worker may take. @throws ArgumentError unless `memory` is a number of bytes above 0 */
 export function shareOf({ memory = DEFAULT_MEMORY }: TaskOptions, { atOnce }: Workers): number {
-  if (Number.isSafeInteger(memory) && memory > 0) return memory / atOnce;
+  if (Number.isSafeInteger(memory) && memory > 0) return Math.min(memory / atOnce, MOST_SHARE);
   throw new ArgumentError("memory", `${String(memory)} given; a whole number of bytes above 0 is allowed`);
 }
 

@@ -34,7 +34,7 @@ export interface Work<Unit, Result> {
 export interface Workers {
   /** How many units are done at the same time: what memory is shared by. */
   readonly atOnce: number;
-  /** Has a unit done, when its turn comes. */
+  /** @internal Has a unit done, when its turn comes. */
   run<Unit, Result>(work: Work<Unit, Result>, files: Files, unit: Unit): Promise<Result>;
 }
 
@@ -60,39 +60,35 @@ function onThisThread(engine: Engine): Workers {
   };
 }
 
-/** Linear memory that does not grow while something runs in it: what is being read to it would be lost. */
+/** Sees to it that linear memory need not grow while something runs in it: what is being read to it would be lost. */
 class Room {
   #size = 0;
   #running = 0;
-  #growth: Promise<void> = Promise.resolve();
-  #idle: () => void = () => {};
+  #waiting: (() => void)[] = [];
 
   constructor(private readonly engine: Engine) {}
 
-  /** Runs `action` once there are so many bytes. */
+  /**
+   * Runs `action` once there are so many bytes.
+   *
+   * @throws MemoryError
+   */
   async within<T>(bytes: number, action: () => Promise<T>): Promise<T> {
-    await this.#growth;
-    if (bytes > this.#size) {
-      this.#growth = this.#grow(bytes);
-      await this.#growth;
+    while (this.#running > 0 && bytes > this.#size) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+    // Residents may have come since the last time.
+    if (this.#running === 0) {
+      this.engine.ensureRoom(bytes);
+      this.#size = bytes;
     }
     this.#running++;
     try {
       return await action();
     } finally {
       this.#running--;
-      if (this.#running === 0) this.#idle();
+      if (this.#running === 0) for (const wake of this.#waiting.splice(0)) wake();
     }
-  }
-
-  async #grow(bytes: number): Promise<void> {
-    if (this.#running > 0) {
-      await new Promise<void>((resolve) => {
-        this.#idle = resolve;
-      });
-    }
-    this.engine.ensureRoom(bytes);
-    this.#size = bytes;
   }
 }
 

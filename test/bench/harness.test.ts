@@ -4,12 +4,15 @@ import {
   formatNumber,
   formatSize,
   formatTable,
+  isNoisy,
   measure,
   parseSize,
   quantile,
+  rateOf,
   ratioOf,
   timingOf,
 } from "../../bench/harness.ts";
+import { judge, type LimitFigure } from "../../bench/limits.ts";
 import { groupNames, optionsOf } from "../../bench/options.ts";
 import { firstDifference, formatElements, type PeerFigure } from "../../bench/peers.ts";
 import { apart, plotOption, renderPlot } from "../../bench/plot.ts";
@@ -23,15 +26,33 @@ describe("figures", () => {
   });
 
   it("spread is the interquartile range in percent of the median, over all samples", () => {
-    const timing = timingOf([[1, 2], [3], [4, 5]]);
+    const timing = timingOf([1, 2, 3, 4, 5]);
     expect(timing.seconds).toBe(3);
     expect(timing.spread).toBeCloseTo(66.67, 1);
-    expect(timing.rounds).toEqual([1.5, 3, 4.5]);
   });
 
-  it("ratioOf compares round by round, so that a slow round falls on both", () => {
-    expect(ratioOf(timingOf([[2], [20], [2]]), timingOf([[1], [10], [1]]))).toBe(2);
-    expect(ratioOf(timingOf([[1], [9], [3]]), timingOf([[1], [1], [1]]))).toBe(3);
+  it("ratioOf is that of the medians: one stall on either side decides nothing", () => {
+    const [slow, fast] = [timingOf([2, 200, 2]), timingOf([1, 1, 100])];
+    expect(ratioOf(slow, fast)).toBe(2);
+    expect(ratioOf(slow, fast)).toBe(rateOf(4, fast) / rateOf(4, slow));
+  });
+
+  it("isNoisy where either side is spread wide", () => {
+    const [calm, wild] = [timingOf([10, 11, 12]), timingOf([10, 20, 30])];
+    expect([isNoisy(calm, calm), isNoisy(calm, wild), isNoisy(wild, calm)]).toEqual([false, true, true]);
+  });
+
+  it("--check judges limits that are not noisy", () => {
+    const limit = (name: string, ratio: number, noisy: boolean) =>
+      ({ name, ratio, most: 1, noisy }) as unknown as LimitFigure;
+    expect(judge([limit("a", 0.9, false), limit("b", 1.1, true)])).toEqual({
+      kept: true,
+      verdict: "nothing over its limit; 1 of 2 too noisy to be judged",
+    });
+    expect(judge([limit("a", 0.9, false), limit("b", 1.1, false)])).toEqual({
+      kept: false,
+      verdict: "over their limits: b",
+    });
   });
 
   it("short calls are timed several at once", () => {
@@ -47,7 +68,7 @@ describe("figures", () => {
     const timings = await measure(tasks, { rounds: 2, time: 0, calls: 4, warmupTime: 0, warmupCalls: 1 }, 3);
     // A probe, then three at once: one warm-up and two samples in each of two rounds.
     expect(calls).toEqual({ now: 16, later: 16 });
-    expect(timings.now.rounds).toHaveLength(2);
+    expect(timings.now.seconds).toBeGreaterThan(0);
     expect(timings.later.seconds).toBeGreaterThan(0);
   });
 
@@ -92,6 +113,7 @@ describe("options", () => {
     [["--size", "1KB"], "give a multiple of"],
     [["--group", "files", "--filter", "range"], "of --group kernels"],
     [["--group", "files", "--plot", "a.svg"], "of --group peers"],
+    [["--group", "files", "--check"], "of --group limits"],
   ])("%j is refused", (args, message) => {
     expect(() => optionsOf(args)).toThrow(message);
   });
@@ -99,7 +121,7 @@ describe("options", () => {
 
 describe("plot", () => {
   const figure = (work: PeerFigure["work"], name: string, elements: number, rate: number): PeerFigure => {
-    return { work, name, elements, rate, seconds: 1, spread: 0, ratio: 1, oursOverIts: 1 };
+    return { work, name, elements, rate, seconds: 1, spread: 0, ratio: 1, oursOverIts: 1, noisy: false };
   };
   const figures = (["QuantizeLinear", "DynamicQuantizeLinear", "range"] as const).flatMap((work) =>
     [2 ** 14, 2 ** 25].flatMap((elements) => [

@@ -83,6 +83,15 @@ describe("blobSink", () => {
     expect(sink.blob(".none")).toBeUndefined();
   });
 
+  it("makes siblings, by their own names", async () => {
+    const sink = blobSink({ name: "model.safetensors.index.json" });
+    const shard = await sink.sibling!("model-00001-of-00001.safetensors");
+    expect(shard.name).toBe("model-00001-of-00001.safetensors");
+    await shard.write(0, Uint8Array.of(1, 2));
+    await sink.close();
+    expect([...(await bytesOf(sink.blob(shard.name)!))]).toEqual([1, 2]);
+  });
+
   it("has nothing before it is closed or once it is aborted, and takes nothing after", async () => {
     const sink = blobSink({ name: "out" });
     const data = await sink.companion!(".data");

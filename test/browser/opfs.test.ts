@@ -215,6 +215,16 @@ describe("createOpfsFile: companion", () => {
     expect(texts()).toEqual(["new model", "new data"]);
   });
 
+  it("may have a name of its own, as shards have", async () => {
+    const sink = await createOpfsFile("index.json");
+    const shard = await sink.sibling!("one.safetensors");
+    expect(shard.name).toBe("one.safetensors");
+    await shard.write(0, bytes("shard"));
+    await sink.write(0, bytes("index"));
+    await sink.close();
+    expect([root.text("index.json"), root.text("one.safetensors")]).toEqual(["index", "shard"]);
+  });
+
   it("goes when the model goes", async () => {
     const { sink } = await written();
     await sink.companion!(".more");

@@ -44,3 +44,21 @@ it("minmax, whose two passes need other parameters", () => {
   expect(engine.error(tensor, q)).toMatchObject(loss);
   expect(loss.sqnr).toBeGreaterThan(30);
 });
+
+it("what is lost is what error tells, in every scheme and type", () => {
+  const tensor = { data: data.subarray(0, 64 * 1100), shape: [64, 1100] };
+  for (const dtype of ["int8", "uint8", "int16", "uint16", "int4", "uint4"] as const) {
+    for (const scheme of ["affine", "symmetric", "minmax"] as const) {
+      for (const granularity of granularities) {
+        const { q, loss } = engine.quantizeMeasured(tensor, { dtype, scheme, ...granularity });
+        expect(engine.error(tensor, q), `${dtype} ${scheme}`).toMatchObject(loss);
+        expect(loss.sqnr).toBeGreaterThan(10);
+      }
+    }
+  }
+});
+
+it("nothing at all", () => {
+  const tensor = { data: new Float32Array(0), shape: [0, 16] };
+  expect(engine.quantizeMeasured(tensor, { axis: 1 }).q).toEqual(engine.quantize(tensor, { axis: 1 }));
+});

@@ -89,6 +89,12 @@ describe("windows", () => {
     expect([...windowsOf(cutOf([], {}))]).toEqual([{ start: 0, length: 1, shape: [], first: 0, count: 1 }]);
   });
 
+  it("are as large in blocks that are larger than they are, whatever their size", () => {
+    for (const blockSize of [1_048_583, 2 ** 31 - 1, 2_097_151]) {
+      expect(cutOf([3_000_000], { axis: 0, blockSize }).count).toBeLessThanOrEqual(5);
+    }
+  });
+
   it("begin where a byte of 4-bit codes does, where rows let them", () => {
     for (const shape of [[64, 300], [9, 8, 33], [1001]]) {
       for (const { start } of windowsOf(cutOf(shape, {}, 100))) expect(start % 2).toBe(0);

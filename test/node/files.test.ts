@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
+import type * as Files from "node:fs";
 import { existsSync, renameSync } from "node:fs";
-import type * as Promises from "node:fs/promises";
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -12,9 +12,10 @@ import { createFile, type FileSource, openFile, removeUnfinished } from "../../s
 // Files beside files: the data of a model, read and written. What a single file does is in node.test.ts.
 
 // A rename is what makes a file appear: watched here for the order, and made to fail.
-vi.mock("node:fs/promises", async (original) => {
-  const actual = await original<typeof Promises>();
-  return { ...actual, rename: vi.fn(actual.rename) };
+const actual = await vi.hoisted(() => import("node:fs").then(({ renameSync }) => ({ renameSync })));
+vi.mock("node:fs", async (original) => {
+  const files = await original<typeof Files>();
+  return { ...files, renameSync: vi.fn(files.renameSync) };
 });
 
 let folder: string;
@@ -22,9 +23,7 @@ beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "wasm-quant-"));
 });
 afterEach(async () => {
-  vi.mocked(rename)
-    .mockReset()
-    .mockImplementation(async (from, to) => renameSync(from, to));
+  vi.mocked(renameSync).mockReset().mockImplementation(actual.renameSync);
   for (const source of opened.splice(0)) await source.close();
   await rm(folder, { recursive: true, force: true });
 });
@@ -236,7 +235,7 @@ describe("createFile: companion", () => {
   it("is in place before the model is", async () => {
     const { sink } = await written();
     await sink.close();
-    const appeared = vi.mocked(rename).mock.calls.map(([, to]) => to);
+    const appeared = vi.mocked(renameSync).mock.calls.map(([, to]) => to);
     expect(appeared).toEqual([at("out.onnx.data"), at("out.onnx")]);
   });
 
@@ -326,9 +325,9 @@ describe("createFile: companion", () => {
   describe("when the system refuses a rename", () => {
     // As on Windows while somebody has the file open, or in a folder like /tmp where it is another user's.
     const refuse = (name: string) =>
-      vi.mocked(rename).mockImplementation(async (from, to) => {
+      vi.mocked(renameSync).mockImplementation((from, to) => {
         if (to === at(name)) throw Object.assign(new Error("refused"), { code: "EPERM" });
-        renameSync(from, to);
+        actual.renameSync(from, to);
       });
 
     it("of the data, nothing is left", async () => {

@@ -1,11 +1,11 @@
 import type { Engine } from "../../core/engine.ts";
 import type { LossSums } from "../../core/error.ts";
 import type { NonFinite } from "../../core/options.ts";
-import type { ResidentTensor } from "../../core/resident.ts";
+import { type ResidentTensor, release } from "../../core/resident.ts";
 import { bytesOf, type FloatTensor } from "../../core/tensor.ts";
 import { WINDOW, type Window } from "../../core/windows.ts";
 import { viewOf } from "../../formats/floats.ts";
-import { release, within } from "../../streams/affine.ts";
+import { within } from "../../streams/affine.ts";
 import { roomFor, type StoredTensor, spanOf, withPart } from "../../streams/stored.ts";
 import type { Files, Work } from "../../task/work.ts";
 import { type CompressedPart, type Compression, groupsOf, rowsTogether } from "./layout.ts";

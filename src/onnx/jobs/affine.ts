@@ -1,3 +1,4 @@
+import { release } from "../../core/resident.ts";
 import { elementsOf } from "../../core/shape.ts";
 import { bytesOf, type QuantizedTensor } from "../../core/tensor.ts";
 import { byteLengthOf, type CodeDType, codeTypes, type FloatDType } from "../../dtypes.ts";
@@ -75,10 +76,6 @@ export const makeAffine: Maker<AffineSpec> = (values, { recipe, form, type }, { 
   }
   return { loss, bytes, release: () => release(q) };
 };
-
-function release(q: QuantizedTensor & { dispose?(): void }): void {
-  q.dispose?.();
-}
 
 /** Scales under which no code stands for what the weight's type lacks, and the zero point asked for; if these are others. */
 export function correctedParameters(
