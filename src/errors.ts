@@ -65,14 +65,17 @@ export class FormatError extends WasmQuantError {
 export class FileError extends WasmQuantError {
   override readonly name = "FileError";
   readonly tag = "file";
+  /** `exists` where it is there already and was not to be replaced. */
+  readonly reason: "exists" | undefined;
 
   constructor(
     /** The file, as the caller named it. */
     readonly file: string,
     message: string,
-    options?: ErrorOptions,
+    options?: ErrorOptions & { readonly reason?: "exists" },
   ) {
     super(`${file}: ${message}`, options);
+    this.reason = options?.reason;
   }
 }
 

@@ -189,7 +189,7 @@ try {
 
 /** The library says what is wrong; the words for doing something about it are the command's. */
 function adviceOn(error: unknown): string {
-  if (error instanceof FileError && error.message.endsWith("exists already"))
+  if (error instanceof FileError && error.reason === "exists")
     return `; --force replaces it, -o names another${process.argv.includes("--recipe") ? " folder" : ""}`;
   if (error instanceof FormatError && error.message.endsWith("exclude it")) return " (--exclude GLOB)";
   return "";

@@ -109,6 +109,6 @@ export function removeUnfinished(): void {
 async function checkFree(path: string, overwrite: boolean): Promise<Stats | undefined> {
   const there = await stat(path).catch(() => undefined);
   if (there?.isDirectory()) throw new FileError(path, "is a folder; name the file to write");
-  if (there && !overwrite) throw new FileError(path, "exists already");
+  if (there && !overwrite) throw new FileError(path, "exists already", { reason: "exists" });
   return there;
 }

@@ -133,7 +133,9 @@ describe("--layout compressed-tensors", () => {
     expect(sink.bytes("config.json")).toHaveLength(0);
     const written = JSON.parse(decode(sink.bytes("model.quantization_config.json")));
     expect(written).toMatchObject({ quant_method: "compressed-tensors" });
-    expect(report.remarks![0]).toMatch(/^no config\.json to add to \(.*\): .* is beside the output in model\.quantization_config\.json$/);
+    expect(report.remarks![0]).toMatch(
+      /^no config\.json to add to \(.*\): .* is beside the output in model\.quantization_config\.json$/,
+    );
   });
 
   it("writes shards, an index and config.json", async () => {

@@ -331,7 +331,7 @@ describe("what means nothing", () => {
   it.each([
     [["--op-types", "MatMul,"], "names with commas between"],
     [["--format", "float"], "Allowed choices are cast, qdq"],
-    [["--opset", "0"], "above 0"],
+    [["--opset", "0"], "from 1 to"],
     [["--opset", "13.5"], "whole number"],
     [["--include", ""], "must not be empty"],
     [["--scheme", "dynamic"], "Allowed choices are"],
