@@ -57,7 +57,9 @@ export async function quantizeOnnx(
     const total = bytesReadBy(files, jobs) + copied;
     const tracker = trackerOf(options, total);
     for (const { output } of made) await output.write(addresses, tracker);
-    const workers = workersFor(options, engine, total);
+    // What several models make of a weight is work for each of them.
+    const work = jobs.reduce((sum, { constant }) => sum + bytesOfTensor(constant.tensor), copied);
+    const workers = workersFor(options, engine, work);
     const losses = await runJobs(new Schedule(workers, tracker), files, jobs, {
       ...{ nonFinite: options.nonFinite, addresses, tracker, share: shareOf(options, workers) },
     });
