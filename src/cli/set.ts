@@ -72,7 +72,15 @@ async function sessionsIn(input: string): Promise<string[]> {
   for (const folder of [input, join(input, "onnx")]) {
     const names = await readdir(folder).catch(() => []);
     const sessions = names.filter((name) => name.toLowerCase().endsWith(".onnx") && !isMade(stemOf(name))).sort();
-    if (sessions.length > 0) return sessions.map((name) => join(folder, name));
+    if (sessions.length === 0) continue;
+    const twice = sessions.find((name, i) => sessions.findIndex((other) => stemOf(other) === stemOf(name)) < i);
+    if (twice !== undefined) {
+      throw new FileError(
+        join(folder, twice),
+        "would be written to the same files as another model, having the same name; rename it",
+      );
+    }
+    return sessions.map((name) => join(folder, name));
   }
   throw new FileError(input, "is a folder without .onnx models, and has none in a folder onnx");
 }

@@ -91,6 +91,15 @@ describe("a folder", () => {
     expect(files[0].bytesAfter).toBe(files[0].bytesBefore);
   });
 
+  it("with two models that would be written to files of the same names is refused", async () => {
+    await copyFile(digits, at("encoder_model.ONNX"));
+    const before = await listed();
+    const { code, stderr } = await run(".", ...recipe);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^wasm-quant: encoder_model\.onnx: .*same name; rename it\n$/i);
+    expect(await listed()).toEqual(before);
+  });
+
   it("that has no models is refused", async () => {
     await mkdir(at("empty"));
     const { code, stderr } = await run("empty", ...recipe);
