@@ -4,7 +4,7 @@ import { bytesOf, type QuantizedTensor } from "../core/tensor.ts";
 import { type Cut, cutOf, WINDOW, type Window, windowAt } from "../core/windows.ts";
 import { type ArrayOf, type CodeDType, codeTypes } from "../dtypes.ts";
 import { FormatError } from "../errors.ts";
-import { type ArrayType, type FloatName, viewOf } from "../formats/floats.ts";
+import { type ArrayType, type FloatName, floatWidths, viewOf } from "../formats/floats.ts";
 import { readExactly } from "../formats/source.ts";
 import { unshifted } from "../streams/nibbles.ts";
 import { fill } from "../streams/stored.ts";
@@ -25,8 +25,6 @@ export interface RestoreUnit {
   readonly to: number;
 }
 
-const widths: Readonly<Record<FloatName, number>> = { F64: 8, F32: 4, F16: 2, BF16: 2 };
-
 /** How a tensor is cut for it. */
 export function restoreCut({ shape, granularity }: Entry): Cut {
   return cutOf(shape, granularity);
@@ -44,7 +42,7 @@ export const restoreWork: Work<RestoreUnit, void> = {
         checkFinite(files.sources[unit.file]!.name, unit, window, q);
         const { source } = unit.entry;
         const bytes = restored(engine, q, source, room);
-        await files.sinks[unit.sink]!.write(unit.to + widths[source] * window.start, bytes);
+        await files.sinks[unit.sink]!.write(unit.to + floatWidths[source] * window.start, bytes);
       }
     } finally {
       spare.push(room);

@@ -132,7 +132,7 @@ function isSmaller(tensor: CheckpointTensor, entry: Entry): boolean {
 }
 
 /** Bytes of a tensor. */
-export function bytesOfItem({ dtype, shape }: SafetensorsItem): number {
+function bytesOfItem({ dtype, shape }: SafetensorsItem): number {
   return Math.ceil((elementsOf(shape) * safetensorsTypes[dtype]) / 8);
 }
 

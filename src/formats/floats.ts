@@ -6,6 +6,9 @@ import type { SafetensorsDType } from "./safetensors.ts";
 /** The float types of files that the engine takes. float64 is rounded to float32, far below any quantization step. */
 export type FloatName = "F64" | "F32" | "F16" | "BF16";
 
+/** Bytes of each. */
+export const floatWidths: Readonly<Record<FloatName, number>> = { F64: 8, F32: 4, F16: 2, BF16: 2 };
+
 export function isFloatName(dtype: SafetensorsDType): dtype is FloatName {
   return dtype === "F64" || dtype === "F32" || dtype === "F16" || dtype === "BF16";
 }

@@ -1,4 +1,5 @@
 import { readExactly } from "../formats/source.ts";
+import { stretchesOf } from "../task/transfer.ts";
 import type { FileSpan, Work } from "../task/work.ts";
 
 /** Bytes that go from file to file as they are. */
@@ -11,16 +12,12 @@ export interface CopyUnit {
   readonly to: number;
 }
 
-/** 16 MiB: long enough that calls cost nothing, short enough that memory does not grow with the tensor. */
-const STRETCH = 1 << 24;
-
 export const copyWork: Work<CopyUnit, void> = {
   name: "copy",
   reads: ({ from }) => [from],
   room: () => 0,
   async run(_, { sources, sinks }, { name, from, sink, to }) {
-    for (let start = from.start; start < from.end; start += STRETCH) {
-      const end = Math.min(start + STRETCH, from.end);
+    for (const { start, end } of stretchesOf(from.start, from.end)) {
       const bytes = await readExactly(sources[from.file]!, start, end, name || undefined);
       await sinks[sink]!.write(to + start - from.start, bytes);
     }
@@ -30,10 +27,7 @@ export const copyWork: Work<CopyUnit, void> = {
 /** A long stretch in units; one, where it has to be read front to back. */
 export function copyUnits({ from, to, ...rest }: CopyUnit, sequential = false): CopyUnit[] {
   if (sequential) return [{ from, to, ...rest }];
-  const units: CopyUnit[] = [];
-  for (let start = from.start; start < from.end; start += STRETCH) {
-    const end = Math.min(start + STRETCH, from.end);
-    units.push({ ...rest, from: { ...from, start, end }, to: to + start - from.start });
-  }
-  return units;
+  return stretchesOf(from.start, from.end).map(({ start, end }) => {
+    return { ...rest, from: { ...from, start, end }, to: to + start - from.start };
+  });
 }

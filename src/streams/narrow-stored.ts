@@ -88,7 +88,7 @@ async function withFloats(engine: Engine, files: Files, tensor: StoredTensor, wi
  * those nearest to the float64 (rounding to odd; Boldo and Melquiond, "Emulation of FMA and correctly rounded sums", 2008).
  * What is beyond float32 becomes its largest.
  */
-export function oddlyRounded(values: Float64Array): Float32Array {
+function oddlyRounded(values: Float64Array): Float32Array {
   const rounded = new Float32Array(values);
   const bits = new Uint32Array(rounded.buffer);
   for (let i = 0; i < rounded.length; i++) {

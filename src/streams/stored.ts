@@ -5,7 +5,7 @@ import { bytesOf, type FloatTensor } from "../core/tensor.ts";
 import type { Window } from "../core/windows.ts";
 import type { FloatDType } from "../dtypes.ts";
 import { FormatError } from "../errors.ts";
-import { type FloatName, floatTensorOf, roundInto, viewOf } from "../formats/floats.ts";
+import { type FloatName, floatTensorOf, floatWidths, roundInto, viewOf } from "../formats/floats.ts";
 import { type ByteSource, readExactly } from "../formats/source.ts";
 import type { FileSpan, Files } from "../task/work.ts";
 
@@ -21,14 +21,12 @@ export interface StoredTensor {
   readonly sequential?: boolean | undefined;
 }
 
-const sizes: Readonly<Record<FloatName, number>> = { F64: 8, F32: 4, F16: 2, BF16: 2 };
-
 /** What the engine calls the types it reads as they lie. */
 const direct: Readonly<Partial<Record<FloatName, FloatDType>>> = { F32: "float32", F16: "float16", BF16: "bfloat16" };
 
 /** Bytes of an element as it is stored. */
 export function widthOf({ dtype }: StoredTensor): number {
-  return sizes[dtype];
+  return floatWidths[dtype];
 }
 
 /** What the engine calls its type; undefined for float64, which has to be rounded first. */

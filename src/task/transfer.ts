@@ -4,6 +4,14 @@ import type { Tracker } from "./progress.ts";
 /** 16 MiB: long enough that calls cost nothing, short enough that memory does not grow with the tensor. */
 const STRETCH = 1 << 24;
 
+/** What is copied at a time of the bytes `start` to `end`, in order. */
+export function stretchesOf(start: number, end: number): { readonly start: number; readonly end: number }[] {
+  return Array.from({ length: Math.ceil((end - start) / STRETCH) }, (_, i) => {
+    const from = start + i * STRETCH;
+    return { start: from, end: Math.min(from + STRETCH, end) };
+  });
+}
+
 /** Where bytes lie in a source, and what they are called on the way. */
 export interface Stretch {
   readonly name: string;
@@ -19,11 +27,10 @@ export async function copyTensor(
   to: number,
   tracker: Tracker,
 ): Promise<void> {
-  for (let at = start; at < end; at += STRETCH) {
-    const until = Math.min(at + STRETCH, end);
+  for (const part of stretchesOf(start, end)) {
     await tracker.at(name);
-    await sink.write(to + at - start, await readExactly(source, at, until, name || undefined));
-    tracker.advance(until - at);
+    await sink.write(to + part.start - start, await readExactly(source, part.start, part.end, name || undefined));
+    tracker.advance(part.end - part.start);
   }
 }
 

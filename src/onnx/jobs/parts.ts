@@ -1,6 +1,7 @@
 import { lossOf } from "../../core/error.ts";
 import type { NonFinite } from "../../core/options.ts";
 import { elementsOf } from "../../core/shape.ts";
+import { codeTypes } from "../../dtypes.ts";
 import { quantizeStored } from "../../streams/drive.ts";
 import { narrowStored } from "../../streams/narrow-stored.ts";
 import { allInOrder, type Schedule } from "../../streams/schedule.ts";
@@ -43,17 +44,16 @@ type Doer<Spec extends JobSpec> = (how: InParts, tensor: StoredTensor, order: Or
 const affine: Doer<AffineSpec> = async ({ schedule, files, share, nonFinite }, tensor, { spec, parts }) => {
   const { dtype, scheme, granularity, reduceRange, groups } = spec.recipe;
   const recipe = { dtype, scheme, granularity, reduceRange, nonFinite };
-  const zeroPoints = new Int32Array(groups);
+  const zeros = parts[2];
+  // 4-bit ones stand two to a byte, and so are not for workers to write.
+  const packed = zeros && spec.form.zeroPoint === undefined && codeTypes[dtype].bits === 4 ? zeros : undefined;
+  const zeroPoints = new Int32Array(packed ? groups : 0);
   const sums = await quantizeStored(schedule, files, tensor, recipe, share, async (unit) => {
     const made = await schedule.run(tensor.name, 0, affinePartsWork, files, { ...unit, spec, parts });
     for (const { first, values } of made.zeroPoints) zeroPoints.set(values, first);
     return made.sums;
   });
-  const zeros = parts[2];
-  // Two to a byte, and so not for workers to write.
-  if (zeros && spec.form.zeroPoint === undefined && (dtype === "int4" || dtype === "uint4")) {
-    await writeInto(files, zeros, 0, zeroPointBytes(dtype, zeroPoints));
-  }
+  if (packed) await writeInto(files, packed, 0, zeroPointBytes(dtype, zeroPoints));
   return lossOf(sums, elementsOf(tensor.shape));
 };
 

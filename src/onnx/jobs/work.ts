@@ -24,7 +24,7 @@ const makers: Readonly<Record<JobSpec["kind"], Maker<never>>> = {
   narrow: makeNarrow,
 };
 
-export function makerOf({ kind }: JobSpec): Maker<JobSpec> {
+function makerOf({ kind }: JobSpec): Maker<JobSpec> {
   return makers[kind] as Maker<JobSpec>;
 }
 
