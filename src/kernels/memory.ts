@@ -82,10 +82,11 @@ export class LinearMemory {
   /**
    * Bytes on the heap, aligned to 64; their content is whatever lay there.
    *
-   * @throws MemoryError when 4 GiB are not enough, or the engine gives no more.
+   * @throws MemoryError for a size that is not finite or below 0, when 4 GiB are not enough, or the engine gives no more;
+   * nothing has changed then.
    */
   allocate(byteLength: number): number {
-    const size = Math.max(roundUp(byteLength), ALIGNMENT);
+    const size = Math.max(blockSizeFor(byteLength), ALIGNMENT);
     const index = this.#free.findIndex((block) => block.size >= size);
     if (index >= 0) {
       const block = this.#free[index]!;
@@ -104,10 +105,10 @@ export class LinearMemory {
   /**
    * Makes sure that so many bytes can be allocated without growth.
    *
-   * @throws MemoryError
+   * @throws MemoryError as `allocate` does
    */
   ensure(byteLength: number): void {
-    this.free(this.#extend(roundUp(byteLength)));
+    this.free(this.#extend(blockSizeFor(byteLength)));
   }
 
   /** Gives a block back. */
@@ -155,6 +156,12 @@ export class LinearMemory {
     this.#taken.set(address, size);
     return address;
   }
+}
+
+/** The size of a block of so many bytes. A NaN here would put every later block at address 0. */
+function blockSizeFor(byteLength: number): number {
+  if (Number.isFinite(byteLength) && byteLength >= 0) return roundUp(byteLength);
+  throw new MemoryError(`linear memory: expected a finite size of at least 0 bytes; got ${String(byteLength)}`);
 }
 
 function roundUp(bytes: number): number {

@@ -5,7 +5,7 @@ import { FormatError } from "../errors.ts";
 import { type ByteSource, readExactly } from "../formats/source.ts";
 import { type ExternalPlace, graphsOf, type Model, type Tensor, type TensorData } from "./graph.ts";
 import { checkOutside } from "./outside.ts";
-import { bitsOf, type ElementType, tensorField } from "./proto.ts";
+import { bitsOf, type ElementType, tensorField, typeNameOf } from "./proto.ts";
 
 /** Where elements lie one after the other, little-endian. */
 export interface Place {
@@ -77,16 +77,17 @@ export class TensorFiles {
    *
    * @throws FormatError when there is less than the tensor claims
    */
-  placeOf({ name, data, type, shape }: Tensor): Place | undefined {
+  placeOf(tensor: Tensor): Place | undefined {
+    const { name, data, type, shape } = tensor;
     if (data.kind === "span") return data;
     if (data.kind !== "external") return undefined;
     const { location, offset, length } = data.place;
     const source = this.#siblings.get(location)!;
     const bits = bitsOf(type);
-    const wanted = bits === undefined ? length : Math.ceil((elementsOf(shape) * bits) / 8);
-    const given = length ?? source.byteLength - offset;
-    if (wanted === undefined || (length ?? wanted) !== wanted || offset + wanted > source.byteLength) {
-      const claim = `claims [${shape.slice(0, 8).join(", ")}] of ${type}, ${wanted} bytes`;
+    const given = length ?? Math.max(source.byteLength - offset, 0);
+    const wanted = bits === undefined ? given : Math.ceil((elementsOf(shape) * bits) / 8);
+    if ((length ?? wanted) !== wanted || offset + wanted > source.byteLength) {
+      const claim = `claims [${shape.slice(0, 8).join(", ")}] of ${typeNameOf(tensor)}, ${wanted} bytes`;
       const there = `${Math.max(Math.min(given, source.byteLength - offset), 0)} are there from byte ${offset} on`;
       throw new FormatError(this.source.name, `${claim} of ${JSON.stringify(location)}; ${there}`, name);
     }

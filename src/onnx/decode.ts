@@ -90,7 +90,9 @@ function graphFrom(message: Message, depth: number): Graph {
   const valueInfos = read.messages(graphField.valueInfo).map(valueInfoFrom);
   const sparse = read.messages(graphField.sparseInitializer).map((tensor) => {
     const [values] = reading(tensor).messages(sparseField.values);
-    return values ? (reading(values).text(tensorField.name) ?? "") : "";
+    const of = values && reading(values);
+    const typeCode = of?.integer(tensorField.dataType) ?? 0;
+    return { name: of?.text(tensorField.name) ?? "", typeCode, type: elementTypeOf(typeCode) };
   });
   return {
     name: read.text(graphField.name) ?? "",
@@ -99,7 +101,7 @@ function graphFrom(message: Message, depth: number): Graph {
     inputs: [...inputs],
     outputs,
     valueInfos,
-    sparseNames: sparse,
+    sparse,
     origin: { message, was: { nodes, initializers, inputs, outputs, valueInfos } },
   };
 }

@@ -37,10 +37,13 @@ export interface Graph {
   inputs: ValueInfo[];
   outputs: readonly ValueInfo[];
   valueInfos: readonly ValueInfo[];
-  /** Names of sparse initializers, which no pass changes. */
-  readonly sparseNames: readonly string[];
+  /** Sparse initializers, which no pass changes. */
+  readonly sparse: readonly SparseTensor[];
   readonly origin: Origin<Pick<Graph, "nodes" | "initializers" | "inputs" | "outputs" | "valueInfos">>;
 }
+
+/** A sparse initializer: the name and the type of its values. */
+export type SparseTensor = Pick<Tensor, "name" | "type" | "typeCode">;
 
 export interface Node {
   /** "" is an optional input left out. */

@@ -11,7 +11,7 @@ export function raiseIr(model: Model, least: number): void {
   if (model.irVersion >= least) return;
   if (model.irVersion < FREE_INITIALIZERS && least >= FREE_INITIALIZERS) {
     for (const graph of graphsOf(model.graph)) {
-      dropInputs(graph, new Set([...graph.initializers.map(({ name }) => name), ...graph.sparseNames]));
+      dropInputs(graph, new Set([...graph.initializers, ...graph.sparse].map(({ name }) => name)));
     }
   }
   model.irVersion = least;

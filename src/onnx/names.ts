@@ -10,7 +10,7 @@ export class Names {
     for (const graph of graphsOf(model.graph)) {
       for (const { name } of [...graph.initializers, ...graph.inputs, ...graph.outputs, ...graph.valueInfos])
         this.#taken.add(name);
-      for (const name of graph.sparseNames) this.#taken.add(name);
+      for (const { name } of graph.sparse) this.#taken.add(name);
       for (const { name, inputs, outputs } of graph.nodes) {
         for (const taken of [name, ...inputs, ...outputs]) this.#taken.add(taken);
       }

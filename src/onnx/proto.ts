@@ -94,6 +94,17 @@ export function elementTypeOf(code: number): ElementType | undefined {
   return dataTypes.find(([number]) => number === code)?.[1];
 }
 
+/** What messages and reports call the type of a tensor. */
+export function typeNameOf({
+  type,
+  typeCode,
+}: {
+  readonly type: ElementType | undefined;
+  readonly typeCode: number;
+}): string {
+  return type ?? `data type ${typeCode}`;
+}
+
 export function codeOf(type: ElementType): number {
   return dataTypes.find(([, name]) => name === type)![0];
 }

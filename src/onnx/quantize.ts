@@ -15,7 +15,9 @@ import { Output } from "./output.ts";
 import { checkKept } from "./place.ts";
 import { changeModel, type Plan, type PlanOptions } from "./plan.ts";
 import { remarksOn } from "./remarks.ts";
+import { Scope } from "./scopes.ts";
 import { isTold } from "./told.ts";
+import { unknownConstants } from "./unknown.ts";
 import { usersOf } from "./weights.ts";
 import { Addresses } from "./write.ts";
 
@@ -77,8 +79,12 @@ interface MadeModel {
 }
 
 function reportOn({ model, plan, output }: MadeModel, files: TensorFiles, losses: ReadonlyMap<Job, Loss>): ModelReport {
+  const root = new Scope(files.source.name, model.graph);
   return {
-    tensors: plan.decisions.filter(isTold).map((decision) => reportOf(decision, losses)),
+    tensors: [
+      ...plan.decisions.filter(isTold).map((decision) => reportOf(decision, losses)),
+      ...unknownConstants(root, files),
+    ],
     bytesBefore: files.byteLength,
     bytesAfter: output.byteLength,
     remarks: [...remarksOn(model, files, plan, output), ...remarksOnLosses(plan.jobs, losses)],

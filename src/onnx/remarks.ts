@@ -4,6 +4,7 @@ import { graphsOf, type Model } from "./graph.ts";
 import type { Output } from "./output.ts";
 import type { Plan } from "./plan.ts";
 import { isTold } from "./told.ts";
+import { unknownElsewhere } from "./unknown.ts";
 import { type Chunk, isSpan } from "./wire.ts";
 
 /** What a reader of a report would wonder about, a line each: what changed besides weights, and what did not. */
@@ -19,6 +20,7 @@ export function remarksOn(
     ...quantizedAlready(decisions),
     ...others(decisions),
     ...remainder(files, decisions),
+    ...unknownElsewhere(model),
     ...functions(model),
     ...training(model, decisions),
     ...unchanged(chunks),

@@ -35,7 +35,7 @@ export class Scope {
     for (const tensor of graph.initializers) {
       this.#define(tensor.name, { kind: "constant", constant: { graph, tensor, name: tensor.name } }, "initializers");
     }
-    for (const name of graph.sparseNames) this.#define(name, { kind: "sparse" }, "initializers");
+    for (const { name } of graph.sparse) this.#define(name, { kind: "sparse" }, "initializers");
     // An input that goes by an initializer's name has that for its default.
     for (const value of graph.inputs) {
       const there = this.#definitions.get(value.name)?.kind;

@@ -48,7 +48,7 @@ export async function canonicalModel(source: ByteSource): Promise<CanonicalModel
     const { graph, opsets } = model;
     const reader = new Reader(files);
     const scope = await reader.read(graph);
-    const held = new Set([...graph.initializers.map(({ name }) => name), ...graph.sparseNames]);
+    const held = new Set([...graph.initializers, ...graph.sparse].map(({ name }) => name));
     const inputs = graph.inputs.filter(({ name }) => !held.has(name));
     return {
       opsets,
@@ -110,7 +110,7 @@ class Reader {
       scope.set(tensor.name, `initializer ${name}`);
       add(this.initializers, name, await this.#tensor(tensor));
     }
-    for (const name of graph.sparseNames) scope.set(name, `initializer ${scope.path}${name}`);
+    for (const { name } of graph.sparse) scope.set(name, `initializer ${scope.path}${name}`);
     const used = usedIn(graph);
     for (const node of graph.nodes) await this.#node(node, scope, used);
     return scope;

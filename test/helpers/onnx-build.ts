@@ -300,6 +300,17 @@ const arrays = {
 
 export type Elements = ArrayLike<number>;
 
+/** A tensor of a data type by its number, which may be one that no version of ONNX has, and its bytes. */
+export function tensorOfCode(name: string, code: number, dims: readonly number[], bytes: Uint8Array): Uint8Array {
+  const t = numbers.tensor;
+  return concat([
+    ...dims.map((dimension) => integer(t.dims, dimension)),
+    integer(t.dataType, code),
+    field(t.name, name),
+    field(t.rawData, bytes),
+  ]);
+}
+
 /** The bytes of elements: half floats are given as their bits. */
 export function elementBytes(type: TypeName, elements: Elements): Uint8Array {
   const Type = arrays[type as keyof typeof arrays];

@@ -56,6 +56,22 @@ describe("linear memory", () => {
     expect(memory.allocate(64)).toBeGreaterThan(0);
   });
 
+  it("refuses sizes that are not finite or below 0, and stays as it was", () => {
+    const memory = new LinearMemory();
+    const a = memory.allocate(1000);
+    const next = memory.allocate(64);
+    memory.free(next);
+    const size = memory.memory.buffer.byteLength;
+    for (const strange of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, -1, -0.5, undefined]) {
+      const refused = expect.objectContaining({ tag: "memory", message: expect.stringContaining(`got ${strange}`) });
+      expect(() => memory.allocate(strange as number)).toThrow(refused);
+      expect(() => memory.ensure(strange as number)).toThrow(refused);
+    }
+    expect(memory.memory.buffer.byteLength).toBe(size);
+    expect(memory.allocate(64)).toBe(next);
+    expect(memory.allocate(1000)).toBeGreaterThan(a);
+  });
+
   it("has tiles that do not touch", () => {
     const { tiles } = new LinearMemory();
     const starts = Object.values(tiles).sort((a, b) => a - b);

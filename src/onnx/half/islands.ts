@@ -85,6 +85,12 @@ export function anglesIn(places: readonly Place[]): ReadonlySet<Node> {
   return found;
 }
 
+/** Whether a ConstantOfShape is filled with a value of another type than float32, or of one that is not known. */
+export function isFilledOtherwise(node: Node): boolean {
+  const filling = opNameOf(node) === "ConstantOfShape" ? attributeOf(node, "value", "tensor") : undefined;
+  return filling !== undefined && filling.type !== "float32";
+}
+
 /** Whether a node makes floats out of none by a type that an attribute names. */
 export function isMadeOfNone({ node, inputs }: Place): boolean {
   return attributeOf(node, "dtype", "int") !== undefined && !inputs.some(isFloat);

@@ -5,7 +5,7 @@ import type { ElementType } from "../proto.ts";
 import type { Scope } from "../scopes.ts";
 import type { Value, Values } from "../types/values.ts";
 import { integersIn } from "./integers.ts";
-import { anglesIn, isLarge, isMadeOfNone, isQuantizedNext, quantizedIn } from "./islands.ts";
+import { anglesIn, isFilledOtherwise, isLarge, isMadeOfNone, isQuantizedNext, quantizedIn } from "./islands.ts";
 import { fixedOf, halfSince, isControl, isFailing, isKnown, isMover, takesAny } from "./ops.ts";
 import { isFloat, isPending, type Place, placesOf } from "./order.ts";
 
@@ -111,6 +111,7 @@ export class Roles {
     if (since > this.#opset) return `has ${dtype} from opset ${since} on`;
     if (isFailing(node)) return `ONNX Runtime does not run it in ${dtype}`;
     if (isMadeOfNone(place)) return noKernel(dtype);
+    if (isFilledOtherwise(node)) return "is filled with a value that is not float32";
     const isUntold = !isControl(node) && node.inputs.some((name, i) => name !== "" && inputs[i]?.type === undefined);
     return isUntold ? "takes something of a type that cannot be told" : undefined;
   }
@@ -138,6 +139,7 @@ export class Roles {
   #canStay(value: Value, able: ReadonlySet<Node>): boolean {
     const { maker, constant, scope } = value;
     if (constant) return !isLarge(value);
+    if (value.isSparse) return true;
     if (!maker) return this.interfaceOf(scope) === "float";
     return this.kept.has(maker) || able.has(maker) || isCast(maker) || !!fixedOf(maker).outputs?.includes(value.output);
   }

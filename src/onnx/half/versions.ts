@@ -102,6 +102,7 @@ export class Versions {
     const needs = this.#needs.get(value) ?? new Set();
     if (this.#same.has(value)) return {};
     if (value.constant) return this.#planConstant(value, value.constant, needs);
+    if (value.isSparse) return this.#planFrom(value, "float", needs);
     if (!value.maker) return this.#planFrom(value, this.roles.interfaceOf(value.scope), needs);
     const place = this.roles.placeOf(value.maker);
     const precision = this.roles.gives(place, value.output);

@@ -23,6 +23,8 @@ export interface Value {
   /** The node that makes it, and as which output; none of a graph's input and of a constant. */
   readonly maker?: Node | undefined;
   readonly output: number;
+  /** A sparse initializer. */
+  readonly isSparse: boolean;
   readonly takers: Taker[];
   /** Whether its graph gives it. */
   isGiven: boolean;
@@ -85,7 +87,7 @@ export class Values {
     this.#byScope.set(scope, own);
     const add = (name: string, rest: Partial<Value>) => {
       if (name === "") return;
-      const value = { name, scope, type: undefined, output: 0, takers: [], isGiven: false, ...rest };
+      const value = { name, scope, type: undefined, output: 0, isSparse: false, takers: [], isGiven: false, ...rest };
       own.set(name, value);
       this.all.push(value);
     };
@@ -94,7 +96,7 @@ export class Values {
       add(tensor.name, { type: tensor.type, constant: { graph, tensor, name: tensor.name } });
     }
     for (const { name, elementType } of graph.inputs) if (!own.has(name)) add(name, { type: elementType });
-    for (const name of graph.sparseNames) if (!own.has(name)) add(name, {});
+    for (const { name, type } of graph.sparse) if (!own.has(name)) add(name, { type, isSparse: true });
     for (const node of graph.nodes) {
       node.outputs.forEach((name, output) => {
         const definition = scope.find(name);
@@ -117,7 +119,8 @@ export class Values {
   }
 
   #learn(value: Value | undefined, type: ElementType | undefined): void {
-    if (!value || value.type !== undefined || type === undefined) return;
+    // The type of a constant is the file's to say: one that is not known stays so, whatever is around it.
+    if (!value || value.type !== undefined || type === undefined || value.constant || value.isSparse) return;
     value.type = type;
     this.#learned = true;
   }
