@@ -204,7 +204,8 @@ const count: Prepare = (stage) => {
   const halves = new Uint16Array(blocks.values.length);
   stage.fill(input, blocks.values);
   stage.fill(other, halves);
-  return { from: 4, to: 2, head: (src) => [src, other, stage.memory.tiles.sums] };
+  // The values stand for what was restored, too: what is read counts, not what it is.
+  return { from: 4, to: 2, head: (src) => [src, other, src, stage.memory.tiles.sums] };
 };
 
 const transpose: Prepare = (stage, _, __, name) => {

@@ -17,7 +17,7 @@ export interface Narrowed {
   readonly nonFinite: number;
   /** Values other than 0 that became 0. */
   readonly zeros: number;
-  /** Values that have fewer bits, being smaller than the smallest normal number. */
+  /** Values that lost bits because they are smaller than the smallest normal number; those that it holds exactly are none. */
   readonly subnormals: number;
   /** Over all values; without meaning where some became infinite. */
   readonly loss: Loss;
@@ -56,11 +56,11 @@ export function narrow(
       convert(from, raw, length);
       bytes.set(memory.view(Uint8Array, raw, 2 * length), 2 * start);
       const before = memory.view(Int32Array, second, 3)[2]!;
-      kernels.countF32Halves(from, raw, second, length, exponent);
+      widen(raw, others, length);
+      kernels.countF32Halves(from, raw, others, second, length, exponent);
       if (memory.view(Int32Array, second, 3)[2] !== before) {
         beyond.look(memory.view(Uint16Array, raw, length), memory.view(Float32Array, from, length), start);
       }
-      widen(raw, others, length);
       loss.add(from, others, length);
     }
     losses.push(loss.sums);

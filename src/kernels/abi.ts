@@ -143,8 +143,8 @@ export type Kernels =
       transposeBytes(src: number, dst: number, n: number, k: number): void;
       /** Adds to `out`: float64, squared error, squares of a; and the largest error. */
       lossF32(a: number, b: number, out: number, n: number): void;
-      /** Adds int32 counts to `out`: values that became 0, subnormal halves, infinities and NaN: assembly/count.ts. */
-      countF32Halves(values: number, halves: number, out: number, n: number, exponent: number): void;
+      /** Adds int32 counts to `out`: values that became 0, subnormals that lost bits, infinities and NaN: assembly/count.ts. */
+      countF32Halves(values: number, halves: number, restored: number, out: number, n: number, exponent: number): void;
       packNibbles(src: number, dst: number, n: number, odd: number): void;
       unpackI4(src: number, dst: number, n: number, odd: number): void;
       unpackU4(src: number, dst: number, n: number, odd: number): void;

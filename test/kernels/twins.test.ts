@@ -248,11 +248,13 @@ describe("half precision", () => {
         const values = Float32Array.from({ length: n }, () =>
           random() < 0.3 ? (random() < 0.5 ? 0 : -0) : random() - 0.5,
         );
+        const restored = values.map((value) => (random() < 0.5 ? value : random() < 0.1 ? Number.NaN : 0));
         const arena = new Arena(random);
         const first = between(random, 0, 65536 - n);
         const regions = [
           arena.region(4 * n, values),
           arena.region(2 * n, halves.slice(first, first + n)),
+          arena.region(4 * n, restored),
           arena.region(12),
         ];
         arena.compare("countF32Halves", [...regions, n, exponent], `length ${n}`);

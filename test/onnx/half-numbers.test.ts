@@ -117,6 +117,16 @@ describe("numbers too small for a half", () => {
     expect(remarks).toContain("too small to keep all bits in float16: k (2 of 6)");
   });
 
+  it("are not counted where the half holds them exactly", async () => {
+    const exact = [2 ** -24, -(2 ** -20), 3 * 2 ** -24, 0, 1];
+    const { values, remarks } = await constantOf(with1("Mul", exact));
+    expect(values).toEqual(exact);
+    expect(remarks.join()).not.toContain("too small");
+    expect((await constantOf(with1("Mul", [...exact, 1e-5]))).remarks).toContain(
+      "too small to keep all bits in float16: k (1 of 6)",
+    );
+  });
+
   it("stay above 0 where they are all there is, lest something be divided by 0", async () => {
     const { values, remarks } = await constantOf(with1("Add", [1e-12], { shape: [] }));
     expect(values).toEqual([2 ** -24]);
@@ -143,14 +153,15 @@ describe("an engine's narrow", () => {
   it.each(["simd", "scalar"] as const)("rounds half to even and counts, %s", async (kernels) => {
     const engine = await createEngine({ kernels });
     const values = normals(randomOf(5), 200_000, 1e-4);
-    values.set([70000, Number.NaN, Number.POSITIVE_INFINITY, 0, 1e-9], 65534);
+    values.set([70000, Number.NaN, Number.POSITIVE_INFINITY, 0, 1e-9, 2 ** -24, -(2 ** -20)], 65534);
     const out = new Uint16Array(values.length);
     const narrowed = engine.narrow({ data: values, shape: [values.length] }, { dtype: "float16", out });
     const expected = halvesOf(values);
     expect(Buffer.from(out.buffer).equals(Buffer.from(expected.buffer))).toBe(true);
     const small = Array.from(out, (half) => half & 0x7fff);
     const zeros = small.filter((half, i) => half === 0 && values[i] !== 0).length;
-    const subnormals = small.filter((half) => half > 0 && half < 0x400).length;
+    const inexact = (half: number, i: number) => half * 2 ** -24 !== Math.abs(values[i]!);
+    const subnormals = small.filter((half, i) => half > 0 && half < 0x400 && inexact(half, i)).length;
     const { loss, sums: _, ...counts } = narrowed;
     expect(counts).toEqual({ overflows: 1, first: { index: 65534, value: 70000 }, nonFinite: 2, zeros, subnormals });
     expect(loss.mse).toBeNaN();

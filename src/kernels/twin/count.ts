@@ -4,14 +4,15 @@ import type { ViewOf } from "./walk.ts";
 /** Twin of assembly/count.ts. */
 export function countTwins(viewOf: ViewOf): Pick<Kernels, "countF32Halves"> {
   return {
-    countF32Halves(values, halves, out, n, exponent) {
+    countF32Halves(values, halves, restored, out, n, exponent) {
       const view = viewOf();
       const counts = [0, 0, 0] as [number, number, number];
       for (let i = 0; i < n; i++) {
         const half = view.getUint16(halves + 2 * i, true);
         const bits = half & exponent;
-        if ((half & 0x7fff) === 0) counts[0] += view.getFloat32(values + 4 * i, true) === 0 ? 0 : 1;
-        else if (bits === 0) counts[1]++;
+        const differs = view.getFloat32(values + 4 * i, true) === view.getFloat32(restored + 4 * i, true) ? 0 : 1;
+        if ((half & 0x7fff) === 0) counts[0] += differs;
+        else if (bits === 0) counts[1] += differs;
         else if (bits === exponent) counts[2]++;
       }
       counts.forEach((count, i) => {
