@@ -28,6 +28,12 @@ export interface QuantizeOptions<D extends CodeDType = CodeDType> extends RangeO
   readonly scheme?: SchemeName | undefined;
   /** Leaves half of the codes unused, for runtimes whose 16-bit accumulators saturate. */
   readonly reduceRange?: boolean | undefined;
+  /**
+   * Of uint8 and uint16, `symmetric`: leaves out the lowest code, so that the codes are those of the signed type plus the
+   * zero point, 128 or 32768. Without it the scale is `2 * absmax / 255`, as ONNX Runtime's tool has it, under which +absmax
+   * saturates.
+   */
+  readonly narrowRange?: boolean | undefined;
   /** The scales to use: the data is not scanned. Negative ones are allowed, 0 is not. */
   readonly scale?: PerGroup | undefined;
   /** The zero points that go with `scale`; 0 if not said. */
@@ -47,6 +53,7 @@ const quantizeOptions = [
   "dtype",
   "scheme",
   "reduceRange",
+  "narrowRange",
   "scale",
   "zeroPoint",
   "range",
@@ -122,19 +129,23 @@ export function planQuantize<D extends CodeDType>(
   const given = options.scale !== undefined;
   const scheme = oneOf("scheme", options.scheme ?? (signed && !given ? "symmetric" : "affine"), schemeNames);
   const reduceRange = checkBoolean("reduceRange", options.reduceRange, false);
+  const narrowRange = checkBoolean("narrowRange", options.narrowRange, false);
   checkTogether(dtype, scheme, options);
 
   const { granularity, layout, nonFinite } = rangePlanOf(shape, options);
-  const how = { dtype, scheme, reduceRange, blocks: granularity.blockSize !== undefined };
+  const how = { dtype, scheme, reduceRange, narrowRange, blocks: granularity.blockSize !== undefined };
   const parameters = given
     ? givenParameters(options, layout, codeTypes[dtype])
     : options.range && parametersOf(givenRange(options.range, layout), how);
   // Written out: a spread costs a small tensor more than its codes do.
-  return { dtype, scheme, reduceRange, blocks: how.blocks, granularity, layout, nonFinite, parameters };
+  return { dtype, scheme, reduceRange, narrowRange, blocks: how.blocks, granularity, layout, nonFinite, parameters };
 }
 
 function checkTogether(dtype: CodeDType, scheme: SchemeName, options: QuantizeOptions): void {
-  const { scale, zeroPoint, range, reduceRange } = options;
+  const { scale, zeroPoint, range, reduceRange, narrowRange } = options;
+  if (narrowRange && (scheme !== "symmetric" || (dtype !== "uint8" && dtype !== "uint16"))) {
+    throw new ArgumentError("narrowRange", `${dtype}, ${scheme} given; it is for uint8 and uint16, symmetric`);
+  }
   if (scale === undefined && zeroPoint !== undefined) throw new ArgumentError("zeroPoint", "goes with scale");
   if (scale !== undefined && range !== undefined) throw new ArgumentError("range", "scale says it already; give one");
   if (scale !== undefined && (scheme === "minmax" || scheme === "dynamic")) {

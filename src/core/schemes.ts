@@ -38,6 +38,8 @@ export interface SchemeOptions {
   readonly scheme: SchemeName;
   /** One bit less, against saturation in 16-bit accumulators. */
   readonly reduceRange: boolean;
+  /** Leaves out the lowest unsigned code, so that `symmetric` gives the codes of the signed type plus the middle one. */
+  readonly narrowRange?: boolean | undefined;
   /** Whether groups are blocks. */
   readonly blocks: boolean;
 }
@@ -45,12 +47,21 @@ export interface SchemeOptions {
 const SMALLEST_NORMAL = 1.1754943508222875e-38;
 const { fround } = Math;
 
+const signedTypes: Readonly<Record<CodeDType, CodeDType>> = {
+  ...{ int8: "int8", uint8: "int8", int16: "int16", uint16: "int16", int4: "int4", uint4: "int4" },
+};
+
 /**
  * The lowest and highest code used: ONNX Runtime's table, where `reduceRange` wins over symmetry and 4 bits are used in
  * full.
  */
-export function levelsOf({ dtype, scheme, reduceRange }: Omit<SchemeOptions, "blocks">): Levels {
+export function levelsOf({ dtype, scheme, reduceRange, narrowRange }: Omit<SchemeOptions, "blocks">): Levels {
   const { bits, signed, min, max } = codeTypes[dtype];
+  if (narrowRange) {
+    const { qmin, qmax } = levelsOf({ dtype: signedTypes[dtype], scheme: "symmetric", reduceRange });
+    const middle = 2 ** (bits - 1);
+    return { qmin: qmin + middle, qmax: qmax + middle };
+  }
   if (reduceRange) {
     const half = 2 ** (bits - 2);
     if (!signed) return { qmin: 0, qmax: 2 * half - 1 };

@@ -17,6 +17,8 @@ export interface Recipe {
   /** How many scales that makes. */
   readonly groups: number;
   readonly reduceRange: boolean;
+  /** Unsigned symmetric codes as the signed ones plus the zero point, which is one for all groups. */
+  readonly narrowRange?: boolean | undefined;
 }
 
 export interface Wishes {
@@ -25,6 +27,7 @@ export interface Wishes {
   readonly perChannel: boolean;
   readonly blockSize?: number | undefined;
   readonly reduceRange: boolean;
+  readonly narrowRange?: boolean | undefined;
   readonly form: WeightForm;
   /** The type of tables whose codes are looked up, where it is not that of the others. */
   readonly tableDtype?: "int8" | "uint8" | undefined;

@@ -20,6 +20,7 @@ export interface AffineRecipe {
   readonly scheme: SchemeName;
   readonly granularity: Granularity;
   readonly reduceRange: boolean;
+  readonly narrowRange?: boolean | undefined;
   readonly nonFinite: NonFinite;
 }
 
@@ -103,12 +104,13 @@ export async function quantizeUnit(
   adjust?: (q: QuantizedTensor<CodeDType>) => { scale: Float32Array; zeroPoint: Int32Array } | undefined,
 ): Promise<UnitSums> {
   const sums: LossSums[] = [];
-  const { granularity, reduceRange, ...how } = unit.recipe;
+  const { granularity, reduceRange, narrowRange, ...how } = unit.recipe;
+  const levels = { reduceRange, ...(narrowRange && { narrowRange }) };
   for (const window of windowsOfUnit(unit)) {
     await withPart(engine, files, unit.tensor, window, async (values) => {
       const range = unit.range && rangeIn(unit.range, window);
       let found = within(window, () =>
-        engine.quantizeMeasured(values, { ...how, ...granularity, reduceRange, ...(range && { range }) }),
+        engine.quantizeMeasured(values, { ...how, ...granularity, ...levels, ...(range && { range }) }),
       );
       try {
         const given = adjust?.(found.q);

@@ -60,9 +60,9 @@ export class AffineJob implements Job<AffineSpec> {
 }
 
 export const makeAffine: Maker<AffineSpec> = (values, { recipe, form, type }, { engine, nonFinite }) => {
-  const { dtype, scheme, granularity, reduceRange } = recipe;
+  const { dtype, scheme, granularity, reduceRange, narrowRange } = recipe;
   const how = { dtype, scheme, ...granularity };
-  let found = engine.quantizeMeasured(values, { ...how, reduceRange, nonFinite });
+  let found = engine.quantizeMeasured(values, { ...how, reduceRange, narrowRange, nonFinite });
   const given = correctedParameters(found.q, recipe, form, type);
   if (given) {
     release(found.q);

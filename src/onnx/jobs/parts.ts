@@ -42,8 +42,8 @@ export function doInParts(how: InParts, tensor: StoredTensor, order: Order): Pro
 type Doer<Spec extends JobSpec> = (how: InParts, tensor: StoredTensor, order: Order<Spec>) => Promise<Loss>;
 
 const affine: Doer<AffineSpec> = async ({ schedule, files, share, nonFinite }, tensor, { spec, parts }) => {
-  const { dtype, scheme, granularity, reduceRange, groups } = spec.recipe;
-  const recipe = { dtype, scheme, granularity, reduceRange, nonFinite };
+  const { dtype, scheme, granularity, reduceRange, narrowRange, groups } = spec.recipe;
+  const recipe = { dtype, scheme, granularity, reduceRange, narrowRange, nonFinite };
   const zeros = parts[2];
   // 4-bit ones stand two to a byte, and so are not for workers to write.
   const packed = zeros && spec.form.zeroPoint === undefined && codeTypes[dtype].bits === 4 ? zeros : undefined;
