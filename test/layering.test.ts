@@ -15,6 +15,7 @@ const ranks = [
   ["streams"],
   ["checkpoint", "onnx"],
   ["compare"],
+  ["model-options.ts"],
   ["model.ts"],
   ["performers.ts"],
   ["pool"],

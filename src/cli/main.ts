@@ -9,7 +9,8 @@ import { ArgumentError, FileError, FormatError, isWasmQuantError } from "../erro
 import { detectFormat, isShardIndex } from "../formats/detect.ts";
 import { shardIndexName } from "../formats/shards.ts";
 import type { ByteSink, ByteSource } from "../formats/source.ts";
-import { checkQuantize, compareModels, dequantizeModel, inspectModel, quantizeModel } from "../model.ts";
+import { compareModels, dequantizeModel, inspectModel, quantizeModel } from "../model.ts";
+import { checkQuantize } from "../model-options.ts";
 import { createFile, onnxRuntimeNode, removeUnfinished } from "../node.ts";
 import { isHalf } from "../onnx/options.ts";
 import type { TaskOptions } from "../task/progress.ts";
