@@ -8,6 +8,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { bytesSource, readSafetensorsHeader } from "../../src/index.ts";
 import { f32, safetensorsFile } from "../helpers/checkpoints.ts";
 import { main, type Result, runnerIn } from "../helpers/command.ts";
+import { device, program, skipWithout } from "../helpers/needs.ts";
 
 // The built command, as users run it: streams, exit codes, files. `npm test` builds before.
 
@@ -254,7 +255,8 @@ describe("Ctrl-C", () => {
 });
 
 describe("streams", () => {
-  it.skipIf(!existsSync("/dev/full"))("standard output that cannot be written is one line, exit code 1", async () => {
+  it("standard output that cannot be written is one line, exit code 1", async (context) => {
+    skipWithout(context, device("/dev/full"));
     const command = `"${process.execPath}" "${main}" model.safetensors > /dev/full`;
     const { code, stderr } = await new Promise<Result>((resolve) => {
       exec(command, { cwd: folder }, (error, stdout, stderr) => resolve({ code: error?.code ?? 0, stdout, stderr }));
@@ -262,7 +264,8 @@ describe("streams", () => {
     expect({ code, stderr }).toEqual({ code: 1, stderr: "wasm-quant: standard output: cannot be written (ENOSPC)\n" });
   });
 
-  it.skipIf(!existsSync("/usr/bin/script"))("a bar with tensor names on a terminal's stderr", async () => {
+  it("a bar with tensor names on a terminal's stderr", async (context) => {
+    skipWithout(context, program("/usr/bin/script"));
     const { stdout } = await new Promise<Result>((resolve) => {
       const command = `"${process.execPath}" "${main}" model.safetensors > table.txt`;
       const options = { cwd: folder, env: { ...process.env, TERM: "xterm" } };
@@ -275,7 +278,8 @@ describe("streams", () => {
     expect(await readFile(join(folder, "table.txt"), "utf8")).toMatch(/^tensor /);
   });
 
-  it.skipIf(!existsSync("/usr/bin/mkfifo"))("a pipe as input is refused at once", async () => {
+  it("a pipe as input is refused at once", async (context) => {
+    skipWithout(context, program("/usr/bin/mkfifo"));
     await promisify(execFile)("mkfifo", [join(folder, "pipe.safetensors")]);
     expect((await run("pipe.safetensors")).stderr).toBe("wasm-quant: pipe.safetensors: is not a file\n");
   });

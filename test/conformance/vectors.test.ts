@@ -9,9 +9,10 @@ import {
   type IntegerDType,
   integerTypes,
 } from "../../src/dtypes.ts";
+import { sharedData, skipSuiteWithout } from "../helpers/needs.ts";
 import type { OnnxTensor } from "../helpers/onnx.ts";
 import { arrayOf, codesOf, differenceOf, floatsOf, isEngineType } from "../helpers/onnx-values.ts";
-import { dataFile, dataFiles, haveVectors, readVector, type Vector, vectorNames } from "../helpers/onnx-vectors.ts";
+import { dataFile, dataFiles, readVector, type Vector, vectorNames } from "../helpers/onnx-vectors.ts";
 
 // ONNX's own cases for the three operators that the engine's number contract is made of.
 
@@ -25,51 +26,50 @@ beforeAll(async () => {
   engines = [await createEngine({ kernels: "simd" }), await createEngine({ kernels: "scalar" })];
 });
 
-describe.skipIf(!haveVectors)(
-  "the ONNX node vectors (skipped where there is no ../shared/data/onnx-node-vectors)",
-  () => {
-    it("are all run, but for those of types the engine does not have", () => {
-      const leftOut = vectors.filter((vector) => !isOurs(vector));
-      const reasons = leftOut.map(({ name, types }) => [name, [...types].filter((type) => !isEngineType(type)).join()]);
-      expect(Object.fromEntries(reasons)).toEqual({
-        test_dequantizelinear_e4m3fn: "float8e4m3fn",
-        test_dequantizelinear_e4m3fn_float16: "float8e4m3fn",
-        test_dequantizelinear_e4m3fn_zero_point: "float8e4m3fn",
-        test_dequantizelinear_e5m2: "float8e5m2",
-        test_dequantizelinear_float4e2m1: "float4e2m1",
-        test_dequantizelinear_int2: "int2",
-        test_dequantizelinear_uint2: "uint2",
-        test_quantizelinear_e4m3fn: "float8e4m3fn",
-        test_quantizelinear_e5m2: "float8e5m2",
-        test_quantizelinear_float4e2m1: "float4e2m1",
-        test_quantizelinear_int2: "int2",
-        test_quantizelinear_uint2: "uint2",
+describe("the ONNX node vectors", () => {
+  skipSuiteWithout(sharedData.nodeVectors);
+
+  it("are all run, but for those of types the engine does not have", () => {
+    const leftOut = vectors.filter((vector) => !isOurs(vector));
+    const reasons = leftOut.map(({ name, types }) => [name, [...types].filter((type) => !isEngineType(type)).join()]);
+    expect(Object.fromEntries(reasons)).toEqual({
+      test_dequantizelinear_e4m3fn: "float8e4m3fn",
+      test_dequantizelinear_e4m3fn_float16: "float8e4m3fn",
+      test_dequantizelinear_e4m3fn_zero_point: "float8e4m3fn",
+      test_dequantizelinear_e5m2: "float8e5m2",
+      test_dequantizelinear_float4e2m1: "float4e2m1",
+      test_dequantizelinear_int2: "int2",
+      test_dequantizelinear_uint2: "uint2",
+      test_quantizelinear_e4m3fn: "float8e4m3fn",
+      test_quantizelinear_e5m2: "float8e5m2",
+      test_quantizelinear_float4e2m1: "float4e2m1",
+      test_quantizelinear_int2: "int2",
+      test_quantizelinear_uint2: "uint2",
+    });
+    expect(vectors.length - leftOut.length).toBeGreaterThanOrEqual(18);
+  });
+
+  it("that are expanded into simpler operators hold the data of those that are not, byte for byte", () => {
+    expect(expanded.length).toBeGreaterThan(0);
+    for (const name of expanded) {
+      const whole = name.replace(/_expanded$/, "");
+      expect(dataFiles(name), name).toEqual(dataFiles(whole));
+      for (const file of dataFiles(name)) {
+        expect(differenceOf(dataFile(name, file), dataFile(whole, file)), `${name} ${file}`).toBeUndefined();
+      }
+    }
+  });
+
+  it.each(vectors.filter(isOurs).map((vector) => [vector.name, vector] as const))("%s", (_, vector) => {
+    for (const engine of engines) {
+      const found = operators[vector.node.op]!(engine, vector);
+      expect(found.length).toBe(vector.outputs.length);
+      vector.outputs.forEach((output, i) => {
+        expect(differenceOf(found[i]!, output.bytes), `${engine.kernels}: ${output.name}`).toBeUndefined();
       });
-      expect(vectors.length - leftOut.length).toBeGreaterThanOrEqual(18);
-    });
-
-    it("that are expanded into simpler operators hold the data of those that are not, byte for byte", () => {
-      expect(expanded.length).toBeGreaterThan(0);
-      for (const name of expanded) {
-        const whole = name.replace(/_expanded$/, "");
-        expect(dataFiles(name), name).toEqual(dataFiles(whole));
-        for (const file of dataFiles(name)) {
-          expect(differenceOf(dataFile(name, file), dataFile(whole, file)), `${name} ${file}`).toBeUndefined();
-        }
-      }
-    });
-
-    it.each(vectors.filter(isOurs).map((vector) => [vector.name, vector] as const))("%s", (_, vector) => {
-      for (const engine of engines) {
-        const found = operators[vector.node.op]!(engine, vector);
-        expect(found.length).toBe(vector.outputs.length);
-        vector.outputs.forEach((output, i) => {
-          expect(differenceOf(found[i]!, output.bytes), `${engine.kernels}: ${output.name}`).toBeUndefined();
-        });
-      }
-    });
-  },
-);
+    }
+  });
+});
 
 type Operator = (engine: Engine, vector: Vector) => ArrayBufferView[];
 

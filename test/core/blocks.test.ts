@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { beforeAll, describe, expect, it } from "vitest";
 import { bytesOf } from "../../src/core/tensor.ts";
 import { ArgumentError, createEngine, type Engine, type FloatTensor, NonFiniteError } from "../../src/index.ts";
-import { bytesIn, goldenFiles, goldenSource, haveGolden, originalSource, withoutGolden } from "../helpers/golden.ts";
+import { bytesIn, goldenFiles, goldenSource, originalSource } from "../helpers/golden.ts";
 import { graph, graphsIn, model, node, payloads, type ReadTensor, tensor, value } from "../helpers/onnx-build.ts";
 import { between, normals, randomOf } from "../helpers/random.ts";
 import { openNode, withSession } from "../helpers/sessions.ts";
@@ -386,7 +386,7 @@ describe("MatMulBnb4", () => {
   });
 });
 
-describe(`golden files ${haveGolden ? "" : withoutGolden}`, () => {
+describe("golden files", () => {
   const valuesOf = ({ raw, message }: ReadTensor) =>
     new Float32Array(new Uint8Array(raw.length > 0 ? raw : payloads(message, 4)[0]!).buffer);
 

@@ -5,7 +5,8 @@ import { TensorFiles } from "../../src/onnx/data.ts";
 import { readModel } from "../../src/onnx/decode.ts";
 import { graphsOf } from "../../src/onnx/graph.ts";
 import { loadTensor } from "../../src/onnx/stored.ts";
-import { haveGolden, originalSource, withoutGolden } from "../helpers/golden.ts";
+import { modelNeeds, modelSource } from "../helpers/models.ts";
+import { skipWithout } from "../helpers/needs.ts";
 import { awkward, normals, randomOf } from "../helpers/random.ts";
 
 let engine: Engine;
@@ -175,7 +176,7 @@ describe.each(searches)("%s", (algorithm) => {
 
 /** All matrices that a model's MatMuls multiply with, one column a row. */
 async function matricesOf(model: string): Promise<Matrix[]> {
-  const source = originalSource({ model, variant: "" });
+  const source = modelSource(model);
   const read = await readModel(source);
   const files = await TensorFiles.open(source, read);
   const matrices: Matrix[] = [];
@@ -196,15 +197,18 @@ async function matricesOf(model: string): Promise<Matrix[]> {
 }
 
 // By how much the squared error falls at least, in percent: symmetric, asymmetric.
-describe.runIf(haveGolden)(`trained MatMuls at 4 bits ${haveGolden ? "" : withoutGolden}`, () => {
-  it.each([
+describe("MatMuls of models at 4 bits", () => {
+  it.for([
     ["dtln_1", 32, { mse: [8.5, 6.5], hqq: [4.5, 4] }],
     ["dtln_1", 128, { mse: [11.5, 10], hqq: [8, 7.5] }],
     ["dtln_2", 32, { mse: [9, 8.5], hqq: [5, 5] }],
     ["dtln_2", 128, { mse: [12.5, 10], hqq: [8.5, 7] }],
     ["cifar10_small", 32, { mse: [9, 9.5], hqq: [5, 6] }],
     ["cifar10_small", 128, { mse: [14.5, 10], hqq: [10.5, 6.5] }],
-  ] as const)("%s, blocks of %i: %o", async (model, blockSize, falls) => {
+    ["tiny_transformer", 32, { mse: [11, 10], hqq: [6, 6] }],
+    ["tiny_transformer", 128, { mse: [9.5, 8.5], hqq: [5.5, 6] }],
+  ] as const)("%s, blocks of %i: %o", async ([model, blockSize, falls], context) => {
+    skipWithout(context, ...modelNeeds(model));
     const matrices = await matricesOf(model);
     expect(matrices.length).toBeGreaterThan(0);
     for (const [at, symmetric] of [true, false].entries()) {

@@ -50,26 +50,28 @@ describe("parseJson", () => {
     expect(({} as { x?: number }).x).toBeUndefined();
   });
 
-  it.each([
-    ["", "expected a value at character 0, found the end"],
-    ['{"a":1', 'expected "," or "}" at character 6, found the end'],
-    ['{"a":1,}', 'expected a string at character 7, found "}"'],
-    ["{a:1}", 'expected a string at character 1, found "a"'],
-    ['{"a" 1}', 'a/expected ":" at character 5, found "1"'],
-    ["[1 2]", 'expected "," or "]" at character 3, found "2"'],
-    ["[1,]", 'expected a value at character 3, found "]"'],
-    ["1 x", 'expected nothing more at character 2, found "x"'],
-    ["01", 'expected nothing more at character 1, found "1"'],
-    ["nul", 'expected a value at character 0, found "n"'],
-    ['"abc', "expected a string's end at character 4, found the end"],
-    ['"a\nb"', 'expected a string\'s end at character 2, found "\\n"'],
-    ['"\\x"', "bad escape in the string at character 0"],
-    ['"\\', "expected a string's end at character 3, found the end"],
-    ['"\\ud800"', "bad escape in the string at character 0"],
-    ['{"a":{"b":0,"\\u0062":1}}', 'a/b/key "b" is given twice'],
-    ["[".repeat(129), "nested more than 128 deep"],
-    [`[${"[],".repeat(8_000_000)}`, "holds too many values"],
-  ])("refuses %s", (text, message) => {
+  it.each(
+    [
+      ["", "expected a value at character 0, found the end"],
+      ['{"a":1', 'expected "," or "}" at character 6, found the end'],
+      ['{"a":1,}', 'expected a string at character 7, found "}"'],
+      ["{a:1}", 'expected a string at character 1, found "a"'],
+      ['{"a" 1}', 'a/expected ":" at character 5, found "1"'],
+      ["[1 2]", 'expected "," or "]" at character 3, found "2"'],
+      ["[1,]", 'expected a value at character 3, found "]"'],
+      ["1 x", 'expected nothing more at character 2, found "x"'],
+      ["01", 'expected nothing more at character 1, found "1"'],
+      ["nul", 'expected a value at character 0, found "n"'],
+      ['"abc', "expected a string's end at character 4, found the end"],
+      ['"a\nb"', 'expected a string\'s end at character 2, found "\\n"'],
+      ['"\\x"', "bad escape in the string at character 0"],
+      ['"\\', "expected a string's end at character 3, found the end"],
+      ['"\\ud800"', "bad escape in the string at character 0"],
+      ['{"a":{"b":0,"\\u0062":1}}', 'a/b/key "b" is given twice'],
+      ["[".repeat(129), "nested more than 128 deep"],
+      [`[${"[],".repeat(8_000_000)}`, "holds too many values"],
+    ].map(([text, message]) => ({ text: text!, message: message! })),
+  )("refuses a text: $message", ({ text, message }) => {
     expect(() => parse(text)).toThrow(new Error(message));
   });
 });
@@ -103,14 +105,16 @@ describe("parseMembers", () => {
     expect(() => parseMembers(text(999_999), fail, () => 1)).toThrow(new Error("b/holds too many values"));
   });
 
-  it.each([
-    ["[]", 'expected an object at character 0, found "["'],
-    ["", "expected an object at character 0, found the end"],
-    ["{} 1", 'expected nothing more at character 3, found "1"'],
-    ['{"a":1,"a":2}', 'a/key "a" is given twice'],
-    ['{"a":{"b":1,"b":2}}', 'a/b/key "b" is given twice'],
-    [`{"a":${"[".repeat(128)}`, "a/nested more than 128 deep"],
-  ])("refuses %s", (text, message) => {
+  it.each(
+    [
+      ["[]", 'expected an object at character 0, found "["'],
+      ["", "expected an object at character 0, found the end"],
+      ["{} 1", 'expected nothing more at character 3, found "1"'],
+      ['{"a":1,"a":2}', 'a/key "a" is given twice'],
+      ['{"a":{"b":1,"b":2}}', 'a/b/key "b" is given twice'],
+      [`{"a":${"[".repeat(128)}`, "a/nested more than 128 deep"],
+    ].map(([text, message]) => ({ text: text!, message: message! })),
+  )("refuses members: $message", ({ text, message }) => {
     expect(() => parseMembers(text, fail, (_, value) => value)).toThrow(new Error(message));
   });
 });

@@ -1,4 +1,5 @@
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
@@ -9,6 +10,7 @@ import {
   writeSafetensors,
 } from "../../src/formats/safetensors.ts";
 import { bytesSink, bytesSource } from "../../src/formats/source.ts";
+import { sharedData, skipWithout } from "../helpers/needs.ts";
 import { bytesOf, recordingSource, truncatedSource } from "../helpers/sources.ts";
 
 /** A file of `header` as given, and `dataBytes` zeros. */
@@ -497,18 +499,14 @@ describe("writeSafetensors", () => {
 });
 
 describe("a file of PyTorch's", () => {
-  const path = new URL("../../../shared/data/tensors/mnist_cnn.safetensors", import.meta.url);
-
-  it.skipIf(!existsSync(path))(
-    "is read and written back (needs ../shared/data/tensors/mnist_cnn.safetensors)",
-    async () => {
-      const file = new Uint8Array(readFileSync(path));
-      const { tensors, metadata } = await read(file);
-      expect(tensors.find(({ name }) => name === "conv1.weight")).toMatchObject({ dtype: "F32", shape: [8, 1, 3, 3] });
-      const sink = bytesSink();
-      const items = tensors.map((tensor) => ({ ...tensor, data: file.subarray(tensor.start, tensor.end) }));
-      await writeSafetensors(sink, items, metadata);
-      expect(Buffer.from(sink.bytes()).equals(file)).toBe(true);
-    },
-  );
+  it("is read and written back", async (context) => {
+    skipWithout(context, sharedData.tensors);
+    const file = new Uint8Array(readFileSync(join(sharedData.tensors.path, "mnist_cnn.safetensors")));
+    const { tensors, metadata } = await read(file);
+    expect(tensors.find(({ name }) => name === "conv1.weight")).toMatchObject({ dtype: "F32", shape: [8, 1, 3, 3] });
+    const sink = bytesSink();
+    const items = tensors.map((tensor) => ({ ...tensor, data: file.subarray(tensor.start, tensor.end) }));
+    await writeSafetensors(sink, items, metadata);
+    expect(Buffer.from(sink.bytes()).equals(file)).toBe(true);
+  });
 });

@@ -1,16 +1,21 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { type ByteSource, bytesSource } from "../../src/formats/source.ts";
-import { type Difference, feedsFor, haveModels, modelPath, runAll } from "./model-feeds.ts";
+import { type Difference, feedsFor, runAll } from "./model-feeds.ts";
+import { modelPath } from "./models.ts";
+import { type Need, sharedData } from "./needs.ts";
 import { differenceOf } from "./onnx-values.ts";
 import { type Outputs, openNode, openWeb, type Session, withSession } from "./sessions.ts";
 
-const folder = resolve(import.meta.dirname, "../../../shared/golden");
+// What ONNX Runtime's own tool writes: a few small models' files are fixtures, and who has ../shared has more of them.
 
-/** Tests that look at what ONNX Runtime's own tool writes run where there is any, and what it was made of. */
-export const haveGolden = haveModels && existsSync(folder);
+/** What golden files beyond the fixtures need: the files, the models that they were made of and pictures to run those on. */
+export const moreGolden: readonly Need[] = [sharedData.golden, sharedData.models, sharedData.images];
 
-export const withoutGolden = "(skipped where there is no ../shared/golden and ../shared/data/models)";
+const folders = [
+  resolve(import.meta.dirname, "../fixtures/golden"),
+  ...(moreGolden.every(({ met }) => met) ? [sharedData.golden.path] : []),
+];
 
 export interface Golden {
   readonly model: string;
@@ -20,22 +25,27 @@ export interface Golden {
 
 /** Of every model all that begin with these words. */
 export function goldenFiles(family: string): Golden[] {
-  if (!haveGolden) return [];
-  const models = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory());
-  return models
-    .map(({ name }) => name)
-    .sort()
-    .flatMap((model) =>
-      readdirSync(join(folder, model))
-        .filter((file) => file.startsWith(family) && file.endsWith(".onnx"))
-        .sort()
-        .map((file) => ({ model, variant: file.slice(0, -".onnx".length) })),
-    );
+  const found = folders.flatMap((folder) => modelsIn(folder).flatMap((model) => filesIn(folder, model)));
+  const unique = new Map(found.map((golden) => [`${golden.model}/${golden.variant}`, golden]));
+  return [...unique.values()]
+    .filter(({ variant }) => variant.startsWith(family))
+    .sort((a, b) => a.model.localeCompare(b.model) || a.variant.localeCompare(b.variant));
+}
+
+function modelsIn(folder: string): string[] {
+  const entries = readdirSync(folder, { withFileTypes: true });
+  return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+}
+
+function filesIn(folder: string, model: string): Golden[] {
+  const files = readdirSync(join(folder, model)).filter((file) => file.endsWith(".onnx"));
+  return files.map((file) => ({ model, variant: file.slice(0, -".onnx".length) }));
 }
 
 /** What the tool wrote. */
 export function goldenSource({ model, variant }: Golden): ByteSource {
-  return sourceOf(join(folder, model, `${variant}.onnx`));
+  const paths = folders.map((folder) => join(folder, model, `${variant}.onnx`));
+  return sourceOf(paths.find((path) => existsSync(path))!);
 }
 
 /** What it was given. */
@@ -47,21 +57,22 @@ function sourceOf(path: string): ByteSource {
   return bytesSource(new Uint8Array(readFileSync(path)), path);
 }
 
-/** What a model gives in both runtimes, and what the tool's file gives in the native one. */
+/** What our model and the tool's give, in both runtimes. */
 export async function runBeside(golden: Golden, bytes: Uint8Array) {
   const feeds = await feedsFor(golden.model);
   const run = (session: Promise<Session>) => withSession(session, (opened) => runAll(opened, feeds));
+  const theirs = await bytesIn(goldenSource(golden));
   return {
-    node: await run(openNode(bytes)),
-    web: await run(openWeb(bytes)),
-    golden: await run(openNode(await bytesIn(goldenSource(golden)))),
+    node: { ours: await run(openNode(bytes)), theirs: await run(openNode(theirs)) },
+    web: { ours: await run(openWeb(bytes)), theirs: await run(openWeb(theirs)) },
   };
 }
 
 /** What the model gave before anything was quantized. */
-export async function runOriginal(golden: Golden): Promise<Outputs[]> {
+export async function runOriginal(golden: Golden) {
   const feeds = await feedsFor(golden.model);
-  return withSession(openNode(modelPath(golden.model)), (session) => runAll(session, feeds));
+  const run = (session: Promise<Session>) => withSession(session, (opened) => runAll(opened, feeds));
+  return { node: await run(openNode(modelPath(golden.model))), web: await run(openWeb(modelPath(golden.model))) };
 }
 
 export function bytesIn(source: ByteSource): Promise<Uint8Array> {

@@ -1,12 +1,11 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import sharp, { type Sharp } from "sharp";
+import { originalName } from "./models.ts";
+import { sharedData } from "./needs.ts";
 import type { Feed, Session } from "./sessions.ts";
 
-const folder = resolve(import.meta.dirname, "../../../shared/data/images");
-
-/** Tests that look at pictures run where there are any. */
-export const haveImages = existsSync(folder);
+const folder = sharedData.images.path;
 
 export interface Labelled {
   /** One image each, of as many as were asked for. */
@@ -138,7 +137,7 @@ export type EvaluatedModel = keyof typeof evaluators;
 
 /** The evaluator for a model by its file's name, which may say that it was converted to another opset. */
 export function evaluatorFor(model: string): Evaluator | undefined {
-  const name = model.replace(/_op\d+$/, "");
+  const name = originalName(model);
   return name in evaluators ? evaluators[name as EvaluatedModel] : undefined;
 }
 

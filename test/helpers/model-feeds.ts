@@ -1,48 +1,10 @@
-import { existsSync, readdirSync } from "node:fs";
-import { join, resolve } from "node:path";
-import { BinaryReader } from "@bufbuild/protobuf/wire";
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
 import { evaluatorFor, photoOf, planesOf } from "./images.ts";
-import { normals, randomOf } from "./random.ts";
+import { modelNeeds, originalName } from "./models.ts";
+import { type Need, sharedData } from "./needs.ts";
+import { between, normals, randomOf } from "./random.ts";
 import type { Feed, Feeds, Outputs, Session } from "./sessions.ts";
-
-const folder = resolve(import.meta.dirname, "../../../shared/data/models");
-
-export const haveModels = existsSync(folder);
-
-/** By their files' names without the ending. */
-export function modelNames(): string[] {
-  return haveModels
-    ? readdirSync(folder)
-        .filter((name) => name.endsWith(".onnx"))
-        .map((name) => name.slice(0, -".onnx".length))
-        .sort()
-    : [];
-}
-
-export function modelPath(model: string): string {
-  return join(folder, `${model}.onnx`);
-}
-
-/** The version of ONNX's own operators that a model asks for. */
-export function opsetOf(model: Uint8Array): number {
-  const imports = fieldsOf(model, 8).map((entry) => new BinaryReader(entry).bytes());
-  const own = imports.find((entry) => fieldsOf(entry, 1).every((domain) => new BinaryReader(domain).string() === ""));
-  const [version] = own ? fieldsOf(own, 2) : [];
-  if (!version) throw new Error("a model without operators of ONNX's own");
-  return Number(new BinaryReader(version).int64());
-}
-
-/** What follows the tag of each field of this number. */
-function fieldsOf(message: Uint8Array, wanted: number): Uint8Array[] {
-  const found: Uint8Array[] = [];
-  const reader = new BinaryReader(message);
-  while (reader.pos < reader.len) {
-    const [field, wire] = reader.tag();
-    const bytes = reader.skip(wire, field);
-    if (field === wanted) found.push(bytes);
-  }
-  return found;
-}
 
 const SAMPLES = 4;
 
@@ -51,13 +13,20 @@ const SAMPLES = 4;
  * on pictures, sums of tones with noise where on sound, states as they are somewhere in the middle.
  */
 export async function feedsFor(model: string): Promise<readonly Feeds[]> {
-  const name = model.replace(/_op\d+$/, "");
-  if (name in sets) return sets[name as keyof typeof sets]();
+  const name = originalName(model);
+  const make = ofPhotos[name] ?? sets[name];
+  if (make) return make();
   const evaluator = evaluatorFor(model);
   const input = pictureInputs[name];
   if (!evaluator || input === undefined) throw new Error(`no feeds for the model ${model}`);
   const { feeds } = await evaluator.inputs(SAMPLES);
   return feeds.map((feed) => ({ [input]: feed }));
+}
+
+/** What has to be there for a model and its feeds to be read. */
+export function feedNeeds(model: string): readonly Need[] {
+  const name = originalName(model);
+  return name in pictureInputs || name in ofPhotos ? [...modelNeeds(model), sharedData.images] : modelNeeds(model);
 }
 
 const pictureInputs: Readonly<Record<string, string>> = {
@@ -68,13 +37,59 @@ const pictureInputs: Readonly<Record<string, string>> = {
   squeezenet_fp16: "data_0",
 };
 
-const sets = { ultraface_rfb_320: ultraface, silero_vad: silero, dtln_1: dtlnOfSpectra, dtln_2: dtlnOfSamples };
+type FeedSets = Readonly<Record<string, () => Promise<Feeds[]>>>;
+
+const ofPhotos: FeedSets = { ultraface_rfb_320: ultraface, vww_96_bn: visualWakeWords };
+
+const sets: FeedSets = {
+  digits: carriedDigits,
+  dtln_1: dtlnOfSpectra,
+  dtln_2: dtlnOfSamples,
+  silero_vad: silero,
+  silero_vad_legacy: sileroLegacy,
+  silero_vad_v5: silero,
+  tiny_residual: tinyResidual,
+  tiny_transformer: tinyTransformer,
+};
 
 async function ultraface(): Promise<Feeds[]> {
   const photos = await Promise.all([3, 12].map((index) => photoOf(index, 320, 240)));
   return photos.map((photo) => ({
     input: { data: planesOf(photo, "RGB", (x) => (x - 127) / 128), dims: [1, 3, 240, 320] },
   }));
+}
+
+async function visualWakeWords(): Promise<Feeds[]> {
+  const photos = await Promise.all([3, 12, 40, 61].map((index) => photoOf(index, 96, 96)));
+  return photos.map((photo) => ({ input: { data: planesOf(photo, "RGB", (x) => x / 255), dims: [1, 3, 96, 96] } }));
+}
+
+/** Images that the digit reader was not trained on, eight at a time. */
+async function carriedDigits(): Promise<Feeds[]> {
+  const HEADER = 128;
+  const images = readFileSync(resolve(import.meta.dirname, "../../example/digits-images.npy")).subarray(HEADER);
+  const [batch, pixels] = [8, 20 * 20];
+  return seeds.map((seed) => ({
+    image: {
+      data: Float32Array.from(images.subarray(seed * batch * pixels, (seed + 1) * batch * pixels), (x) => x / 255),
+      dims: [batch, 1, 20, 20],
+    },
+  }));
+}
+
+/** Its weights are random numbers, and so is what it is fed. */
+async function tinyResidual(): Promise<Feeds[]> {
+  return seeds.map((seed) => ({
+    image: { data: normals(randomOf(seed), 3 * 32 * 32, 0.5), dims: [1, 3, 32, 32] },
+  }));
+}
+
+/** Of a vocabulary of 50. */
+async function tinyTransformer(): Promise<Feeds[]> {
+  return seeds.map((seed) => {
+    const random = randomOf(seed);
+    return { ids: { data: BigInt64Array.from({ length: 9 }, () => BigInt(between(random, 0, 49))), dims: [1, 9] } };
+  });
 }
 
 /** Of both rates, as it has weights for each, in one branch of an If: the window, and as much before it as it wants. */
@@ -88,6 +103,22 @@ async function silero(): Promise<Feeds[]> {
       input: { data: soundOf(seed, length, rate), dims: [1, length] },
       state: stateOf(seed, [2, 1, 128]),
       sr: { data: BigInt64Array.of(BigInt(rate)), dims: [] },
+    })),
+  );
+}
+
+/** The same windows with nothing before them, and the two states of an LSTM apart. */
+async function sileroLegacy(): Promise<Feeds[]> {
+  const windows = [
+    { rate: 16000, length: 512 },
+    { rate: 8000, length: 256 },
+  ];
+  return windows.flatMap(({ rate, length }) =>
+    [1, 2].map((seed) => ({
+      input: { data: soundOf(seed, length, rate), dims: [1, length] },
+      sr: { data: BigInt64Array.of(BigInt(rate)), dims: [] },
+      h: stateOf(seed, [2, 1, 64]),
+      c: stateOf(10 + seed, [2, 1, 64]),
     })),
   );
 }

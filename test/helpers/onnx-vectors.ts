@@ -1,11 +1,10 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { sharedData } from "./needs.ts";
 import { type ElementType, type OnnxNode, type OnnxTensor, readModel, readTensor } from "./onnx.ts";
 
-const folder = resolve(import.meta.dirname, "../../../shared/data/onnx-node-vectors");
+const { path: folder, met: haveVectors } = sharedData.nodeVectors;
 const dataSet = "test_data_set_0";
-
-export const haveVectors = existsSync(folder);
 
 /** A case of ONNX's own node tests: one node, its inputs in the node's order, and the outputs it must give. */
 export interface Vector {

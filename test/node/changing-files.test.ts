@@ -1,5 +1,4 @@
 import { execFile } from "node:child_process";
-import { existsSync } from "node:fs";
 import { appendFile, readFile, rename, truncate, writeFile } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { ByteSink, FormatError } from "../../src/index.ts";
@@ -8,6 +7,7 @@ import { lib, node } from "../helpers/built.ts";
 import { f32, safetensorsFile } from "../helpers/checkpoints.ts";
 import { main, type Result } from "../helpers/command.ts";
 import { freshFolder } from "../helpers/folder.ts";
+import { linux, program, skipWithout } from "../helpers/needs.ts";
 
 // Files that change while they are read, and disks that take no more.
 
@@ -142,23 +142,21 @@ describe("the command", () => {
       );
     });
 
-  it.skipIf(process.platform !== "linux" || !existsSync("/bin/sh")).each(["1", "2"])(
-    "says that the output can grow no more, with %s threads",
-    async (threads) => {
-      await writeFile(input(), file);
-      await writeFile(folder.at("small.safetensors"), expected.bytes());
-      for (const args of [
-        ["in.safetensors"],
-        ["dequantize", "small.safetensors"],
-        ["in.safetensors", "--exclude", "*"],
-      ]) {
-        const { code, stdout, stderr } = await runWithin(8000, ...args, "-o", "out.safetensors", "--threads", threads);
-        expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
-        expect(stderr).toMatch(
-          /^wasm-quant: out\.safetensors: longer than the system allows files to be( \(at tensor "\w"\))?\n$/,
-        );
-        expect(await folder.names()).toEqual(["in.safetensors", "small.safetensors"]);
-      }
-    },
-  );
+  it.for(["1", "2"])("says that the output can grow no more, with %s threads", async (threads, context) => {
+    skipWithout(context, linux, program("/bin/sh"));
+    await writeFile(input(), file);
+    await writeFile(folder.at("small.safetensors"), expected.bytes());
+    for (const args of [
+      ["in.safetensors"],
+      ["dequantize", "small.safetensors"],
+      ["in.safetensors", "--exclude", "*"],
+    ]) {
+      const { code, stdout, stderr } = await runWithin(8000, ...args, "-o", "out.safetensors", "--threads", threads);
+      expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+      expect(stderr).toMatch(
+        /^wasm-quant: out\.safetensors: longer than the system allows files to be( \(at tensor "\w"\))?\n$/,
+      );
+      expect(await folder.names()).toEqual(["in.safetensors", "small.safetensors"]);
+    }
+  });
 });

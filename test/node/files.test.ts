@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import type * as Files from "node:fs";
-import { existsSync, renameSync } from "node:fs";
+import { renameSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,6 +8,7 @@ import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { FileError } from "../../src/index.ts";
 import { createFile, type FileSource, openFile, removeUnfinished } from "../../src/node.ts";
+import { program, skipWithout } from "../helpers/needs.ts";
 
 // Files beside files: the data of a model, read and written. What a single file does is in node.test.ts.
 
@@ -190,7 +191,8 @@ describe("openFile: sibling", () => {
     for (const path of ["", "."]) await expect(siblingOf(model(), path)).rejects.toMatchObject({ tag: "file" });
   });
 
-  it.skipIf(!existsSync("/usr/bin/mkfifo"))("a pipe is refused at once", async () => {
+  it("a pipe is refused at once", async (context) => {
+    skipWithout(context, program("/usr/bin/mkfifo"));
     await promisify(execFile)("mkfifo", [at("models", "pipe")]);
     await expect(siblingOf(model(), "pipe")).rejects.toThrow(/pipe: is not a file$/);
   });

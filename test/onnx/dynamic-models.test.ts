@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { createEngine, type Engine } from "../../src/core/engine.ts";
 import { bytesSink, bytesSource } from "../../src/formats/source.ts";
 import { type QuantizeModelOptions, quantizeModel } from "../../src/model.ts";
+import { exactRuntimes } from "../helpers/exact-products.ts";
 import { compareOutputs } from "../helpers/model-feeds.ts";
 import {
   elementBytes,
@@ -16,7 +17,7 @@ import {
 } from "../helpers/onnx-build.ts";
 import { normals, randomOf } from "../helpers/random.ts";
 import { rewriterOf } from "../helpers/rewritten.ts";
-import { openNode, openWeb, withSession } from "../helpers/sessions.ts";
+import { openNode, runtimes, withSession } from "../helpers/sessions.ts";
 import { drawnTensor, floats, nearness, nodesIn, type Sketch, sketch } from "../helpers/sketch.ts";
 
 // Models as a whole that are to calculate in integers, or to hold matrices in blocks: opsets old and new, nothing to do,
@@ -117,8 +118,8 @@ describe("weights in another file", () => {
     expect(location).toBe("out.onnx.data");
     const run = { externalData: { "out.onnx.data": beside } };
     const want = await withSession(openNode(sketch(float)), (session) => session.run(model.feeds));
-    for (const open of [openNode, openWeb]) {
-      const got = await withSession(open(bytes, run), (session) => session.run(model.feeds));
+    for (const runtime of exactRuntimes(bytes)) {
+      const got = await withSession(runtimes[runtime](bytes, run), (session) => session.run(model.feeds));
       expect(compareOutputs([want], [got]).y!.sqnr).toBeGreaterThan(least);
     }
     // The same model with its weights inside gives the same bytes, but for where they are.

@@ -4,12 +4,12 @@ import { bytesSource } from "../../src/formats/source.ts";
 import type { QuantizeModelOptions } from "../../src/model.ts";
 import type { CanonicalTensor } from "../helpers/canonical-graph.ts";
 import { commandOutput } from "../helpers/command-output.ts";
+import { exactRuntimes } from "../helpers/exact-products.ts";
 import {
   bytesIn,
   type Golden,
   goldenFiles,
   goldenSource,
-  haveGolden,
   originalSource,
   runBeside,
   runOriginal,
@@ -58,7 +58,7 @@ async function betterWeights(golden: Golden): Promise<readonly string[]> {
   return optionsOf(golden).perChannel ? takenBy(originalSource(golden), "Conv", 1) : [];
 }
 
-testGoldenFilesAreThere(files);
+testGoldenFilesAreThere(files, ["digits", "tiny_residual", "tiny_transformer"]);
 
 const better = await Promise.all(files.map(betterWeights));
 const asTheTool = files.filter((_, i) => better[i]!.length === 0);
@@ -66,7 +66,7 @@ const perChannel = files.flatMap((golden, i) => (better[i]!.length > 0 ? [{ ...g
 
 testParity(asTheTool, quantizedLike);
 
-describe.skipIf(!haveGolden).each(perChannel)("$model $variant: a scale per channel of Conv", (golden) => {
+describe.each(perChannel)("$model $variant: a scale per channel of Conv", (golden) => {
   const { dtype } = optionsOf(golden);
   let bytes: Uint8Array;
   beforeAll(async () => {
@@ -106,13 +106,18 @@ describe.skipIf(!haveGolden).each(perChannel)("$model $variant: a scale per chan
     expect(error).toBeLessThan(0.8 * theirError);
   });
 
-  it("is about as near to the float model in onnxruntime-node, and gives about the same in onnxruntime-web", async () => {
+  it("is about as near to the float model in onnxruntime-node and in onnxruntime-web", async () => {
     const outputs = await runBeside(golden, bytes);
+    if (exactRuntimes(bytes).includes("node")) {
+      expect(worstOf(compareOutputs(outputs.node.ours, outputs.web.ours))).toBeGreaterThan(LEAST_BETWEEN_RUNTIMES);
+    }
     const float = await runOriginal(golden);
-    const [ours, theirs] = [outputs.node, outputs.golden].map((each) => worstOf(compareOutputs(float, each)));
-    // Most are 2 dB nearer; with few pictures and few layers chance takes as much as that.
-    expect(ours).toBeGreaterThan(theirs! - 4);
-    expect(worstOf(compareOutputs(outputs.node, outputs.web))).toBeGreaterThan(LEAST_BETWEEN_RUNTIMES);
+    for (const runtime of ["node", "web"] as const) {
+      const { ours, theirs } = outputs[runtime];
+      const [near, theirNear] = [ours, theirs].map((each) => worstOf(compareOutputs(float[runtime], each)));
+      // Most are 2 dB nearer; with few pictures and few layers chance takes as much as that, of the smallest model more.
+      expect(near, runtime).toBeGreaterThan(theirNear! - (golden.model === "digits" ? 6 : 4));
+    }
   });
 });
 

@@ -2,7 +2,8 @@ import { readFileSync } from "node:fs";
 import { beforeAll, describe, expect, it } from "vitest";
 import { createEngine, type Engine } from "../../src/core/engine.ts";
 import type { QuantizeModelOptions } from "../../src/model.ts";
-import { haveModels, modelPath } from "../helpers/model-feeds.ts";
+import { modelPath } from "../helpers/models.ts";
+import { sharedData, skipWithout } from "../helpers/needs.ts";
 import {
   attribute,
   graph,
@@ -362,7 +363,8 @@ describe("a model of IR 3, whose initializers are inputs as well", () => {
     expect(report.remarks).toContain(leave("2 initializers"));
   });
 
-  it.skipIf(!haveModels)("squeezenet itself (skipped where there is no ../shared/data/models)", async () => {
+  it("squeezenet itself", async (context) => {
+    skipWithout(context, sharedData.models);
     const before = readFileSync(modelPath("squeezenet_fp32"));
     const was = readGraph(graphIn(before));
     expect([integers(before, 1), was.inputs.length]).toEqual([[3], was.initializers.length + 1]);
