@@ -44,6 +44,6 @@ export async function benchInference(context: Context): Promise<InferenceRow[]> 
       await model.source.close();
     }
   }
-  print(`time over that of the float model:\n\n${formatSummary(rows)}\n`);
+  print(`time over that of the float model (*: noisy)\n\n${formatSummary(rows)}\n`);
   return rows;
 }

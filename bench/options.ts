@@ -30,7 +30,7 @@ export const usage = `npm run bench -- [options]
   --size A,B        sizes of the float32 data (64KiB,1MiB,16MiB,128MiB)
 
   of the group inference, and if no group is named that one alone:
-  --models DIR      the ONNX models of that folder; those of the project and its packages without it`;
+  --models DIR      a folder of ONNX models (default: those of the project and its packages)`;
 
 export interface Options {
   readonly groups: readonly GroupName[];

@@ -64,7 +64,7 @@ function lineOf(row: InferenceRow): string[] {
   ];
 }
 
-/** Time over that of the float model, in Markdown: a row for each model, a column for each form. */
+/** Time over that of the float model, in Markdown: a row for each model, a column for each form; a star where it is noisy. */
 export function formatSummary(rows: readonly InferenceRow[]): string {
   const forms = [...new Set(rows.map(({ form }) => form))].filter((form) => form !== FLOAT);
   const lines = [...new Set(rows.map(({ model }) => model))].map((model) => {
@@ -83,5 +83,5 @@ export function formatSummary(rows: readonly InferenceRow[]): string {
 function summaryOf(row: InferenceRow | undefined): string {
   if (row === undefined) return "-";
   if ("gap" in row) return row.gap === "not made" ? "-" : row.gap;
-  return `${row.ratio.toFixed(2)}${row.noisy ? " (noisy)" : ""}`;
+  return `${row.ratio.toFixed(2)}${row.noisy ? "*" : ""}`;
 }
