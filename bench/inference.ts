@@ -16,15 +16,16 @@ const plans: Readonly<Record<"full" | "quick", RoundsPlan>> = {
 /** Every form of every model in onnxruntime-node on one thread, beside the float model. */
 export async function benchInference(context: Context): Promise<InferenceRow[]> {
   const { workshop, print, progress } = context;
-  const measure = await import("./inference/measure.ts").catch((error: Error) => error);
-  if (measure instanceof Error) {
-    print(`left out, as onnxruntime-node does not load: ${measure.message.split("\n")[0]}\n`);
+  const runtime = await loadRuntime().catch((error: Error) => error);
+  if (runtime instanceof Error) {
+    print(`left out, as onnxruntime-node does not load: ${runtime.message.split("\n")[0]}\n`);
     return [];
   }
   const { paths, lines } = findModels(context.models, context.filter);
-  print(`${lines.join("\n")}\n\n${legend}`);
   const plan = plans[context.quick ? "quick" : "full"];
   const around = { engine: await createEngine(), plan, folder: await workshop.folder(), progress };
+  const overhead = formatNumber(1000 * (await runtime.overheadOf(around.folder, plan)));
+  print(`${lines.join("\n")}\n\n${legend}\nthe call itself, part of every time: ${overhead} ms\n`);
   const rows: InferenceRow[] = [];
   for (const path of paths) {
     const model = await openModel(path).catch((error: unknown) => {
@@ -37,7 +38,7 @@ export async function benchInference(context: Context): Promise<InferenceRow[]> 
       continue;
     }
     try {
-      const own = await measure.measureForms(model, forms, around);
+      const own = await runtime.measureForms(model, forms, around);
       print(formatModel(`${basename(path)}, ${formatNumber(model.bytes / 1e6)} MB`, own));
       rows.push(...own);
     } finally {
@@ -46,4 +47,11 @@ export async function benchInference(context: Context): Promise<InferenceRow[]> 
   }
   print(`time over that of the float model (*: noisy)\n\n${formatSummary(rows)}\n`);
   return rows;
+}
+
+/** What needs onnxruntime-node, which may not be installed. */
+async function loadRuntime() {
+  const { overheadOf } = await import("./inference/overhead.ts");
+  const { measureForms } = await import("./inference/measure.ts");
+  return { overheadOf, measureForms };
 }
