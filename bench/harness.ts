@@ -86,8 +86,12 @@ async function repeated(task: Task, times: number): Promise<Repeat> {
 
 /** @param samples seconds, of all rounds */
 export function timingOf(samples: readonly number[]): Timing {
-  const seconds = quantile(samples, 0.5);
-  return { seconds, spread: (100 * (quantile(samples, 0.75) - quantile(samples, 0.25))) / seconds };
+  return { seconds: quantile(samples, 0.5), spread: spreadOf(samples) };
+}
+
+/** The interquartile range in percent of the median. */
+export function spreadOf(values: readonly number[]): number {
+  return (100 * (quantile(values, 0.75) - quantile(values, 0.25))) / quantile(values, 0.5);
 }
 
 /** GB (10^9 bytes) a second. */

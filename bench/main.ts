@@ -1,9 +1,11 @@
 import { writeFile } from "node:fs/promises";
 import { cpus } from "node:os";
+import { toJson } from "../src/cli/report.ts";
 import { benchCandidates } from "./candidates.ts";
 import { type Context, createContext } from "./context.ts";
 import { benchFiles } from "./files.ts";
 import { NOISY } from "./harness.ts";
+import { benchInference } from "./inference.ts";
 import { benchKernels } from "./kernels.ts";
 import { benchLayers } from "./layers.ts";
 import { benchLimits, judge, type LimitFigure } from "./limits.ts";
@@ -24,6 +26,7 @@ const groups: Readonly<Record<GroupName, Group>> = {
   layers: benchLayers,
   files: benchFiles,
   threads: benchThreads,
+  inference: benchInference,
   python: benchPython,
 };
 
@@ -63,7 +66,7 @@ async function main(args: string[]): Promise<void> {
     console.log(`limits: ${verdict}`);
     if (!kept) process.exitCode = 1;
   }
-  if (options.json !== undefined) await writeFile(options.json, `${JSON.stringify({ machine, figures }, null, 2)}\n`);
+  if (options.json !== undefined) await writeFile(options.json, toJson({ machine, figures }));
   if (options.plot !== undefined) {
     const title = `Node ${machine.node}, ${machine.cpu}, one thread`;
     await writeFile(options.plot, renderPlot(plotOption(figures.peers as readonly PeerFigure[], title)));

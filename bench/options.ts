@@ -3,7 +3,17 @@ import { formatSize, parseSize } from "./harness.ts";
 import { ProcessError } from "./process.ts";
 import { LARGEST_SIZE, SIZE_STEP } from "./run.ts";
 
-export const groupNames = ["kernels", "candidates", "limits", "peers", "layers", "files", "threads", "python"] as const;
+export const groupNames = [
+  "kernels",
+  "candidates",
+  "limits",
+  "peers",
+  "layers",
+  "files",
+  "threads",
+  "inference",
+  "python",
+] as const;
 
 export type GroupName = (typeof groupNames)[number];
 
@@ -16,8 +26,11 @@ export const usage = `npm run bench -- [options]
   --help            this
 
   of the group kernels, and if no group is named that one alone:
-  --filter TEXT     only kernels whose name has TEXT in it
-  --size A,B        sizes of the float32 data (64KiB,1MiB,16MiB,128MiB)`;
+  --filter TEXT     only kernels whose name has TEXT in it; of the group inference, only such models
+  --size A,B        sizes of the float32 data (64KiB,1MiB,16MiB,128MiB)
+
+  of the group inference, and if no group is named that one alone:
+  --models DIR      a folder of ONNX models (default: those of the project and its packages)`;
 
 export interface Options {
   readonly groups: readonly GroupName[];
@@ -26,6 +39,8 @@ export interface Options {
   readonly plot: string | undefined;
   readonly check: boolean;
   readonly filter: string;
+  /** A folder of ONNX models. */
+  readonly models: string | undefined;
   /** Bytes. */
   readonly sizes: readonly number[];
 }
@@ -44,11 +59,16 @@ export function optionsOf(args: string[]): Options {
       check: { type: "boolean", default: false },
       filter: { type: "string" },
       size: { type: "string" },
+      models: { type: "string" },
     },
   });
-  const kernelsOnly = values.filter !== undefined || values.size !== undefined;
-  const groups = values.group?.split(",").map(groupNamed) ?? (kernelsOnly ? ["kernels"] : groupNames);
-  if (kernelsOnly && !groups.includes("kernels")) throw new UsageError("--filter, --size: they are of --group kernels");
+  const { filter, size, models } = values;
+  const groups = values.group?.split(",").map(groupNamed) ?? impliedGroups(values);
+  const has = (...names: GroupName[]) => names.some((name) => groups.includes(name));
+  if (size !== undefined && !has("kernels")) throw new UsageError("--size: it is of --group kernels");
+  if (filter !== undefined && !has("kernels", "inference"))
+    throw new UsageError("--filter: it is of --group kernels or inference");
+  if (models !== undefined && !has("inference")) throw new UsageError("--models: it is of --group inference");
   if (values.plot !== undefined && !groups.includes("peers")) throw new UsageError("--plot: it is of --group peers");
   if (values.check && !groups.includes("limits")) throw new UsageError("--check: it is of --group limits");
   return {
@@ -57,9 +77,16 @@ export function optionsOf(args: string[]): Options {
     json: values.json,
     plot: values.plot,
     check: values.check,
-    filter: values.filter ?? "",
-    sizes: (values.size ?? "64KiB,1MiB,16MiB,128MiB").split(",").map(sizeOf),
+    filter: filter ?? "",
+    models,
+    sizes: (size ?? "64KiB,1MiB,16MiB,128MiB").split(",").map(sizeOf),
   };
+}
+
+/** What is meant where no group is named. */
+function impliedGroups({ filter, size, models }: Readonly<Record<string, unknown>>): readonly GroupName[] {
+  if (models !== undefined) return ["inference"];
+  return filter !== undefined || size !== undefined ? ["kernels"] : groupNames;
 }
 
 function groupNamed(text: string): GroupName {

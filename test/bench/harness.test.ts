@@ -105,6 +105,8 @@ describe("options", () => {
     expect(optionsOf([]).groups).toEqual(groupNames);
     expect(optionsOf(["--group", "peers, python"]).groups).toEqual(["peers", "python"]);
     expect(optionsOf(["--filter", "range"]).groups).toEqual(["kernels"]);
+    expect(optionsOf(["--models", "folder"])).toMatchObject({ groups: ["inference"], models: "folder" });
+    expect(optionsOf(["--group", "inference", "--filter", "digits"]).filter).toBe("digits");
     expect(optionsOf(["--size", "64KiB,1MiB"])).toMatchObject({ groups: ["kernels"], sizes: [2 ** 16, 2 ** 20] });
   });
 
@@ -112,6 +114,8 @@ describe("options", () => {
     [["--group", "peer"], "there are kernels"],
     [["--size", "1KB"], "give a multiple of"],
     [["--group", "files", "--filter", "range"], "of --group kernels"],
+    [["--group", "inference", "--size", "1MiB"], "of --group kernels"],
+    [["--group", "kernels", "--models", "folder"], "of --group inference"],
     [["--group", "files", "--plot", "a.svg"], "of --group peers"],
     [["--group", "files", "--check"], "of --group limits"],
   ])("%j is refused", (args, message) => {
