@@ -2,7 +2,7 @@
  * Every error this library throws on purpose. Each says what was given and what is allowed, in one line; `tag` tells the
  * kinds apart where `instanceof` cannot, as with two copies of the package.
  */
-export type ErrorTag = "argument" | "non-finite" | "format" | "file" | "memory" | "worker";
+export type ErrorTag = "argument" | "non-finite" | "format" | "file" | "memory" | "worker" | "unchanged";
 
 export abstract class WasmQuantError extends Error {
   abstract readonly tag: ErrorTag;
@@ -79,6 +79,38 @@ export class FileError extends WasmQuantError {
   }
 }
 
+/** Options as they are given to the function that threw. */
+type Remedy = Readonly<Record<string, unknown>>;
+
+/** A run would change nothing: no tensor of the file can be quantized or converted with these options. */
+export class UnchangedError extends WasmQuantError {
+  override readonly name = "UnchangedError";
+  readonly tag = "unchanged";
+  /** Options that do change it, to be given besides or instead; undefined where none were found. */
+  readonly remedy: Remedy | undefined;
+  /** Whether `allowUnchanged` copies the file. */
+  readonly isCopied: boolean;
+
+  constructor(
+    /** The file, as the caller named it. */
+    readonly file: string,
+    /** How many tensors there are, and why none of them changes. */
+    readonly detail: string,
+    { remedy, isCopied = true }: { readonly remedy?: Remedy | undefined; readonly isCopied?: boolean } = {},
+  ) {
+    const copy = isCopied ? "; allowUnchanged: true copies it as it is" : "";
+    super(`${file}: ${detail}${remedy ? `; try ${inline(remedy)}` : copy}`);
+    this.remedy = remedy;
+    this.isCopied = isCopied;
+  }
+}
+
+/** Options as one would write them in a call. */
+function inline(options: Remedy): string {
+  const entries = Object.entries(options).map(([name, value]) => `${name}: ${JSON.stringify(value)}`);
+  return `{ ${entries.join(", ")} }`;
+}
+
 /** Linear memory (4 GiB at the most) or a resident tensor that is gone. */
 export class MemoryError extends WasmQuantError {
   override readonly name = "MemoryError";
@@ -108,9 +140,12 @@ interface ErrorOf {
   file: FileError;
   memory: MemoryError;
   worker: WorkerError;
+  unchanged: UnchangedError;
 }
 
-const tags: ReadonlySet<unknown> = new Set<ErrorTag>(["argument", "non-finite", "format", "file", "memory", "worker"]);
+const tags: ReadonlySet<unknown> = new Set<ErrorTag>([
+  ...(["argument", "non-finite", "format", "file", "memory", "worker", "unchanged"] as const),
+]);
 
 /** Whether `error` is one of this library's, and of the kind `tag` if one is given. */
 export function isWasmQuantError<T extends ErrorTag = ErrorTag>(error: unknown, tag?: T): error is ErrorOf[T] {

@@ -41,6 +41,7 @@ export {
   isWasmQuantError,
   MemoryError,
   NonFiniteError,
+  UnchangedError,
   WasmQuantError,
   WorkerError,
 } from "./errors.ts";
@@ -82,7 +83,9 @@ export {
   type QuantizeModelOptions,
   quantizeForTransformers,
   quantizeModel,
+  type SkippedVariant,
   type TransformersOptions,
+  type TransformersReport,
   type VariantReport,
 } from "./model.ts";
 export type {

@@ -4,10 +4,11 @@ import { type Layout, layouts } from "./checkpoint/quantize.ts";
 import { checkBoolean, checkKeys, codeNames, type NonFinite, oneOf, refuseGiven } from "./core/options.ts";
 import { type SchemeName, schemeNames } from "./core/schemes.ts";
 import { type CodeDType, codeTypes, type HalfDType } from "./dtypes.ts";
-import { ArgumentError } from "./errors.ts";
+import { ArgumentError, isWasmQuantError } from "./errors.ts";
 import type { FileFormat } from "./formats/detect.ts";
 import { FOR_HALVES, forIntegers, halfTypes, isHalf, type OnnxOptions, planOptionsOf } from "./onnx/options.ts";
 import { type Variant, variants } from "./onnx/transformers.ts";
+import type { Alternative } from "./onnx/unchanged.ts";
 import type { TaskOptions } from "./task/progress.ts";
 
 export interface QuantizeModelOptions extends TaskOptions, OnnxOptions {
@@ -30,10 +31,12 @@ export interface QuantizeModelOptions extends TaskOptions, OnnxOptions {
   /** Globs over names of tensors, and of nodes; `*` matches across dots and slashes. One that matches nothing is an error. */
   readonly include?: readonly string[] | undefined;
   readonly exclude?: readonly string[] | undefined;
+  /** Writes a file in which nothing can be quantized as it is. Default: false, that is an error. */
+  readonly allowUnchanged?: boolean | undefined;
 }
 
 const onnxOptions = [
-  ...["mode", "format", "bits", "accuracyLevel", "algorithm", "io", "target", "opset", "opTypes"],
+  ...["mode", "like", "format", "bits", "accuracyLevel", "algorithm", "io", "target", "opset", "opTypes", "again"],
 ] as readonly (keyof OnnxOptions)[];
 
 /**
@@ -46,7 +49,8 @@ export function checkQuantize(file: string, format: FileFormat, options: Quantiz
   if (format === "onnx") {
     refuseGiven(options, ["axis"], "is for files of tensors; in a model each node has its own");
     refuseGiven(options, ["layout"], "is for files of tensors; this is an ONNX model");
-    return { kind: "model", plan: planOptionsOf(checked), options: checked } as const;
+    const alternatives = () => alternativesTo(options);
+    return { kind: "model", plan: planOptionsOf(checked), alternatives, options: checked } as const;
   }
   refuseGiven(options, onnxOptions, "is for ONNX models; this is a file of tensors");
   const { dtype = "int8" } = checked;
@@ -55,6 +59,31 @@ export function checkQuantize(file: string, format: FileFormat, options: Quantiz
   const own = { ...checked, ...checkpointOptionsOf(checked, dtype) };
   if (own.layout === "compressed-tensors") checkCompressed(file, format, own);
   return { kind: "codes", options: own } as const;
+}
+
+/** Options that may do something where these change nothing, in the order in which they are tried; none are given already. */
+function* alternativesTo(options: QuantizeModelOptions): Generator<Alternative> {
+  for (const other of othersFor(options)) {
+    if (Object.entries(other).some(([name, value]) => options[name as keyof QuantizeModelOptions] === value)) continue;
+    try {
+      yield { options: { ...other }, plan: planOptionsOf(checkQuantizeOptions({ ...options, ...other })) };
+    } catch (error) {
+      if (!isWasmQuantError(error, "argument")) throw error; // does not go with the others
+    }
+  }
+}
+
+function othersFor({ dtype, format, bits, opset }: QuantizeModelOptions): readonly QuantizeModelOptions[] {
+  const matrices = { opTypes: ["MatMul", "Gemm", "Gather"] };
+  if (isHalf(dtype)) {
+    const others: QuantizeModelOptions[] = [{ opset: 13 }, { opset: 22 }, { dtype: "float16" }];
+    return others.filter((other) => other.opset === undefined || opset === undefined || other.opset > opset);
+  }
+  const isNarrow = dtype !== undefined && codeTypes[dtype].bits === 4;
+  if (isNarrow || format === "nbits" || bits !== undefined) {
+    return [{ format: "qdq" }, matrices, { format: "cast" }, { dtype: "int8" }, { dtype: "int8", perChannel: false }];
+  }
+  return [{ perChannel: false }, { dtype: "int8" }, { dtype: "int8", perChannel: false }];
 }
 
 export interface TransformersOptions extends TaskOptions {
@@ -69,6 +98,10 @@ export interface TransformersOptions extends TaskOptions {
   /** Globs over names of weights and nodes: which are made smaller, which stay as they are. */
   readonly include?: readonly string[] | undefined;
   readonly exclude?: readonly string[] | undefined;
+  /** Of all variants but fp16: quantizes the float weights of a model that has quantized ones already. Default: false. */
+  readonly again?: boolean | undefined;
+  /** Writes variants in which nothing can be quantized as they are. Default: false, they are left out. */
+  readonly allowUnchanged?: boolean | undefined;
 }
 
 /** @throws ArgumentError */
@@ -80,6 +113,8 @@ export function checkTransformersOptions(options: TransformersOptions) {
     "nonFinite",
     "include",
     "exclude",
+    "again",
+    "allowUnchanged",
     "onProgress",
     "signal",
     "workers",
@@ -91,10 +126,12 @@ export function checkTransformersOptions(options: TransformersOptions) {
     reduceRange: checkBoolean("reduceRange", options.reduceRange, false),
     include: checkNames("include", options.include),
     exclude: checkNames("exclude", options.exclude),
+    again: checkBoolean("again", options.again, false),
   };
+  const allowUnchanged = checkBoolean("allowUnchanged", options.allowUnchanged, false);
   const only = checkNames("only", options.only)?.map((name) => oneOf("only", name, variants));
   const chosen = variants.filter((variant) => only?.includes(variant) ?? true);
-  return { chosen, how, nonFinite };
+  return { chosen, how, nonFinite, allowUnchanged };
 }
 
 function checkQuantizeOptions(options: QuantizeModelOptions) {
@@ -112,7 +149,7 @@ function checkQuantizeOptions(options: QuantizeModelOptions) {
       "exclude",
     ],
     ...onnxOptions,
-    ...["clamp", "onProgress", "signal", "workers", "memory"],
+    ...["clamp", "allowUnchanged", "onProgress", "signal", "workers", "memory"],
   ]);
   const allowed = schemeNames.filter((name) => name !== "dynamic");
   return {
@@ -129,6 +166,8 @@ function checkQuantizeOptions(options: QuantizeModelOptions) {
     exclude: checkNames("exclude", options.exclude),
     opset: checkWhole("opset", options.opset, 1),
     opTypes: checkNames("opTypes", options.opTypes),
+    again: checkBoolean("again", options.again, false),
+    allowUnchanged: checkBoolean("allowUnchanged", options.allowUnchanged, false),
   };
 }
 

@@ -40,7 +40,8 @@ export type { QuantizeModelOptions, TransformersOptions } from "./model-options.
  * tensors become float16 or bfloat16, where that is the `dtype`. The rest is copied. Closes the sink; aborts it when
  * something goes wrong, so that nothing is written by halves.
  *
- * @throws FormatError, ArgumentError, the signal's reason, what source and sink throw
+ * @throws UnchangedError where nothing can be quantized (unless `allowUnchanged`), FormatError, ArgumentError, the signal's
+ * reason, what source and sink throw
  */
 export async function quantizeModel(
   engine: Engine,
@@ -52,8 +53,9 @@ export async function quantizeModel(
     const wanted = checkQuantize(source.name, await detectFormat(source), options);
     if (wanted.kind === "halves") return halveCheckpoint(engine, source, sink, wanted.options);
     if (wanted.kind === "codes") return quantizeCheckpoint(engine, source, sink, wanted.options);
-    const [report] = await quantizeOnnx(engine, source, [{ sink, plan: wanted.plan }], wanted.options);
-    return report!;
+    const { plan, alternatives } = wanted;
+    const [made] = await quantizeOnnx(engine, source, [{ sink: () => sink, plan, alternatives }], wanted.options);
+    return made as ModelReport; // with nothing made there would have been an error
   });
 }
 
@@ -62,31 +64,54 @@ export interface VariantReport extends ModelReport {
   readonly variant: Variant;
 }
 
+/** A variant that was left out of a set: no weight of the model can be stored so. */
+export interface SkippedVariant {
+  readonly variant: Variant;
+  readonly reason: string;
+}
+
+/** What became of a set, each in the order of `variants`. */
+export interface TransformersReport {
+  readonly files: readonly VariantReport[];
+  readonly skipped: readonly SkippedVariant[];
+}
+
 /**
  * Makes the files that transformers.js looks for beside an ONNX model, in one pass over its weights: `fp16`, `q8`, `int8`,
- * `uint8`, `q4`, `q4f16`, `bnb4`. Closes the sinks; aborts all of them when something goes wrong.
+ * `uint8`, `q4`, `q4f16`, `bnb4`. A variant in which nothing can be quantized is left out, unless `allowUnchanged`. Closes
+ * the sinks; aborts all of them when something goes wrong.
  *
- * @param sinkFor gives the sink for the file whose name is the model's with that suffix: `_fp16`, `_quantized`, `_q4`
- * @throws FormatError, ArgumentError, the signal's reason, what source and sinks throw
+ * @param sinkFor gives the sink for the file whose name is the model's with that suffix: `_fp16`, `_quantized`, `_q4`; called
+ * once it is known that the variant is made
+ * @throws UnchangedError where all variants would be left out, FormatError, ArgumentError, the signal's reason, what source
+ * and sinks throw
  */
 export async function quantizeForTransformers(
   engine: Engine,
   source: ByteSource,
   sinkFor: (suffix: string) => Promise<ByteSink>,
   options: TransformersOptions = {},
-): Promise<VariantReport[]> {
-  const { chosen, how, nonFinite } = checkTransformersOptions(options);
-  if ((await detectFormat(source)) !== "onnx") throw new FormatError(source.name, "is no ONNX model");
+): Promise<TransformersReport> {
+  const { chosen, how, ...rest } = checkTransformersOptions(options);
+  if ((await detectFormat(source)) !== "onnx") throw new FormatError(source.name, "is not an ONNX model");
   const sinks: ByteSink[] = [];
   return wholeOrNothing(sinks, async () => {
-    for (const variant of chosen) sinks.push(await sinkFor(suffixes[variant]));
-    const wanted = chosen.map((variant, i) => ({
-      sink: sinks[i]!,
+    const wanted = chosen.map((variant) => ({
+      async sink() {
+        const sink = await sinkFor(suffixes[variant]);
+        sinks.push(sink);
+        return sink;
+      },
       plan: (model: Model) => planOf(variant, model, how),
       dataSuffix: DATA_SUFFIX,
     }));
-    const reports = await quantizeOnnx(engine, source, wanted, { ...options, nonFinite });
-    return reports.map((report, i) => ({ variant: chosen[i]!, ...report }));
+    const made = await quantizeOnnx(engine, source, wanted, { ...options, ...rest });
+    return {
+      files: made.flatMap((each, i) => ("unchanged" in each ? [] : [{ variant: chosen[i]!, ...each }])),
+      skipped: made.flatMap((each, i) =>
+        "unchanged" in each ? [{ variant: chosen[i]!, reason: each.unchanged }] : [],
+      ),
+    };
   });
 }
 

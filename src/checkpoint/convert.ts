@@ -1,7 +1,7 @@
 import type { Engine } from "../core/engine.ts";
 import { type LossSums, lossOf } from "../core/error.ts";
 import { elementsOf } from "../core/shape.ts";
-import { FormatError } from "../errors.ts";
+import { UnchangedError } from "../errors.ts";
 import type { SafetensorsItem, SafetensorsPlan } from "../formats/safetensors.ts";
 import type { ByteSink } from "../formats/source.ts";
 import { copyUnits, copyWork } from "../streams/copy.ts";
@@ -10,6 +10,7 @@ import { nameFile, nameFileLater } from "../task/blame.ts";
 import { shareOf, type TaskOptions, trackerOf, workersFor } from "../task/progress.ts";
 import type { ModelReport, TensorReport } from "../task/report.ts";
 import { copyFile } from "../task/transfer.ts";
+import { reasonsOf } from "../task/words.ts";
 import { type Files, type Workers, workersOn } from "../task/work.ts";
 import { type Checkpoint, type CheckpointTensor, outputOf } from "./open.ts";
 import { dataBytesOf, openOutputs, writeIndex } from "./outputs.ts";
@@ -109,23 +110,37 @@ export function workersBeside({ files }: Checkpoint, workers: Workers, here: Wor
   };
 }
 
+/** A run in which no step makes anything. */
+export interface Idle {
+  readonly steps: readonly Step[];
+  /** What was not done: "quantized". */
+  readonly undone: string;
+  /** Options that would do something, where there are any. */
+  readonly remedy?: Readonly<Record<string, unknown>> | undefined;
+  /** Whether safetensors files are copied then, byte for byte. */
+  readonly allowUnchanged: boolean;
+}
+
 /**
- * What is done where no step makes anything: safetensors files come out byte for byte as they went in.
+ * What is done where no step makes anything.
  *
- * @param nothing what is said of other files
- * @throws FormatError for files of another format
+ * @throws UnchangedError unless files may be copied as they are, and for files of another format than safetensors
  */
 export async function copyInstead(
   checkpoint: Checkpoint,
   sink: ByteSink,
-  { steps, nothing }: { readonly steps: readonly Step[]; readonly nothing: string },
+  { steps, undone, remedy, allowUnchanged }: Idle,
   options: TaskOptions,
 ): Promise<ModelReport> {
   const { name, format, byteLength } = checkpoint;
-  if (format !== "safetensors") {
-    const only = steps[0]?.told;
-    const reason = only?.reason ?? "it holds no arrays";
-    throw new FormatError(name, `${nothing}: ${reason}`, format === "npz" ? only?.name : undefined);
+  if (!allowUnchanged || format !== "safetensors") {
+    const isTensors = steps.length > 0;
+    const isCopied = format === "safetensors";
+    const why = isTensors ? reasonsOf(steps.map(({ told }) => told.reason ?? "")) : "the file holds no tensors";
+    throw new UnchangedError(name, `${isTensors ? `0 of ${steps.length} tensors` : "nothing"} ${undone}: ${why}`, {
+      remedy,
+      isCopied,
+    });
   }
   const bytesAfter = await copyCheckpoint(checkpoint, sink, options);
   const tensors = steps.map(({ told }) => ({ ...told, bytesAfter: told.bytesBefore }));

@@ -19,6 +19,7 @@ export interface HalveCheckpointOptions extends Pick<Selection, "include" | "exc
   readonly dtype: HalfDType;
   /** Values beyond float16 become its largest; an error otherwise. */
   readonly clamp: boolean;
+  readonly allowUnchanged: boolean;
 }
 
 /** A tensor that becomes halves (or halves of the other kind), by the type it has. */
@@ -30,15 +31,15 @@ const storedAs = { float16: "F16", bfloat16: "BF16" } as const;
 
 /**
  * Converts float tensors to half precision, under their own names: float32, float64 and halves of the other kind. The rest
- * is copied. Safetensors files with nothing to convert come out byte for byte as they went in. Leaves the sink open.
+ * is copied. Leaves the sink open.
  *
- * @throws FormatError, ArgumentError, the signal's reason
+ * @throws UnchangedError, FormatError, ArgumentError, the signal's reason
  */
 export function halveCheckpoint(
   engine: Engine,
   source: ByteSource,
   sink: ByteSink,
-  { dtype, clamp, include, exclude, ...task }: HalveCheckpointOptions,
+  { dtype, clamp, include, exclude, allowUnchanged, ...task }: HalveCheckpointOptions,
 ): Promise<ModelReport> {
   return withCheckpoint(source, async (checkpoint) => {
     refuseQuantized(checkpoint);
@@ -59,7 +60,7 @@ export function halveCheckpoint(
       return halveStep(tensor, entry, narrowing, (halves) => losses.set(tensor, halves));
     });
     if (!decisions.some((decision) => "entry" in decision)) {
-      return copyInstead(checkpoint, sink, { steps, nothing: "nothing to convert" }, task);
+      return copyInstead(checkpoint, sink, { steps, undone: "converted", allowUnchanged }, task);
     }
     const metadata = metadataOf(checkpoint);
     const plan: Planner = (items, output) => planSafetensors(items, metadata[output]);

@@ -13,9 +13,9 @@ import { checkNames, type Decision, decide } from "./select.ts";
 import { plainWork } from "./work.ts";
 
 /**
- * Writes what convention.ts says. Safetensors files with nothing to quantize come out byte for byte as they went in.
+ * Writes what convention.ts says.
  *
- * @throws FormatError, ArgumentError, the signal's reason
+ * @throws UnchangedError, FormatError, ArgumentError, the signal's reason
  */
 export async function quantizePlain(
   engine: Engine,
@@ -28,7 +28,9 @@ export async function quantizePlain(
   checkNames(name, decisions, ({ name }, entry) => partsOf(name, entry));
   const steps = decisions.map((decision) => stepOf(decision, options));
   if (!decisions.some((decision) => "entry" in decision)) {
-    return copyInstead(checkpoint, sink, { steps, nothing: "nothing to quantize" }, options);
+    const { allowUnchanged } = options;
+    const remedy = remedyFor(checkpoint, options);
+    return copyInstead(checkpoint, sink, { steps, undone: "quantized", remedy, allowUnchanged }, options);
   }
   const metadata = metadataOf(checkpoint).map((rest, output) => {
     const own = decisions.filter(({ tensor }) => outputOf(checkpoint, tensor) === output);
@@ -37,6 +39,13 @@ export async function quantizePlain(
   });
   const plan: Planner = (items, output) => planSafetensors(items, metadata[output]);
   return convert(engine, checkpoint, sink, { steps, plan }, options);
+}
+
+/** Fewer scales, where those of channels or blocks take as much as codes save. */
+function remedyFor(checkpoint: Checkpoint, options: QuantizeCheckpointOptions): { perChannel: false } | undefined {
+  if (options.blockSize !== undefined || options.axis !== undefined || !options.perChannel) return undefined;
+  const decisions = decide(checkpoint.name, checkpoint, { ...options, perChannel: false });
+  return decisions.some((decision) => "entry" in decision) ? { perChannel: false } : undefined;
 }
 
 function stepOf(decision: Decision, options: QuantizeCheckpointOptions): Step {

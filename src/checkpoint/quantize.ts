@@ -19,6 +19,7 @@ export type Layout = (typeof layouts)[number];
 export interface QuantizeCheckpointOptions extends Selection, TaskOptions {
   readonly reduceRange: boolean;
   readonly nonFinite: NonFinite;
+  readonly allowUnchanged: boolean;
 }
 
 /**

@@ -15,6 +15,8 @@ import {
   halfTypes,
   type Mode,
   modes,
+  type Tool,
+  tools,
 } from "../onnx/options.ts";
 import { type Target, targetNames } from "../onnx/targets/target.ts";
 import { type Variant, variants } from "../onnx/transformers.ts";
@@ -58,6 +60,9 @@ export interface QuantizeArguments extends WriteOptions {
   readonly target?: Target;
   readonly opset?: number;
   readonly opTypes?: string[];
+  readonly like?: Tool;
+  readonly again?: true;
+  readonly allowUnchanged?: true;
 }
 
 export interface InspectArguments extends CommonOptions, WorkOptions {
@@ -173,7 +178,7 @@ function quantizeCommand(program: Command): Command {
         .choices(["transformers.js"])
         .conflicts([
           ...["mode", "dtype", "format", "bits", "algorithm", "accuracyLevel", "io", "clamp", "blockSize", "axis"],
-          ...["symmetric", "asymmetric", "scheme", "layout", "target", "opset", "opTypes"],
+          ...["symmetric", "asymmetric", "scheme", "layout", "target", "opset", "opTypes", "like"],
         ]),
     )
     .addOption(
@@ -214,7 +219,15 @@ function quantizeCommand(program: Command): Command {
     .option("--clamp", "half precision: values that are too large become the largest there is")
     .addOption(new Option("--target <name>", "models: where it is to run; picks forms that do").choices(targetNames))
     .option("--opset <n>", "models: raise to this opset first", positive)
-    .option("--op-types <list>", "models: only weights of nodes of these types, as Conv,MatMul", list);
+    .option("--op-types <list>", "models: only weights of nodes of these types, as Conv,MatMul", list)
+    .addOption(
+      new Option(
+        "--like <tool>",
+        "models: the choices and bytes of ONNX Runtime's Python tool (dynamic, nbits)",
+      ).choices(tools),
+    )
+    .option("--again", "models: quantize the float weights of a model that is quantized already")
+    .option("--allow-unchanged", "write a file in which nothing can be quantized as it is; an error otherwise");
 }
 
 function withOutput(command: Command, name: string): Command {

@@ -5,7 +5,7 @@ import { join, resolve } from "node:path";
 import { CommanderError } from "commander";
 import type { ModelRuntime } from "../compare/runtime.ts";
 import { createEngine, type Engine } from "../core/engine.ts";
-import { ArgumentError, FileError, FormatError, isWasmQuantError } from "../errors.ts";
+import { ArgumentError, FileError, FormatError, isWasmQuantError, UnchangedError } from "../errors.ts";
 import { detectFormat, isShardIndex } from "../formats/detect.ts";
 import { shardIndexName } from "../formats/shards.ts";
 import type { ByteSink, ByteSource } from "../formats/source.ts";
@@ -41,11 +41,12 @@ async function quantize(named: string, options: QuantizeArguments): Promise<void
   if (options.recipe) return makeSet(named, options);
   const input = await inputFor(named);
   const { dtype, axis, blockSize, reduceRange, include, exclude, mode, bits, accuracyLevel } = options;
-  const { layout, algorithm, io, clamp, target, opset, opTypes } = options;
+  const { layout, algorithm, io, clamp, target, opset, opTypes, like, again, allowUnchanged } = options;
   const scheme = options.symmetric ? "symmetric" : options.asymmetric ? "affine" : options.scheme;
   const perChannel = options.perTensor ? false : options.perChannel;
-  const how = { dtype, scheme, perChannel, axis, blockSize, layout, reduceRange, include, exclude };
-  const model = { mode, format: options.format, bits, accuracyLevel, algorithm, io, clamp, target, opset, opTypes };
+  const how = { dtype, scheme, perChannel, axis, blockSize, layout, reduceRange, include, exclude, allowUnchanged };
+  const form = { mode, format: options.format, bits, accuracyLevel, algorithm };
+  const model = { ...form, io, clamp, target, opset, opTypes, like, again };
   await withSource(input, async (source) => {
     const format = await detectFormat(source);
     // What no such file goes with is said before anything about the output.
@@ -236,13 +237,30 @@ function explain(error: unknown): number {
     process.stderr.write("wasm-quant: interrupted, nothing written\n");
     return EXIT_INTERRUPTED;
   }
-  const message = error instanceof Error ? error.message : String(error);
+  const message =
+    error instanceof UnchangedError ? unchangedLine(error) : error instanceof Error ? error.message : String(error);
   const unexpected = isWasmQuantError(error) ? "" : "unexpected error: ";
   process.stderr.write(
     `wasm-quant: ${unexpected}${printableName(asTyped(error, message) + adviceOn(error), LONGEST_LINE)}\n`,
   );
   if (process.argv.includes("--debug")) process.stderr.write(`${(error as Error).stack}\n`);
   return isUsage(error) ? EXIT_USAGE : EXIT_FAILED;
+}
+
+/** The same error with the options that would do something as they are typed. */
+function unchangedLine({ file, detail, remedy, isCopied }: UnchangedError): string {
+  const copy = isCopied ? "; --allow-unchanged copies it as it is" : "";
+  return `${file}: ${detail}${remedy ? `; try ${typedOptions(remedy)}` : copy}`;
+}
+
+function typedOptions(options: Readonly<Record<string, unknown>>): string {
+  return Object.entries(options)
+    .map(([name, value]) => {
+      if (name === "perChannel") return value ? "--per-channel" : "--per-tensor";
+      const option = `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+      return value === true ? option : `${option} ${Array.isArray(value) ? value.join(",") : value}`;
+    })
+    .join(" ");
 }
 
 /** Options that no file would go with; patterns may match nothing in this one alone. */

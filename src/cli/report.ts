@@ -54,7 +54,7 @@ export function renderReport(
   const totals =
     `${printable(output)}: ${changed} of ${tensors.length} tensors ${done}, ` +
     `${formatBytes(bytesBefore)} -> ${formatBytes(bytesAfter)} (${ratio.toFixed(3)} of the input), ${seconds.toFixed(2)} s\n`;
-  const lines = remarks?.map((remark) => `${printable(remark)}\n`).join("") ?? "";
+  const lines = remarks?.map((remark) => `${inOptions(printable(remark))}\n`).join("") ?? "";
   return `${tableOf(columns, rows)}\n${totals}${lines}${isModel ? "" : remarkOn(done, changed, bytesBefore, bytesAfter)}`;
 }
 

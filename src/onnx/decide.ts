@@ -21,6 +21,8 @@ export interface Decision extends Candidate {
   /** What is made of it; none where it stays. */
   readonly jobs: readonly Job[];
   readonly draft?: Draft | undefined;
+  /** Why a pass before this one left it. */
+  readonly before?: string | undefined;
 }
 
 /**

@@ -46,7 +46,7 @@ export async function readModel(source: ByteSource): Promise<Model> {
   const read = reading(message);
   const graphs = read.messages(modelField.graph);
   const [first] = graphs;
-  if (!first) throw new FormatError(source.name, "is no ONNX model: it has no graph");
+  if (!first) throw new FormatError(source.name, "is not an ONNX model: it has no graph");
   if (graphs.length > 1) throw new FormatError(source.name, "has more than one graph");
   const irVersion = read.integer(modelField.irVersion) ?? 0;
   const opsets = new Map(
@@ -57,7 +57,7 @@ export async function readModel(source: ByteSource): Promise<Model> {
   );
   const graph = graphFrom(first, 0);
   if (graph.nodes.length === 0 && graph.outputs.length === 0) {
-    throw new FormatError(source.name, "is no ONNX model: its graph is empty");
+    throw new FormatError(source.name, "is not an ONNX model: its graph is empty");
   }
   const functions = read.messages(modelField.functions).map(functionFrom);
   const isTrainable = read.all(modelField.trainingInfo).length > 0;

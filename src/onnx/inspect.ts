@@ -11,7 +11,6 @@ import { readModel } from "./decode.ts";
 import { graphsOf, type Model, type ValueInfo } from "./graph.ts";
 import { opNameOf } from "./ops.ts";
 import { granularityFor, type Wishes } from "./recipe.ts";
-import { requirementOf } from "./requirements.ts";
 import { findRestored } from "./restored.ts";
 import { storedOf } from "./stored.ts";
 import { findingsFor } from "./targets/index.ts";
@@ -109,12 +108,7 @@ export async function inspectOnnx(
     const root = checkedScope(source.name, model);
     const findings = target && findingsFor(target, model, root);
     const quantized = findRestored(root);
-    const opset = model.opsets.get("") ?? Number.POSITIVE_INFINITY;
-    const { opset: least } = requirementOf(wishes.form, { dtype: wishes.dtype, granularity: {} });
-    const tooOld = opset < least ? `opset ${opset} is too old, ${least} is needed` : undefined;
-    const decisions = (await decide(model, files, root, wishes))
-      .filter(isTold)
-      .map((decision) => ({ ...decision, reason: decision.reason ?? tooOld }));
+    const decisions = (await decide(model, files, root, wishes)).filter(isTold);
     const total = decisions.reduce((sum, { constant }) => sum + bytesOfTensor(constant.tensor), 0);
     const tracker = trackerOf(options, total);
     const workers = workersFor(options, engine, total);

@@ -32,13 +32,26 @@ export function forIntegers(dtype: HalfDType): string {
   return `is for integers; ${dtype} has no scales`;
 }
 
+/** Tools whose choices and bytes can be had in place of what is right for the result. */
+export const tools = ["onnxruntime"] as const;
+export type Tool = (typeof tools)[number];
+
 /** Of ONNX models alone, but for `clamp`. */
 export interface OnnxOptions {
   /**
    * `weight-only` (the default): weights are stored in few bits and the arithmetic stays as it was. `dynamic`: MatMul,
-   * Gemm, Conv, LSTM and Attention work on 8-bit integers, their inputs quantized as they come.
+   * Gemm, Gather, LSTM and Attention work on 8-bit integers, their inputs quantized as they come, and all other weights are
+   * stored as in `weight-only`. Conv is among the others, since ConvInteger is slower than Conv on CPUs; naming it in
+   * `opTypes` makes it ConvInteger, with uint8 weights unless `dtype` is int8.
    */
   readonly mode?: Mode | undefined;
+  /**
+   * `onnxruntime`: the choices and the bytes of ONNX Runtime's Python tool: of quantize_dynamic in the mode `dynamic`, of
+   * MatMulNBitsQuantizer in the format `nbits`. Default: what is right for the result (docs/onnx.md lists the differences).
+   */
+  readonly like?: Tool | undefined;
+  /** Quantizes the float weights of a model that has quantized ones already. Default: false, such a model is refused. */
+  readonly again?: boolean | undefined;
   /**
    * How weights are kept in the mode `weight-only`: `cast` (Cast, Sub, Mul: every opset from 7 on has them and runtimes
    * fold them when they load a model; the default of 8 and 16 bits), `qdq` (DequantizeLinear) or `nbits` (MatMulNBits,
@@ -74,22 +87,33 @@ export interface CommonOptions {
   readonly exclude: readonly string[] | undefined;
   readonly opTypes: readonly string[] | undefined;
   readonly opset: number | undefined;
+  readonly again: boolean;
 }
 
-type All = CommonOptions & Omit<OnnxOptions, "opTypes" | "opset">;
+type All = CommonOptions & Omit<OnnxOptions, "opTypes" | "opset" | "again">;
 
 /** @throws ArgumentError for options that are not known, or have no place beside the others */
 export function planOptionsOf(options: All): PlanOptions {
-  const { include, exclude, opTypes, opset, dtype } = options;
+  const { include, exclude, opTypes, opset, again, dtype } = options;
   const target = options.target && oneOf("target", options.target, targetNames);
-  const shared = { include, exclude, opTypes, opset, target };
+  const like = options.like && oneOf("like", options.like, tools);
+  const shared = { include, exclude, opTypes, opset, again, like, target };
+  if (like) refuseGiven(options, ["target"], "like makes the choices of the tool, whatever the target; leave one out");
   const mode = oneOf("mode", options.mode ?? "weight-only", modes);
-  if (mode === "dynamic") return { kind: "dynamic", ...shared, ...dynamicOptions(options) };
-  if (isHalf(dtype)) return { kind: "half", ...shared, ...halfOptions(options, dtype) };
+  if (mode === "dynamic") return dynamicPlan(options, shared);
+  if (isHalf(dtype)) {
+    refuseGiven(options, ["like"], "is for integers; the tool's conversion to float16 is another one");
+    return { kind: "half", ...shared, ...halfOptions(options, dtype) };
+  }
   refuseGiven(options, ["io", "clamp"], FOR_HALVES);
   if (isMixed(options)) return mixedPlan(options, dtype ?? "int8", shared);
   const format = oneOf("format", options.format ?? usualFormat(dtype, options), formats);
-  if (format === "nbits") return { kind: "nbits", ...shared, ...nbitsOptions(options) };
+  if (format === "nbits") return { kind: "nbits", ...shared, ...nbitsOptions(options, like) };
+  refuseGiven(
+    options,
+    ["like"],
+    `is for the mode dynamic and for nbits; the tool has no weights in the format "${format}"`,
+  );
   refuseGiven(options, ["bits", "accuracyLevel", "algorithm"], 'is for the format "nbits"');
   return { kind: "restored", ...shared, ...restoredOptions(options, dtype ?? "int8", format) };
 }
@@ -109,21 +133,20 @@ function isMixed({ target, format, bits, dtype, perChannel, reduceRange }: All):
 function mixedPlan(
   options: All,
   dtype: CodeDType,
-  shared: Pick<All, "include" | "exclude" | "opTypes" | "opset">,
+  shared: Pick<All, "include" | "exclude" | "opTypes" | "opset" | "again">,
 ): PlanOptions {
+  refuseGiven(options, ["like"], "is for the mode dynamic and for nbits; the tool makes nothing for webgpu");
   const rest = { kind: "restored", ...shared, ...restoredOptions(options, dtype, "cast") } as const;
   const matrices = options.opTypes?.filter((type) => type === "MatMul" || type === "Gemm" || type === "Gather");
   if (matrices?.length === 0) return rest;
-  const wishes = nbitsOptions({ ...options, perChannel: undefined, dtype: undefined, bits: 8 });
+  const all = { ...options, perChannel: undefined, dtype: undefined, bits: 8 } as const;
+  const wishes = { ...nbitsOptions(all, undefined), usual: ["MatMul"] };
   return { kind: "nbits", ...shared, opTypes: matrices, ...wishes, next: { ...rest, isSecond: true } };
 }
 
 function restoredOptions(options: All, dtype: CodeDType, form: "cast" | "qdq") {
   if (codeTypes[dtype].bits === 4 && form === "cast") {
-    throw new ArgumentError(
-      "dtype",
-      `${dtype} needs the format "nbits", or "qdq" and opset 21: what "cast" uses has no 4-bit types`,
-    );
+    throw new ArgumentError("dtype", `${dtype} needs the format "nbits" or "qdq": what "cast" uses has no 4-bit types`);
   }
   const { perChannel, blockSize } = options;
   if (perChannel === false && blockSize !== undefined) {
@@ -144,7 +167,33 @@ function formsFor({ target }: All): TargetForms | undefined {
   return target && formsOn(target);
 }
 
-function dynamicOptions(options: All) {
+type Shared = Pick<All, "include" | "exclude" | "opTypes" | "opset" | "again" | "like" | "target">;
+
+/** Integer layers; then, of what has no integer form or none that is faster, the weights alone. */
+function dynamicPlan(options: All, shared: Shared): PlanOptions {
+  const { like } = shared;
+  const wishes = dynamicOptions(options, like);
+  const dynamic = { kind: "dynamic", ...shared, ...wishes } as const;
+  if (like) return dynamic;
+  const { dtype, perChannel, reduceRange } = wishes;
+  // Zero points of weights that are folded when the model is loaded gain nothing, unless they are asked for.
+  const scheme = options.scheme === undefined ? "symmetric" : schemeOf(options, dtype);
+  const next = { kind: "restored", ...shared, form: "cast", dtype, scheme, perChannel, reduceRange } as const;
+  return { ...dynamic, next: { ...next, isSecond: true } };
+}
+
+/** How Conv becomes ConvInteger, if it does: in uint8, which every version of ONNX Runtime runs, unless int8 is asked for. */
+function convOptions({ dtype, scheme, opTypes }: All, like: Tool | undefined, only: "int8" | "uint8" | undefined) {
+  if (like) {
+    const own = oneOf("dtype", dtype ?? "int8", ["int8", "uint8"]);
+    return { dtype: own, scheme: schemeOf({ scheme }, own) };
+  }
+  if (!opTypes?.includes("Conv")) return undefined;
+  const own = only ?? oneOf("dtype", dtype ?? "uint8", ["int8", "uint8"]);
+  return { dtype: own, scheme: schemeOf({ scheme: scheme ?? "symmetric" }, own) };
+}
+
+function dynamicOptions(options: All, like: Tool | undefined) {
   refuseGiven(options, ["format", "bits", "accuracyLevel", "algorithm", "io", "clamp"], "is for the mode weight-only");
   refuseGiven(options, ["blockSize"], "integer products have a scale per tensor or per channel, none for blocks");
   const dtype = oneOf("dtype", options.dtype ?? "int8", ["int8", "uint8"]);
@@ -152,10 +201,11 @@ function dynamicOptions(options: All) {
   if (forms?.instead !== undefined) {
     throw new ArgumentError("target", `${options.target} has no kernels for integer layers; ${forms.instead}`);
   }
-  return { dtype, convDtype: forms?.convDtype, scheme: schemeOf(options, dtype), ...switches(options) };
+  const conv = convOptions(options, like, forms?.convDtype);
+  return { dtype, conv, scheme: schemeOf(options, dtype), ...switches(options, like === undefined) };
 }
 
-function nbitsOptions(options: All) {
+function nbitsOptions(options: All, like: Tool | undefined) {
   refuseGiven(
     options,
     ["perChannel", "reduceRange"],
@@ -173,10 +223,11 @@ function nbitsOptions(options: All) {
     );
   }
   // int4 and uint4 mean the same here, so the type says nothing about zero points.
-  const scheme = options.scheme ?? "symmetric";
+  const scheme = options.scheme ?? (like ? "affine" : "symmetric");
   return {
     bits,
-    blockSize: oneOf("blockSize", options.blockSize ?? 32, blockSizes),
+    usual: like ? ["MatMul"] : ["MatMul", "Gemm"],
+    blockSize: oneOf("blockSize", options.blockSize ?? (like ? 128 : 32), blockSizes),
     scheme: schemeOf({ ...options, scheme }, "int4"),
     accuracyLevel: oneOf("accuracyLevel", options.accuracyLevel ?? forms?.nbits.accuracyLevel ?? 0, accuracyLevels),
     algorithm: oneOf("algorithm", options.algorithm ?? "rtn", algorithms),
@@ -194,9 +245,9 @@ function halfOptions(options: All, dtype: HalfDType) {
   };
 }
 
-function switches({ perChannel, reduceRange }: All) {
+function switches({ perChannel, reduceRange }: All, isPerChannel = true) {
   return {
-    perChannel: checkBoolean("perChannel", perChannel, true),
+    perChannel: checkBoolean("perChannel", perChannel, isPerChannel),
     reduceRange: checkBoolean("reduceRange", reduceRange, false),
   };
 }

@@ -1,8 +1,9 @@
+import { ArgumentError, FormatError } from "../errors.ts";
 import { checkedScope } from "./checked.ts";
 import type { TensorFiles } from "./data.ts";
 import type { Decision } from "./decide.ts";
 import type { DynamicWishes } from "./dynamic/pass.ts";
-import { DYNAMIC_OPSET, planDynamic } from "./dynamic/plan.ts";
+import { planDynamic, weightOnlyInDynamic } from "./dynamic/plan.ts";
 import type { Draft } from "./forms/draft.ts";
 import { planRestored } from "./forms/plan.ts";
 import type { Model, Node } from "./graph.ts";
@@ -12,7 +13,8 @@ import type { Bnb4Wishes } from "./nbits/bnb4.ts";
 import { planBnb4, planNbits } from "./nbits/plan.ts";
 import type { NbitsWishes } from "./nbits/wishes.ts";
 import type { Wishes } from "./recipe.ts";
-import type { Rewritten } from "./rewrite/rewritten.ts";
+import { findRestored } from "./restored.ts";
+import type { OpsetNeed, Rewritten } from "./rewrite/rewritten.ts";
 import { Scope } from "./scopes.ts";
 import type { WeightSelection } from "./select.ts";
 import { remarksFor } from "./targets/remarks.ts";
@@ -26,6 +28,10 @@ interface Shared extends WeightSelection {
   readonly target?: Target | undefined;
   /** Raises the model to this opset first. */
   readonly opset?: number | undefined;
+  /** The tool whose choices and bytes are wanted, where it is another one. */
+  readonly like?: "onnxruntime" | undefined;
+  /** Quantizes what is left of a model that is quantized already. */
+  readonly again?: boolean | undefined;
 }
 
 /** What is to become of a model, in one of the forms there are. */
@@ -44,6 +50,8 @@ export interface Plan {
   readonly nodes: readonly Node[];
   /** Of weights that are restored in the graph. */
   readonly drafts: readonly Draft[];
+  /** Whether values between nodes are of another type from now on. */
+  readonly changesValues: boolean;
   /** What changed besides weights. */
   readonly remarks: readonly string[];
   readonly isRaised: boolean;
@@ -57,44 +65,76 @@ export interface Plan {
 export async function changeModel(model: Model, files: TensorFiles, options: PlanOptions): Promise<Plan> {
   const { source } = files;
   const before = checkedScope(source.name, model);
-  let isRaised = options.opset !== undefined;
-  const remarks = options.opset === undefined ? [] : await raise(model, files, options.opset);
-  let made = await decidedBy(options, model, files, isRaised ? new Scope(source.name, model.graph) : before);
-  // What has nothing to quantize is not raised for it.
-  if (made.needsOpset !== undefined && !made.edits.isEmpty && (model.opsets.get("") ?? 0) < made.needsOpset) {
-    remarks.push(...(await raise(model, files, made.needsOpset)));
-    isRaised = true;
-    made = await decidedBy(options, model, files, new Scope(source.name, model.graph));
+  if (!options.again && options.kind !== "half") refuseQuantized(source.name, before);
+  const raised = options.opset === undefined ? [] : await raise(model, files, options.opset);
+  let plan: Plan = {
+    ...{ decisions: [], jobs: [], nodes: [], drafts: [] },
+    ...{ changesValues: false, remarks: raised, isRaised: options.opset !== undefined },
+  };
+  for (let pass: PlanOptions | undefined = options; pass; pass = pass.next) {
+    let made = await decidedBy(pass, model, files);
+    // What has nothing to quantize is not raised for it.
+    const isLow =
+      made.needs && (model.opsets.get("") ?? 0) < made.needs.opset && (made.isBlocked || !made.edits.isEmpty);
+    if (isLow) {
+      const more = await raiseFor(made.needs!, model, files, options.opset);
+      plan = { ...plan, remarks: [...plan.remarks, ...more], isRaised: true };
+      made = await decidedBy(pass, model, files);
+    }
+    plan = applied(plan, made, model, files);
   }
-  let plan = applied({ decisions: [], jobs: [], nodes: [], drafts: [], remarks, isRaised }, made, model, files);
-  for (let { next } = options; next; { next } = next) {
-    plan = applied(plan, await decidedBy(next, model, files, new Scope(source.name, model.graph)), model, files);
+  const found = options.target && remarksFor(options.target, model, new Scope(source.name, model.graph));
+  return { ...plan, remarks: [...remarksOnForms(options, plan), ...plan.remarks, ...(found ?? [])] };
+}
+
+/** @throws FormatError for a model with weights that are codes already, which are no floats to be made smaller */
+function refuseQuantized(file: string, root: Scope): void {
+  const quantized = findRestored(root);
+  if (quantized.length === 0) return;
+  const types = [...new Set(quantized.map(({ dtype }) => dtype))].join(", ");
+  const many = quantized.length === 1 ? "1 weight" : `${quantized.length} weights`;
+  const cure = "quantize the float model it was made from (again: true quantizes the float weights that are left)";
+  throw new FormatError(file, `is quantized already: ${many} of ${types}; ${cure}`);
+}
+
+/** What a reader of the report should know of the forms that weights have. */
+function remarksOnForms(options: PlanOptions, { decisions }: Plan): string[] {
+  if (options.like) {
+    const tool = options.kind === "dynamic" ? "quantize_dynamic" : "MatMulNBitsQuantizer";
+    return [`the choices of ONNX Runtime's ${tool} (like: onnxruntime)`];
   }
-  if (options.target === undefined) return plan;
-  const found = remarksFor(options.target, model, new Scope(source.name, model.graph));
-  return { ...plan, remarks: [...plan.remarks, ...found] };
+  return options.kind === "dynamic" ? weightOnlyInDynamic(decisions) : [];
 }
 
 /** A plan with what another pass decided, which is done to the model. */
 function applied(
   plan: Plan,
-  { decisions, edits, drafts = [], remarks = [] }: Decided,
+  { decisions, edits, drafts = [], changesValues = false, remarks = [] }: Decided,
   model: Model,
   files: TensorFiles,
 ): Plan {
   edits.apply(files.source.name, model);
   const later = new Map(decisions.map((decision) => [decision.constant.tensor, decision]));
-  const before = plan.decisions.map((each) =>
-    each.jobs.length > 0 ? each : (later.get(each.constant.tensor) ?? each),
-  );
+  const before = plan.decisions.map((each) => {
+    const next = each.jobs.length > 0 ? undefined : later.get(each.constant.tensor);
+    return next ? { ...next, reason: bothReasons(each, next), before: each.reason } : each;
+  });
   return {
     ...plan,
     decisions: plan.decisions.length > 0 ? before : decisions,
     jobs: [...plan.jobs, ...edits.jobs],
     nodes: [...plan.nodes, ...edits.nodes()],
     drafts: [...plan.drafts, ...drafts],
+    changesValues: plan.changesValues || changesValues,
     remarks: [...plan.remarks, ...remarks],
   };
+}
+
+/** Why neither of two passes took a weight. */
+function bothReasons(first: Decision, second: Decision): string | undefined {
+  const reasons = [first.reason, second.reason];
+  const isTwice = second.isWeight && second.reason !== undefined && first.reason !== second.reason;
+  return isTwice ? reasons.filter((reason) => reason !== undefined).join("; ") : second.reason;
 }
 
 /** What a pass decides; nodes and tensors are not changed yet. */
@@ -102,13 +142,14 @@ interface Decided extends Rewritten {
   readonly drafts?: readonly Draft[];
 }
 
-async function decidedBy(options: PlanOptions, model: Model, files: TensorFiles, root: Scope): Promise<Decided> {
+async function decidedBy(options: PlanOptions, model: Model, files: TensorFiles): Promise<Decided> {
+  const root = new Scope(files.source.name, model.graph);
   if (options.kind === "restored") return planRestored(model, files, root, options);
   if (options.kind === "half") return halve(model, files, options);
   const constants = findConstants(root, await readIntegers(model, files));
   switch (options.kind) {
     case "dynamic":
-      return { ...planDynamic(model, root, constants, options), needsOpset: DYNAMIC_OPSET };
+      return planDynamic(model, root, constants, options);
     case "nbits":
       return planNbits(model, root, constants, options);
     case "bnb4":
@@ -125,11 +166,33 @@ async function halve(model: Model, files: TensorFiles, options: HalfOptions): Pr
 /** The newest opset that a runtime was seen to take. */
 const RUNTIMES_TAKE = 26;
 
-async function raise(model: Model, files: TensorFiles, opset: number): Promise<string[]> {
+async function raise(model: Model, files: TensorFiles, opset: number, cure?: string): Promise<string[]> {
   // Loaded when it is wanted: it knows every op there is.
   const { raiseOpset } = await import("./opset/raise.ts");
-  const { from, to, rewritten } = await raiseOpset(model, files, opset, files.source.name);
+  const { from, to, rewritten } = await raiseOpset(model, files, opset, files.source.name, cure);
   if (from === to) return [];
   const beyond = to > RUNTIMES_TAKE ? [`ONNX Runtime up to 1.30 takes opsets up to ${RUNTIMES_TAKE}`] : [];
   return [`opset ${from} raised to ${to}`, ...beyond, ...rewritten];
+}
+
+/**
+ * Raises a model to the opset that what is to be written needs.
+ *
+ * @param given the opset that was asked for, if one was
+ * @throws ArgumentError where that is too low, FormatError naming a node that cannot be raised
+ */
+async function raiseFor(
+  { opset, what, instead }: OpsetNeed,
+  model: Model,
+  files: TensorFiles,
+  given: number | undefined,
+): Promise<string[]> {
+  if (given !== undefined) {
+    throw new ArgumentError(
+      "opset",
+      `${given} given; ${what} needs at least ${opset}${instead ? `, or ${instead}` : ""}`,
+    );
+  }
+  const [first = "", ...rest] = await raise(model, files, opset, instead ?? `${what} needs opset ${opset}`);
+  return [`${first}, which ${what} needs`, ...rest];
 }

@@ -1,5 +1,6 @@
 import type { Engine } from "../core/engine.ts";
 import type { NonFinite } from "../core/options.ts";
+import { UnchangedError } from "../errors.ts";
 import type { ByteSink, ByteSource } from "../formats/source.ts";
 import { Schedule } from "../streams/schedule.ts";
 import { shareOf, type TaskOptions, trackerOf, workersFor } from "../task/progress.ts";
@@ -17,64 +18,115 @@ import { changeModel, type Plan, type PlanOptions } from "./plan.ts";
 import { remarksOn } from "./remarks.ts";
 import { Scope } from "./scopes.ts";
 import { isTold } from "./told.ts";
+import { type Alternative, isUnchanged, remedyAmong, whyUnchanged } from "./unchanged.ts";
 import { unknownConstants } from "./unknown.ts";
 import { usersOf } from "./weights.ts";
 import { Addresses } from "./write.ts";
 
 /** A model that is to be made of another. */
 export interface WantedModel {
-  readonly sink: ByteSink;
+  /** Opens where it goes to, once it is known that there is something to be made. */
+  readonly sink: () => ByteSink | Promise<ByteSink>;
   readonly plan: PlanOptions | ((model: Model) => PlanOptions);
-  /** What its data file is called after the model's own name, where it has one; `.data` if not said. */
+  /** Other options to advise where these change nothing. */
+  readonly alternatives?: (() => Iterable<Alternative>) | undefined;
+  /** What its data file is called after the model's own name, where it has one. Default: `.data`. */
   readonly dataSuffix?: string | undefined;
+}
+
+/** A model that was not made, as no weight of it would have changed. */
+export interface UnchangedModel {
+  /** How many weights there are, and why none of them changes. */
+  readonly unchanged: string;
+}
+
+export interface QuantizeOnnxOptions extends TaskOptions {
+  readonly nonFinite: NonFinite;
+  /** Whether models with nothing to quantize are written as they are. */
+  readonly allowUnchanged: boolean;
 }
 
 /**
  * Makes quantized models of one model, in one pass over its weights: each is read once, and what several models store
- * alike is made once. All that is not changed is written as it was read; a model with nothing to quantize comes out byte
- * for byte as it went in. Leaves the sinks open.
+ * alike is made once. All that is not changed is written as it was read. Leaves the sinks open.
  *
- * @returns a report for each, in their order
- * @throws FormatError, ArgumentError, the signal's reason
+ * @returns a report for each, in their order; without `allowUnchanged` the reason for those that were not made
+ * @throws FormatError, ArgumentError, the signal's reason; UnchangedError where none would be made
  */
 export async function quantizeOnnx(
   engine: Engine,
   source: ByteSource,
   wanted: readonly WantedModel[],
-  options: TaskOptions & { readonly nonFinite: NonFinite },
-): Promise<ModelReport[]> {
+  options: QuantizeOnnxOptions,
+): Promise<(ModelReport | UnchangedModel)[]> {
   const first = await readModel(source);
   const files = await TensorFiles.open(source, first);
   try {
-    for (const { sink } of wanted) checkKept(files, sink.replaces);
-    const addresses = new Addresses();
-    const made: MadeModel[] = [];
-    for (const [i, { sink, plan: how, dataSuffix }] of wanted.entries()) {
+    const planned: PlannedModel[] = [];
+    for (const [i, each] of wanted.entries()) {
       const model = i === 0 ? first : await readModel(source);
-      const plan = await changeModel(model, files, typeof how === "function" ? how(model) : how);
-      made.push({ model, plan, output: await Output.layOut(model, files, sink, plan, { addresses, dataSuffix }) });
+      const planOptions = typeof each.plan === "function" ? each.plan(model) : each.plan;
+      const plan = await changeModel(model, files, planOptions);
+      const isLeft = !options.allowUnchanged && isUnchanged(plan, planOptions);
+      planned.push({ ...each, model, plan, unchanged: isLeft ? whyUnchanged(plan, planOptions) : undefined });
     }
-    const jobs = made.flatMap(({ plan }) => plan.jobs);
-    const copied = made.reduce((sum, { output }) => sum + output.copiedBytes, 0);
-    const total = bytesReadBy(files, jobs) + copied;
-    const tracker = trackerOf(options, total);
-    for (const { output } of made) await output.write(addresses, tracker);
-    // What several models make of a weight is work for each of them.
-    const work = jobs.reduce((sum, { constant }) => sum + bytesOfTensor(constant.tensor), copied);
-    const workers = workersFor(options, engine, work);
-    const losses = await runJobs(new Schedule(workers, tracker), files, jobs, {
-      ...{ nonFinite: options.nonFinite, addresses, tracker, share: shareOf(options, workers) },
-    });
-    await tracker.at("");
-    return made.map((each) => reportOn(each, files, losses));
+    if (planned.every(({ unchanged }) => unchanged !== undefined)) throw await unchangedError(planned, source, files);
+    const made = await makeAll(engine, files, planned, options);
+    return planned.map((each) => made.get(each) ?? { unchanged: each.unchanged! });
   } finally {
     await files.close();
   }
 }
 
-interface MadeModel {
+interface PlannedModel extends Omit<WantedModel, "plan"> {
   readonly model: Model;
   readonly plan: Plan;
+  readonly unchanged: string | undefined;
+}
+
+async function unchangedError(
+  planned: readonly PlannedModel[],
+  source: ByteSource,
+  files: TensorFiles,
+): Promise<UnchangedError> {
+  const reasons = [...new Set(planned.map(({ unchanged }) => unchanged!))];
+  const alternatives = planned.flatMap(({ alternatives }) => [...(alternatives?.() ?? [])]);
+  return new UnchangedError(source.name, reasons.join("; "), {
+    remedy: await remedyAmong(alternatives, source, files),
+  });
+}
+
+async function makeAll(
+  engine: Engine,
+  files: TensorFiles,
+  planned: readonly PlannedModel[],
+  options: QuantizeOnnxOptions,
+): Promise<ReadonlyMap<PlannedModel, ModelReport>> {
+  const addresses = new Addresses();
+  const made: { readonly planned: PlannedModel; readonly output: Output }[] = [];
+  for (const each of planned) {
+    if (each.unchanged !== undefined) continue;
+    const { model, plan, dataSuffix } = each;
+    const sink = await each.sink();
+    checkKept(files, sink.replaces);
+    made.push({ planned: each, output: await Output.layOut(model, files, sink, plan, { addresses, dataSuffix }) });
+  }
+  const jobs = made.flatMap(({ planned }) => planned.plan.jobs);
+  const copied = made.reduce((sum, { output }) => sum + output.copiedBytes, 0);
+  const total = bytesReadBy(files, jobs) + copied;
+  const tracker = trackerOf(options, total);
+  for (const { output } of made) await output.write(addresses, tracker);
+  // What several models make of a weight is work for each of them.
+  const work = jobs.reduce((sum, { constant }) => sum + bytesOfTensor(constant.tensor), copied);
+  const workers = workersFor(options, engine, work);
+  const losses = await runJobs(new Schedule(workers, tracker), files, jobs, {
+    ...{ nonFinite: options.nonFinite, addresses, tracker, share: shareOf(options, workers) },
+  });
+  await tracker.at("");
+  return new Map(made.map((each) => [each.planned, reportOn({ ...each.planned, output: each.output }, files, losses)]));
+}
+
+interface MadeModel extends PlannedModel {
   readonly output: Output;
 }
 

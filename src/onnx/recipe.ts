@@ -27,7 +27,8 @@ export interface Wishes {
   readonly perChannel: boolean;
   readonly blockSize?: number | undefined;
   readonly reduceRange: boolean;
-  readonly narrowRange?: boolean | undefined;
+  /** The tool whose codes are wanted, where it is another one. */
+  readonly like?: "onnxruntime" | undefined;
   readonly form: WeightForm;
   /** The type of tables whose codes are looked up, where it is not that of the others. */
   readonly tableDtype?: "int8" | "uint8" | undefined;
@@ -38,7 +39,15 @@ export function recipeFor(constant: FloatConstant, wishes: Wishes): Recipe {
   const { dtype, scheme, reduceRange } = wishes;
   const granularity = granularityFor(constant, wishes);
   const groups = elementsOf(scaleShapeOf(constant.tensor.shape, granularity));
-  return { dtype, scheme, granularity, groups, reduceRange };
+  return { dtype, scheme, granularity, groups, reduceRange, narrowRange: isNarrow(wishes) };
+}
+
+/**
+ * Whether unsigned codes are the signed ones plus the zero point: symmetric ones are, unless they are to be as ONNX Runtime's
+ * tool has them. Undefined where they are not, so that recipes of one kind are written in one way.
+ */
+export function isNarrow({ dtype, scheme, like }: Pick<Wishes, "dtype" | "scheme" | "like">): true | undefined {
+  return scheme === "symmetric" && (dtype === "uint8" || dtype === "uint16") && like === undefined ? true : undefined;
 }
 
 /** Groups that suit the nodes that use a constant. */

@@ -106,6 +106,18 @@ const takers: Readonly<Record<string, readonly Parts[]>> = {
   ],
   MatMulInteger: [{ codes: 1, scale: "behind", zeroPoint: 3, form: along(-1) }],
   ConvInteger: [{ codes: 1, scale: "behind", zeroPoint: 3, form: along(0) }],
+  QLinearConv: [{ codes: 3, scale: 4, zeroPoint: 5, form: along(0) }],
+  QLinearMatMul: [{ codes: 3, scale: 4, zeroPoint: 5, form: along(-1) }],
+  "com.microsoft.DynamicQuantizeMatMul": [{ codes: 1, scale: 2, zeroPoint: 3, form: along(-1) }],
+  "com.microsoft.MatMulIntegerToFloat": [{ codes: 1, scale: 3, zeroPoint: 5, form: along(-1) }],
+  "com.microsoft.QGemm": [
+    {
+      codes: 3,
+      scale: 4,
+      zeroPoint: 5,
+      form: (node, codes, scale) => along(attributeOf(node, "transB", "int") === 1 ? 0 : -1)(node, codes, scale),
+    },
+  ],
   "com.microsoft.QAttention": [{ codes: 1, scale: 4, zeroPoint: 7, form: along(-1) }],
   "com.microsoft.DynamicQuantizeLSTM": [
     { codes: 1, scale: 8, zeroPoint: 9, form: swapped },

@@ -1,6 +1,6 @@
-import { ArgumentError } from "../errors.ts";
 import { matcherOf } from "../task/globs.ts";
-import { graphsOf, type Model, type Node, type Tensor } from "./graph.ts";
+import type { Model, Node, Tensor } from "./graph.ts";
+import { checkOpTypes } from "./op-types.ts";
 import { opNameOf, weightOps } from "./ops.ts";
 import { findRestored } from "./restored.ts";
 import type { Scope } from "./scopes.ts";
@@ -57,7 +57,7 @@ export class Selection {
     this.#included = matcherOf("include", include, names, "weight or node");
     this.#excluded = matcherOf("exclude", exclude, names, "weight or node");
     this.#types = opTypes && new Set(opTypes);
-    if (this.#types && !isSecond) checkTypes(model, this.#types, ops);
+    if (opTypes && !isSecond) checkOpTypes(model, opTypes, ops);
   }
 
   /** A constant as a whole: one name that is excluded is enough. */
@@ -130,18 +130,4 @@ function whyNoWeight(constant: FloatConstant): string {
   }
   if (uses.length === 0) return isShown ? "an output" : "used by no node";
   return `used by ${usersOf(constant).join(", ")}, not as a weight`;
-}
-
-/** A list for all models may name types that this one has not, if it has others: they are known, at least. */
-function checkTypes(model: Model, types: ReadonlySet<string>, ops: readonly string[]): void {
-  const there = new Set<string>();
-  for (const { nodes } of graphsOf(model.graph)) for (const node of nodes) there.add(opNameOf(node));
-  const known = ops.filter((type) => there.has(type)).join(", ") || "none";
-  const none = Array.from(types).every((type) => !there.has(type));
-  for (const type of types) {
-    if (!there.has(type) && (none || !ops.includes(type)))
-      throw new ArgumentError("opTypes", `the model has no ${type} node; of those with weights it has: ${known}`);
-    if (!ops.includes(type))
-      throw new ArgumentError("opTypes", `${type} has no weights that can be quantized so; here: ${known}`);
-  }
 }

@@ -33,6 +33,7 @@ export function isVariant(stem: string): boolean {
 }
 
 export interface VariantOptions extends Pick<WeightSelection, "include" | "exclude"> {
+  readonly again: boolean;
   readonly perChannel: boolean;
   readonly reduceRange: boolean;
 }
@@ -42,19 +43,22 @@ const unsigned = new Set(["Conv", "GroupQueryAttention", "MultiHeadAttention"]);
 
 /** How a variant of a model is made. */
 export function planOf(variant: Variant, model: Model, options: VariantOptions): PlanOptions {
-  const { include, exclude } = options;
-  return { ...formOf(variant, model, options), include, exclude };
+  const { include, exclude, again } = options;
+  return { ...formOf(variant, model, options), include, exclude, again };
 }
 
 function formOf(variant: Variant, model: Model, { perChannel, reduceRange }: VariantOptions): PlanOptions {
   const dynamic = (dtype: "int8" | "uint8"): PlanOptions => {
     const scheme = dtype === "int8" ? "symmetric" : "affine";
-    return { kind: "dynamic", dtype, scheme, perChannel, reduceRange };
+    // Whatever the others are: before ONNX Runtime 1.24 there is no ConvInteger of int8.
+    const conv = { dtype: "uint8", scheme: "symmetric" } as const;
+    return { kind: "dynamic", dtype, scheme, conv, perChannel, reduceRange };
   };
   // What a converter of the whole graph finds too large becomes the largest there is: the file is made, and says so.
   const half = { dtype: "float16", io: "float32", clamp: true } as const;
   const nbits = {
     kind: "nbits",
+    usual: ["MatMul"],
     bits: 4,
     blockSize: 32,
     scheme: "symmetric",
@@ -74,7 +78,7 @@ function formOf(variant: Variant, model: Model, { perChannel, reduceRange }: Var
     case "q4f16":
       return { ...nbits, scaleDtype: "float16", next: { kind: "half", ...half } };
     case "bnb4":
-      return { kind: "bnb4", blockSize: 64, quantType: "nf4" };
+      return { kind: "bnb4", usual: ["MatMul"], blockSize: 64, quantType: "nf4" };
   }
 }
 

@@ -191,7 +191,25 @@ describe("quantizing a checkpoint", () => {
 
   it("comes out byte for byte when there is nothing to quantize", async () => {
     const input = await safetensorsFile([f32("bias", [9]), ids], { format: "pt" });
-    expect((await quantize(input)).file).toEqual(input);
+    expect((await quantize(input, { allowUnchanged: true })).file).toEqual(input);
+  });
+
+  it("is an error, with nothing written, when there is nothing to quantize and that is not allowed", async () => {
+    const input = await safetensorsFile([f32("bias", [9]), ids], { format: "pt" });
+    const sink = bytesSink();
+    await expect(quantizeModel(engine, bytesSource(input, "model.safetensors"), sink)).rejects.toMatchObject({
+      tag: "unchanged",
+      message:
+        "model.safetensors: 0 of 2 tensors quantized: one dimension (1), not float (1); " +
+        "allowUnchanged: true copies it as it is",
+    });
+    expect(sink.bytes()).toHaveLength(0);
+    const narrow = await safetensorsFile([f32("narrow", [50, 1])]);
+    await expect(quantize(narrow)).rejects.toMatchObject({
+      remedy: { perChannel: false },
+      message: "model.safetensors: 0 of 1 tensors quantized: would not get smaller; try { perChannel: false }",
+    });
+    expect((await quantize(narrow, { perChannel: false })).report.tensors).toMatchObject([{ to: "int8" }]);
   });
 
   it("leaves tensors alone that would not get smaller", async () => {
@@ -202,7 +220,7 @@ describe("quantizing a checkpoint", () => {
   it("goes by globs over names, whose * crosses dots and slashes", async () => {
     const file = await safetensorsFile(["a.0.w", "a.1.w", "/b/w", ".c"].map((name) => f32(name, [4, 64])));
     const odd = await safetensorsFile(["", "./x", "a\nb"].map((name) => f32(name, [4, 64])));
-    expect((await quantize(odd, { exclude: ["*"] })).file).toEqual(odd);
+    expect((await quantize(odd, { exclude: ["*"], allowUnchanged: true })).file).toEqual(odd);
     const done = async (options: QuantizeModelOptions) =>
       (await quantize(file, options)).report.tensors.filter((t) => t.reason === undefined).map((t) => t.name);
     expect(await done({ include: ["a.*"] })).toEqual(["a.0.w", "a.1.w"]);
@@ -243,11 +261,15 @@ describe("quantizing a checkpoint", () => {
     const file = await safetensorsFile([{ name: "ids", dtype: "U8", shape: [40 << 20], data }, f32("w", [4, 64])]);
     for (const exclude of [[], ["*"]]) {
       const seen: number[] = [];
-      const { file: output } = await quantize(file, { exclude, onProgress: ({ done }) => void seen.push(done) });
+      const { file: output } = await quantize(file, {
+        exclude,
+        allowUnchanged: true,
+        onProgress: ({ done }) => void seen.push(done),
+      });
       expect(seen.length).toBeGreaterThanOrEqual(4);
       expect(Buffer.compare((await contents(output)).byName.get("ids")!.bytes, data)).toBe(0);
       const stop = AbortSignal.abort();
-      await expect(quantize(file, { exclude, signal: stop })).rejects.toThrow("aborted");
+      await expect(quantize(file, { exclude, allowUnchanged: true, signal: stop })).rejects.toThrow("aborted");
     }
   });
 });

@@ -185,7 +185,7 @@ describe("what is refused", () => {
     [{ perChannel: false }, "perChannel: compressed-tensors"],
     [{ layout: "gguf" as never }, 'layout: "gguf"'],
     [{ exclude: ["*.k_proj.*"] }, 'q_proj.weight": would be quantized and model.layers.0.self_attn.k_proj not'],
-    [{ exclude: ["*"] }, "model.safetensors: nothing to quantize"],
+    [{ exclude: ["*"] }, "model.safetensors: 0 of 7 tensors quantized: "],
   ] as [QuantizeModelOptions, string][])("%j", async (options, message) => {
     await refused(options).toThrow(message);
   });

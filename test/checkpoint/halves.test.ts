@@ -38,7 +38,11 @@ const odd = [3, 1027, 1023];
 
 async function convert(file: Uint8Array, options: QuantizeModelOptions = {}, name = "model.safetensors") {
   const sink = bytesSink();
-  const report = await quantizeModel(engine, bytesSource(file, name), sink, { dtype: "float16", ...options });
+  const report = await quantizeModel(engine, bytesSource(file, name), sink, {
+    dtype: "float16",
+    allowUnchanged: true,
+    ...options,
+  });
   return { report, file: sink.bytes() };
 }
 
@@ -144,6 +148,10 @@ describe.each(dtypes)("float32 to %s", (dtype) => {
       tensors: [{ name: "w", dtype: storedAs[dtype], shape: [8, 64] }],
     });
     expect((await convert(file, { dtype })).file).toEqual(file);
+    await expect(convert(file, { dtype, allowUnchanged: false })).rejects.toMatchObject({
+      tag: "unchanged",
+      detail: `0 of 1 tensors converted: ${storedAs[dtype]} already`,
+    });
     const codes = await convert(input, { dtype: "int8" });
     await expect(convert(codes.file, { dtype })).rejects.toThrow("is quantized already");
   });
@@ -341,7 +349,7 @@ describe("NumPy files", () => {
       bytes: reference(values, [16, 20], "float16").bytes,
     });
     await expect(convert(npy("<f2", [2], Uint16Array.of(1, 2)), {}, "h.npy")).rejects.toThrow(
-      "h.npy: nothing to convert: F16 already",
+      /^h\.npy: 0 of 1 tensors converted: F16 already$/,
     );
   });
 
@@ -416,7 +424,15 @@ describe("files", () => {
     const { file } = await convert(input);
     expect(Buffer.compare(await readFile(at("m.float16.safetensors")), file)).toBe(0);
     const again = await run("m.float16.safetensors", "--dtype", "float16", "--threads", "2");
-    expect(again.stdout).toMatch(/\nnothing to do: the file was copied as it is\n/);
+    expect(again).toEqual({
+      code: 1,
+      stdout: "",
+      stderr:
+        "wasm-quant: m.float16.safetensors: 0 of 2 tensors converted: F16 already (1), not float (1); " +
+        "--allow-unchanged copies it as it is\n",
+    });
+    const copied = await run("m.float16.safetensors", "--dtype", "float16", "--allow-unchanged");
+    expect(copied.stdout).toMatch(/\nnothing to do: the file was copied as it is\n/);
   });
 
   it("are not, where a number does not fit: the command knows the cure", async () => {
@@ -434,7 +450,7 @@ describe("files", () => {
     }
     expect(Object.keys(await readFiles(folder))).toEqual(["m.safetensors"]);
     expect((await run("m.safetensors", "--dtype", "float16", "--clamp")).code).toBe(0);
-    expect((await run("m.safetensors", "--dtype", "float16", "--exclude", "w", "--force")).code).toBe(0);
+    expect((await run("m.safetensors", "--dtype", "float16", "--exclude", "w", "--force")).code).toBe(1);
     for (const args of [["--per-tensor"], ["--symmetric"], ["--layout", "compressed-tensors"]]) {
       const { code, stderr } = await run("m.safetensors", "--dtype", "bfloat16", ...args);
       expect(code).toBe(2);

@@ -220,8 +220,10 @@ describe("quantize", () => {
     expect(await changed("--op-types", "MatMul", "--include", "fc2*")).toEqual(["fc2.weight"]);
   });
 
-  it("nothing to do: the file comes out as it went in, and the report says so", async () => {
-    const { code, stdout } = await run("model.onnx", "--exclude", "*");
+  it("nothing to do is an error that writes nothing; --allow-unchanged copies the file, and the report says so", async () => {
+    await expectRefusal(["model.onnx", "--exclude", "*"], "model.onnx: 0 of 2 weights quantized: excluded");
+    expect(await listed()).toEqual(["model.onnx"]);
+    const { code, stdout } = await run("model.onnx", "--exclude", "*", "--allow-unchanged");
     expect(code).toBe(0);
     expect(stdout).toMatch(/copied: excluded\n.*0 of 2 tensors quantized/s);
     expect(stdout).toMatch(/\nnothing to do: the model is written as it was read\n$/);
@@ -242,13 +244,16 @@ describe("--format and --opset", () => {
     expect(await apart("model.onnx", "cast.onnx")).toBeGreaterThan(35);
   });
 
-  it("qdq on opset 9 is refused with the opset it takes, and done with that", async () => {
+  it("qdq on opset 9 raises it to the one it takes, unless a lower one is asked for", async () => {
     await put("model.onnx", mlp({ opset: 9 }).bytes);
-    await expectRefusal(["model.onnx", "--format", "qdq"], "model.onnx: has opset 9", "--opset 13");
-    await expectRefusal(["model.onnx", "--format", "qdq", "--per-tensor"], "has opset 9", "--opset 10");
-    const { code, stdout, stderr } = await run("model.onnx", "--format", "qdq", "--opset", "13");
+    const lower = ["model.onnx", "--format", "qdq", "--opset", "12"];
+    await expectMisuse(lower, "--opset: 12 given; DequantizeLinear per channel", "at least 13, or take --format cast");
+    const tensor = await run("model.onnx", "--format", "qdq", "--per-tensor", "-o", "tensor.onnx");
+    expect(tensor.stdout).toContain('\nopset 9 raised to 10, which DequantizeLinear (format "qdq") needs\n');
+    expect(await opsetIn("tensor.onnx")).toBe(10);
+    const { code, stdout, stderr } = await run("model.onnx", "--format", "qdq");
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-    expect(stdout).toContain("\nopset 9 raised to 13\n");
+    expect(stdout).toContain('\nopset 9 raised to 13, which DequantizeLinear per channel (format "qdq") needs\n');
     expect(opsIn(await bytesIn("model.int8.onnx")).filter((op) => op === "DequantizeLinear")).toHaveLength(2);
     expect(await opsetIn("model.int8.onnx")).toBe(13);
     expect(await apart("model.onnx", "model.int8.onnx")).toBeGreaterThan(35);
@@ -258,11 +263,11 @@ describe("--format and --opset", () => {
     "%s with --format cast is refused with advice, and done with --format qdq",
     async (dtype) => {
       await put("model.onnx", mlp().bytes);
-      const words = [`--dtype: ${dtype} needs`, "--format nbits", /"?qdq"? and opset 21/];
+      const words = [`--dtype: ${dtype} needs`, "--format nbits", /"?qdq"?/];
       await expectMisuse(["model.onnx", "--dtype", dtype, "--format", "cast"], ...words);
-      await expectRefusal(["model.onnx", "--dtype", dtype, "--format", "qdq"], "has opset 17", "--opset 21");
-      const done = await run("model.onnx", "--dtype", dtype, "--format", "qdq", "--opset", "21", "--block-size", "32");
+      const done = await run("model.onnx", "--dtype", dtype, "--format", "qdq", "--block-size", "32");
       expect(done).toMatchObject({ code: 0, stderr: "" });
+      expect(done.stdout).toContain("\nopset 17 raised to 21, which DequantizeLinear in blocks");
       expect(await listed()).toEqual(["model.onnx", `model.${dtype}.onnx`].sort());
       expect(await apart("model.onnx", `model.${dtype}.onnx`)).toBeGreaterThan(12);
     },
@@ -271,8 +276,8 @@ describe("--format and --opset", () => {
   // The format "cast" has no 4-bit types either: who takes the advice is sent back.
   it("int4 on an old opset is not told to take a format that has no int4", async () => {
     await put("model.onnx", mlp().bytes);
-    const { stderr } = await run("model.onnx", "--dtype", "int4", "--format", "qdq");
-    expect(stderr).not.toMatch(/format "?cast/);
+    const { stderr } = await run("model.onnx", "--dtype", "int4", "--format", "qdq", "--opset", "17");
+    expect(stderr).toMatch(/--opset: 17 given; .* needs at least 21\n$/);
   });
 
   it("an opset below the model's own, and one that there is not", async () => {
@@ -718,7 +723,7 @@ describe("a model with external data", () => {
   it("with nothing to do comes out the same", async () => {
     await put("whole.onnx", mlp().bytes);
     await putExternal("model.onnx", "weights.bin");
-    expect((await run("model.onnx", "--exclude", "*", "--quiet")).code).toBe(0);
+    expect((await run("model.onnx", "--exclude", "*", "--allow-unchanged", "--quiet")).code).toBe(0);
     const [exact, copy] = [await outputOf(openNode(at("whole.onnx"))), await outputOf(openNode(at("model.int8.onnx")))];
     expect(copy).toEqual(exact);
   });

@@ -19,8 +19,8 @@ const listed = async (...names: string[]) => (await readdir(at(...names))).sort(
 const run = runnerIn(() => folder);
 const recipe = ["--recipe", "transformers.js"] as const;
 
-const set = (stem: string) =>
-  ["bnb4", "fp16", "int8", "q4", "q4f16", "quantized", "uint8"].map((suffix) => `${stem}_${suffix}.onnx`);
+/** Of the digit reader: it has no MatMul, which q4 and bnb4 store; q4f16 is half precision alone. */
+const set = (stem: string) => ["fp16", "int8", "q4f16", "quantized", "uint8"].map((suffix) => `${stem}_${suffix}.onnx`);
 
 it("makes the set of a model beside it, a line a file", async () => {
   await copyFile(digits, at("model.onnx"));
@@ -28,6 +28,10 @@ it("makes the set of a model beside it, a line a file", async () => {
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   expect(await listed()).toEqual(["model.onnx", ...set("model")].sort());
   for (const name of set("model")) expect(stdout).toContain(name);
+  expect(stdout).toMatch(
+    /^left out: q4 \(0 of 4 weights quantized: int4 stores MatMul weights, this model has 2 Conv, 2 Gemm\)$/m,
+  );
+  expect(stdout).toMatch(/^left out: bnb4 \(0 of 4 weights quantized: bnb4 stores MatMul weights, /m);
   expect(stdout).toMatch(/^q8 +model_quantized\.onnx +[\d.]+ kB +0\.\d+ +4 of 4 /m);
 });
 
@@ -63,9 +67,9 @@ describe("a folder", () => {
   it("named onnx within the one that is named does, too; -o names another for what is written", async () => {
     await mkdir(at("repository", "onnx"), { recursive: true });
     await copyFile(digits, at("repository", "onnx", "model.onnx"));
-    const { code } = await run("repository", ...recipe, "--only", "q4", "-o", "out", "--quiet");
+    const { code } = await run("repository", ...recipe, "--only", "q8", "-o", "out", "--quiet");
     expect(code).toBe(0);
-    expect(await listed("out")).toEqual(["model_q4.onnx"]);
+    expect(await listed("out")).toEqual(["model_quantized.onnx"]);
   });
 
   it("is made whole or not at all: nothing of one session where another will not do", async () => {
@@ -85,10 +89,31 @@ describe("a folder", () => {
   });
 
   it("may leave weights as they are", async () => {
-    const { stdout } = await run(".", ...recipe, "--only", "int8", "--exclude", "*", "--json");
+    const { stdout } = await run(".", ...recipe, "--only", "int8", "--exclude", "*", "--allow-unchanged", "--json");
     const [{ files }] = JSON.parse(stdout);
     expect(files[0].tensors.map(({ reason }: { reason?: string }) => reason)).toContain("excluded");
     expect(files[0].bytesAfter).toBe(files[0].bytesBefore);
+  });
+
+  it("fails where every variant of every session is left out, and writes nothing", async () => {
+    const { code, stdout, stderr } = await run(".", ...recipe, "--only", "q4,bnb4", "-o", "out");
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toMatch(
+      /^wasm-quant: \.: 0 of 4 weights quantized: int4 stores MatMul weights, .*; --allow-unchanged [^\n]*\n$/,
+    );
+    expect(await listed()).toEqual(["decoder_model_merged.onnx", "encoder_model.onnx"]);
+  });
+
+  it("lists what is left out of one session where another has it", async () => {
+    await copyFile(join(import.meta.dirname, "../fixtures/models/tiny_transformer.onnx"), at("encoder_model.onnx"));
+    const { code, stdout } = await run(".", ...recipe, "--only", "q4", "--json");
+    expect(code).toBe(0);
+    const reports = JSON.parse(stdout);
+    expect(reports).toMatchObject([
+      { input: "decoder_model_merged.onnx", files: [], skipped: [{ variant: "q4" }] },
+      { input: "encoder_model.onnx", files: [{ variant: "q4", output: "encoder_model_q4.onnx" }], skipped: [] },
+    ]);
+    expect(await listed()).toEqual(["decoder_model_merged.onnx", "encoder_model.onnx", "encoder_model_q4.onnx"]);
   });
 
   it("with two models that would be written to files of the same names is refused", async () => {

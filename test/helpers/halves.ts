@@ -16,6 +16,7 @@ export interface HalfWishes {
   readonly include?: readonly string[];
   readonly exclude?: readonly string[];
   readonly opTypes?: readonly string[];
+  readonly opset?: number;
 }
 
 export interface Halved {
@@ -33,10 +34,11 @@ const engine = createEngine();
 export async function halved(bytes: Uint8Array, wishes: HalfWishes = {}): Promise<Halved> {
   const sink = bytesSink();
   const plan = { kind: "half", dtype: "float16", io: "float32", clamp: false, ...wishes } as const;
-  const [report] = await quantizeOnnx(await engine, bytesSource(bytes, "m.onnx"), [{ sink, plan }], {
+  const [report] = await quantizeOnnx(await engine, bytesSource(bytes, "m.onnx"), [{ sink: () => sink, plan }], {
     nonFinite: "error",
+    allowUnchanged: true,
   });
-  return described(sink.bytes(), report!);
+  return described(sink.bytes(), report as ModelReport);
 }
 
 /** In 4 bits, with the rest of the graph as it was and in float16. */
@@ -44,16 +46,25 @@ export async function quarteredHalved(
   bytes: Uint8Array,
   opTypes: readonly string[],
 ): Promise<{ readonly plain: Uint8Array; readonly half: Halved }> {
-  const form = { bits: 4, blockSize: 32, scheme: "symmetric", algorithm: "rtn", accuracyLevel: 0 } as const;
+  const form = {
+    usual: ["MatMul"],
+    bits: 4,
+    blockSize: 32,
+    scheme: "symmetric",
+    algorithm: "rtn",
+    accuracyLevel: 0,
+  } as const;
   const nbits = { kind: "nbits", ...form, opTypes } as const;
   const half = { dtype: "float16", io: "float32", clamp: false } as const;
+  const sinks = [bytesSink(), bytesSink()] as const;
   const wanted = [
-    { sink: bytesSink(), plan: nbits },
-    { sink: bytesSink(), plan: { ...nbits, scaleDtype: "float16", next: { kind: "half", ...half } } as const },
+    { sink: () => sinks[0], plan: nbits },
+    { sink: () => sinks[1], plan: { ...nbits, scaleDtype: "float16", next: { kind: "half", ...half } } as const },
   ] as const;
   const source = bytesSource(bytes, "m.onnx");
-  const [, report] = await quantizeOnnx(await engine, source, wanted, { nonFinite: "error" });
-  return { plain: wanted[0].sink.bytes(), half: described(wanted[1].sink.bytes(), report!) };
+  const how = { nonFinite: "error", allowUnchanged: true } as const;
+  const [, report] = await quantizeOnnx(await engine, source, wanted, how);
+  return { plain: sinks[0].bytes(), half: described(sinks[1].bytes(), report as ModelReport) };
 }
 
 const typeNames: Readonly<Record<number, string>> = { 1: "float32", 10: "float16", 16: "bfloat16", 7: "int64" };

@@ -7,6 +7,9 @@ import { nearness, opsIn, type Sketch, sketch } from "./sketch.ts";
 /** dB: a random input and a random weight of 8 bits lose about 40 each, those of half the codes 6 more. */
 export const NEAR = 30;
 
+/** Types of nodes that have an integer form in dynamic mode; ConvInteger is made where Conv is named. */
+export const integerTypes = ["MatMul", "Gemm", "Conv", "Gather", "LSTM", "com.microsoft.Attention"];
+
 /** 8 bits in all ways that they go. */
 export const eightBits: readonly QuantizeModelOptions[] = (["int8", "uint8"] as const).flatMap((dtype) => [
   { dtype, perChannel: true },
@@ -33,6 +36,18 @@ export function rewriterOf(engine: () => Engine, always: QuantizeModelOptions) {
       const { before, bytes, ops } = await rewritten(model, options);
       expect(await nearness(before, bytes, model.feeds)).toBeGreaterThan(least);
       return ops;
+    },
+
+    /**
+     * Expects that no layer works on integers, for these reasons, whether its weight is stored as codes or not, and gives the
+     * report's remarks.
+     */
+    async expectFloat(model: Sketch, reasons: readonly string[], options: QuantizeModelOptions = {}) {
+      const { ops, report } = await rewritten(model, options);
+      expect(Object.keys(ops).filter((op) => /Integer|^Q|DynamicQuantize/.test(op))).toEqual([]);
+      const said = [...report.tensors.map(({ reason = "" }) => reason), ...report.remarks!];
+      for (const reason of reasons) expect(said).toContainEqual(expect.stringContaining(reason));
+      return report.remarks!;
     },
 
     /** Expects that the model is written as it was, its weights for these reasons, and gives the report's remarks. */

@@ -149,7 +149,7 @@ describe("the command", () => {
     for (const args of [
       ["in.safetensors"],
       ["dequantize", "small.safetensors"],
-      ["in.safetensors", "--exclude", "*"],
+      ["in.safetensors", "--exclude", "*", "--allow-unchanged"],
     ]) {
       const { code, stdout, stderr } = await runWithin(8000, ...args, "-o", "out.safetensors", "--threads", threads);
       expect({ code, stdout }).toEqual({ code: 1, stdout: "" });

@@ -50,7 +50,7 @@ const layers: Sketch = {
 };
 
 const eight = ["table", "w", "g", "s", "v", "k", "q", "W", "R", "aw"];
-const blocks = ["w"];
+const blocks = ["w", "g", "s"];
 const more = ["table", "w", "g", "s"];
 const opTypes = ["MatMul", "Gemm", "Gather"];
 
@@ -67,13 +67,13 @@ const forms: readonly { options: QuantizeModelOptions; names: readonly string[];
 ];
 
 const again: readonly QuantizeModelOptions[] = [
-  {},
-  { perChannel: false, dtype: "uint8" },
-  { format: "qdq" },
-  { mode: "dynamic" },
-  { mode: "dynamic", perChannel: false, dtype: "uint8" },
-  { dtype: "int4", opTypes, blockSize: 16 },
-  { bits: 8, scheme: "affine" },
+  { again: true },
+  { again: true, perChannel: false, dtype: "uint8" },
+  { again: true, format: "qdq" },
+  { again: true, mode: "dynamic" },
+  { again: true, mode: "dynamic", perChannel: false, dtype: "uint8" },
+  { again: true, dtype: "int4", opTypes, blockSize: 16 },
+  { again: true, bits: 8, scheme: "affine" },
 ];
 
 const inspect = async (bytes: Uint8Array) =>
@@ -86,6 +86,13 @@ describe.each(forms)("$options", ({ options, names, least }) => {
     const { report } = await quantized(before, options);
     const done = report.tensors.filter(({ reason }) => reason === undefined).map(({ name }) => name);
     expect(done.sort()).toEqual([...names].sort());
+  });
+
+  it("is refused by all modes and formats of integers", async () => {
+    const { bytes } = await quantized(before, options);
+    for (const { again: _, ...how } of again) {
+      await expect(quantized(bytes, how)).rejects.toThrow(/is quantized already: \d+ weights of/);
+    }
   });
 
   it("is left as it is by all modes and formats, as far as it goes", async () => {
@@ -190,7 +197,7 @@ it("weights whose parts go by other names are found by what the nodes do with th
     outputs: ["y", "z"],
   };
   const before = sketch(model);
-  const { bytes } = await quantized(before, { mode: "dynamic" });
+  const { bytes } = await quantized(before, { mode: "dynamic", opTypes: ["MatMul", "Conv"], dtype: "int8" });
   const { quantized: found } = await inspect(bytes);
   expect(found).toMatchObject([
     { name: "w", shape: [64, 36], dtype: "int8", scales: 36 },

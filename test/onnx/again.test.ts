@@ -56,11 +56,11 @@ const feeds: Feeds = {
 
 /** What would take the scales for weights worth it, were they told from others by nothing else. */
 const greedy: readonly QuantizeModelOptions[] = [
-  {},
-  { perChannel: false },
-  { dtype: "uint8", perChannel: false },
-  { format: "qdq", perChannel: false },
-  { opTypes: ["Gather", "MatMul", "Conv"], perChannel: false },
+  { again: true },
+  { again: true, perChannel: false },
+  { again: true, dtype: "uint8", perChannel: false },
+  { again: true, format: "qdq", perChannel: false },
+  { again: true, opTypes: ["Gather", "MatMul", "Conv"], perChannel: false },
 ];
 
 const firstRuns: readonly (readonly [string, number, QuantizeModelOptions])[] = [
@@ -77,6 +77,18 @@ const firstRuns: readonly (readonly [string, number, QuantizeModelOptions])[] = 
 ];
 
 describe("our own output", () => {
+  it.each(firstRuns)("%s is refused for integers, and converted to half precision", async (_, opset, options) => {
+    const first = await quantized(reader(opset), options);
+    for (const { again: _, ...how } of greedy) {
+      await expect(quantized(first.bytes, how)).rejects.toThrow(
+        /^model\.onnx: is quantized already: 4 weights of u?int\d+; .*again: true quantizes the float weights that are left/,
+      );
+    }
+    const { bytes } = await quantized(first.bytes, { dtype: "float16", allowUnchanged: false });
+    const types = readGraph(graphIn(bytes)).initializers.map(({ name, typeCode }) => [name, typeCode]);
+    expect(types).toContainEqual(["bias", 10]);
+  });
+
   it.each(firstRuns)("%s is left as it is, whatever is asked for", async (_, opset, options) => {
     const first = await quantized(reader(opset), options);
     expect(first.report.tensors.map(({ name, reason }) => [name, reason])).toEqual(
@@ -104,7 +116,7 @@ describe("our own output", () => {
   it.each(firstRuns)("%s, half of it: the other half follows, and it is what one run gives", async (_, opset, how) => {
     const before = reader(opset);
     const half = await quantized(before, { ...how, include: ["table", "kernel"] });
-    const { bytes, report } = await quantized(half.bytes, how);
+    const { bytes, report } = await quantized(half.bytes, { ...how, again: true });
     expect(report.tensors.map(({ name, reason }) => [name, reason])).toEqual([
       ["first", undefined],
       ["second", undefined],
@@ -131,7 +143,9 @@ describe("our own output", () => {
   it("a scale that patterns name is none of the weights they may name", async () => {
     const first = await quantized(reader(13));
     for (const name of ["table_scale", "first_scale"]) {
-      await expect(quantized(first.bytes, { include: [name] })).rejects.toThrow(/matches no weight or node/);
+      await expect(quantized(first.bytes, { again: true, include: [name] })).rejects.toThrow(
+        /matches no weight or node/,
+      );
     }
   });
 });
@@ -190,7 +204,7 @@ describe("weights of com.microsoft's MatMulNBits", () => {
 
   it("run as before", async () => {
     const before = mixed();
-    const { bytes } = await quantized(before);
+    const { bytes } = await quantized(before, { again: true });
     const x = { x: { dims: [2, WIDTH], data: normals(randomOf(9), 2 * WIDTH) } };
     const [want, got] = await Promise.all(
       [before, bytes].map((each) => withSession(runtimes.node(each), (session) => session.run(x))),

@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { createEngine, type Engine } from "../../src/core/engine.ts";
 import { graph, graphsIn, node, tensor, typeCodes, value } from "../helpers/onnx-build.ts";
-import { eightBits, NEAR, rewriterOf } from "../helpers/rewritten.ts";
+import { eightBits, integerTypes, NEAR, rewriterOf } from "../helpers/rewritten.ts";
 import { drawnTensor, floats, indices, initializersIn, nearness, type Sketch } from "../helpers/sketch.ts";
 
 // Models that calculate in integers: what one node makes and several take. Tables whose rows are looked up as codes,
@@ -12,7 +12,7 @@ beforeAll(async () => {
   engine = await createEngine();
 });
 
-const { rewritten, expectNear } = rewriterOf(() => engine, { mode: "dynamic" });
+const { rewritten, expectNear } = rewriterOf(() => engine, { mode: "dynamic", opTypes: integerTypes });
 
 const product = { MatMulInteger: 1, Mul: 2, Cast: 1 };
 const ids = indices([3, 1, -2, 49]);

@@ -4,7 +4,7 @@ import { createEngine, type Engine } from "../../src/core/engine.ts";
 import { exactRuntimes } from "../helpers/exact-products.ts";
 import { compareOutputs } from "../helpers/model-feeds.ts";
 import { graphIn, node, readGraph, tensor, typeCodes } from "../helpers/onnx-build.ts";
-import { eightBits, NEAR, rewriterOf } from "../helpers/rewritten.ts";
+import { eightBits, integerTypes, NEAR, rewriterOf } from "../helpers/rewritten.ts";
 import { type Outputs, openNode, runtimes, withSession } from "../helpers/sessions.ts";
 import { drawnTensor, floats, nearness, nearnessTo, type Sketch, sketch } from "../helpers/sketch.ts";
 
@@ -16,7 +16,7 @@ beforeAll(async () => {
   engine = await createEngine();
 });
 
-const { rewritten, expectNear, expectLeft } = rewriterOf(() => engine, { mode: "dynamic" });
+const { rewritten, expectNear, expectFloat } = rewriterOf(() => engine, { mode: "dynamic", opTypes: integerTypes });
 
 /** DynamicQuantizeLinear, the product, and what restores it. */
 const layer = (product: string) => ({ DynamicQuantizeLinear: 1, [product]: 1, Cast: 1, Mul: 2 });
@@ -68,23 +68,23 @@ describe("MatMul", () => {
     expect(await expectNear(model)).toEqual(layer("MatMulInteger"));
   });
 
-  it("that has no constant on its right is left as it is, and said so", async () => {
+  it("that has no constant on its right stays in floating point, and said so", async () => {
     const feeds = { x: floats([3, 16]) };
     const left: Sketch = { nodes: [node("MatMul", "w x", "y")], weights: { w: [5, 3] }, feeds, outputs: ["y"] };
-    await expectLeft(left, ["MatMul takes it on its left"]);
+    await expectFloat(left, ["MatMul takes it on its left"]);
     const both: Sketch = {
       nodes: [node("MatMul", "w v", "p"), node("Add", "p x", "y")],
       weights: { w: [3, 5], v: [5, 16] },
       feeds,
       outputs: ["y"],
     };
-    await expectLeft(both, ["MatMul of two constants", "MatMul of two constants"]);
+    await expectFloat(both, ["MatMul of two constants", "MatMul of two constants"]);
     const none: Sketch = {
       nodes: [node("MatMul", "x z", "y")],
       feeds: { ...feeds, z: floats([16, 4]) },
       outputs: ["y"],
     };
-    expect(await expectLeft(none, [])).toContain(
+    expect(await expectFloat(none, [])).toContain(
       "1 MatMul has no constant to multiply with, so no weight: MatMul_of_y",
     );
   });
@@ -92,10 +92,10 @@ describe("MatMul", () => {
   it.each([
     { op: "Transpose", first: node("Transpose", "w", "v", { perm: [1, 0] }) },
     { op: "Identity", first: node("Identity", "w", "v") },
-  ])("that takes it from $op is left as it is, and said so", async ({ op, first }) => {
+  ])("that takes it from $op stays in floating point, and said so", async ({ op, first }) => {
     const nodes = [first, node("MatMul", "x v", "y")];
     const model: Sketch = { nodes, weights: { w: [16, 16] }, feeds: { x: floats([3, 16]) }, outputs: ["y"] };
-    await expectLeft(model, [`MatMul takes it from ${op}, not as it is stored`]);
+    await expectFloat(model, [`MatMul takes it from ${op}, not as it is stored`]);
   });
 
   it("of a column of zeros, of one value throughout, of nothing but zeros", async () => {
@@ -126,7 +126,7 @@ describe("MatMul", () => {
       feeds: { x: floats([3, 16]) },
       outputs: ["y"],
     };
-    await expectLeft(model, ["empty"]);
+    await expectFloat(model, ["empty"]);
   });
 
   it.each([Number.NaN, Number.POSITIVE_INFINITY])("of %d is refused, with its name and place", async (bad) => {
@@ -134,7 +134,7 @@ describe("MatMul", () => {
     data[7] = bad;
     const model = { ...product([3, 16], [16, 8]), weights: { w: { shape: [16, 8], data } } };
     await expect(rewritten(model)).rejects.toThrow(`model.onnx: tensor "w": holds ${bad} at flat index 7; exclude it`);
-    await expectLeft(model, ["excluded"], { exclude: ["w"] });
+    await expectFloat(model, ["excluded"], { exclude: ["w"] });
   });
 
   it("of any shape is near", async () => {
@@ -189,12 +189,12 @@ describe("Gemm", () => {
   ])("left as it is: $reason", async ({ attributes, reason }) => {
     const nodes = [node("Gemm", "x w c", "y", attributes)];
     const x = floats("transA" in attributes ? [16, 3] : [3, 16]);
-    await expectLeft({ nodes, weights: { w: [16, 8], c: { shape: [8] } }, feeds: { x }, outputs: ["y"] }, [reason]);
+    await expectFloat({ nodes, weights: { w: [16, 8], c: { shape: [8] } }, feeds: { x }, outputs: ["y"] }, [reason]);
   });
 
   it("with a constant A is left as it is", async () => {
     const model: Sketch = { nodes: [node("Gemm", "w x", "y")], weights: { w: [5, 3] }, feeds, outputs: ["y"] };
-    await expectLeft(model, ["Gemm takes it on its left"]);
+    await expectFloat(model, ["Gemm takes it on its left"]);
   });
 });
 

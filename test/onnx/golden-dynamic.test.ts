@@ -24,8 +24,8 @@ import { normals, randomOf } from "../helpers/random.ts";
 import { graphDifferences, initializersOf, takenBy } from "../helpers/same-graph.ts";
 import { type Outputs, runtimes, withSession } from "../helpers/sessions.ts";
 
-// Models whose layers calculate in integers, as ONNX Runtime's own tool writes them: the same bytes in the same graph. But
-// it knows no scale per channel for Conv, and gives it one for the tensor instead: there ours are better.
+// Models whose layers calculate in integers, with `like` as ONNX Runtime's own tool writes them: the same bytes in the same
+// graph. But it knows no scale per channel for Conv, and gives it one for the tensor instead: without `like` ours are better.
 
 let engine: Engine;
 beforeAll(async () => {
@@ -42,18 +42,22 @@ function optionsOf({ variant }: Golden): DynamicOptions {
   const [, dtype, rest] = /^dynamic-(u?int8)(|-per-channel|-reduce-range)$/.exec(variant)!;
   return {
     mode: "dynamic",
+    like: "onnxruntime",
     dtype: dtype as "int8" | "uint8",
     perChannel: rest === "-per-channel",
     reduceRange: rest === "-reduce-range",
   };
 }
 
-async function quantizedLike(golden: Golden): Promise<Uint8Array> {
+async function quantizedAs(golden: Golden, options: QuantizeModelOptions): Promise<Uint8Array> {
   const original = originalSource(golden);
-  return (await quantized(await bytesIn(original), optionsOf(golden), original.name)).bytes;
+  return (await quantized(await bytesIn(original), options, original.name)).bytes;
 }
 
-/** Names of Conv's weights in golden files that were asked for a scale per channel: none where all is as the tool has it. */
+/** All that the tool takes. */
+const opTypes = ["MatMul", "Gemm", "Gather", "Conv", "LSTM", "com.microsoft.Attention"];
+
+/** Names of Conv's weights in golden files that were asked for a scale per channel. */
 async function betterWeights(golden: Golden): Promise<readonly string[]> {
   return optionsOf(golden).perChannel ? takenBy(originalSource(golden), "Conv", 1) : [];
 }
@@ -61,16 +65,17 @@ async function betterWeights(golden: Golden): Promise<readonly string[]> {
 testGoldenFilesAreThere(files, ["digits", "tiny_residual", "tiny_transformer"]);
 
 const better = await Promise.all(files.map(betterWeights));
-const asTheTool = files.filter((_, i) => better[i]!.length === 0);
 const perChannel = files.flatMap((golden, i) => (better[i]!.length > 0 ? [{ ...golden, weights: better[i]! }] : []));
 
-testParity(asTheTool, quantizedLike);
+testParity(files, (golden) => quantizedAs(golden, optionsOf(golden)));
 
 describe.each(perChannel)("$model $variant: a scale per channel of Conv", (golden) => {
   const { dtype } = optionsOf(golden);
   let bytes: Uint8Array;
   beforeAll(async () => {
-    bytes = await quantizedLike(golden);
+    // A weight behind a Reshape, which the tool leaves and we store as codes.
+    const exclude = golden.model.startsWith("mnist_cnn") ? ["Parameter193"] : undefined;
+    bytes = await quantizedAs(golden, { ...optionsOf(golden), like: undefined, opTypes, exclude });
   });
 
   it("has the same initializers and nodes but for codes, scales and zero points of Conv's weights", async () => {
@@ -97,7 +102,8 @@ describe.each(perChannel)("$model $variant: a scale per channel of Conv", (golde
         shape: [],
         bytes: Uint8Array.of(dtype === "int8" ? 0 : 128),
       });
-      const wanted = engine.quantize({ data, shape }, { dtype, scheme: "symmetric", axis: 0 });
+      const narrowRange = dtype === "uint8";
+      const wanted = engine.quantize({ data, shape }, { dtype, scheme: "symmetric", narrowRange, axis: 0 });
       expect(differenceOf(codes.bytes, wanted.data), `codes of ${name}`).toBeUndefined();
       expect(differenceOf(scale.bytes, wanted.scale), `scales of ${name}`).toBeUndefined();
       error += squaredError(data, partsOf(ours!, name));
@@ -174,7 +180,10 @@ describe("a depthwise convolution whose channels differ a thousandfold", () => {
     { dtype: "uint8", runtime: "web" },
   ] as const)("$dtype in onnxruntime-$runtime keeps all of them, if each has a scale", async ({ dtype, runtime }) => {
     const shareOf = async (perChannel: boolean) =>
-      worstChannel(runtime, (await quantized(original, { mode: "dynamic", dtype, perChannel })).bytes);
+      worstChannel(
+        runtime,
+        (await quantized(original, { mode: "dynamic", opTypes: ["Conv"], dtype, perChannel })).bytes,
+      );
     expect(await shareOf(true)).toBeLessThan(0.03);
     expect(await shareOf(false)).toBeGreaterThan(0.5);
   });

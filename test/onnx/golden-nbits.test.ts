@@ -21,7 +21,12 @@ const files = goldenFiles("matmulnbits-4bit-");
 
 function optionsOf({ variant }: Golden): QuantizeModelOptions {
   const [, blockSize, scheme] = /^matmulnbits-4bit-block(\d+)-(sym|asym)$/.exec(variant)!;
-  return { dtype: "int4", blockSize: Number(blockSize), scheme: scheme === "sym" ? "symmetric" : "affine" };
+  return {
+    dtype: "int4",
+    like: "onnxruntime",
+    blockSize: Number(blockSize),
+    scheme: scheme === "sym" ? "symmetric" : "affine",
+  };
 }
 
 testGoldenFilesAreThere(files, ["tiny_transformer"]);

@@ -637,7 +637,7 @@ const restorings: readonly Restoring[] = (["int8", "uint8", "int16", "uint16", "
           ].map(({ title, options, how }) => ({
             title: `${format} ${dtype} ${scheme} ${title}`,
             options: { dtype, scheme, format, ...options },
-            how: { dtype, scheme, ...how },
+            how: { dtype, scheme, narrowRange: scheme === "symmetric" && /^uint(8|16)$/.test(dtype), ...how },
           })),
         ),
     ),

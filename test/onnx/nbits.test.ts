@@ -198,14 +198,23 @@ describe("Gemm", () => {
     }
   });
 
-  it("is left as it is where it is not asked for, or has no such form", async () => {
+  it("is left as it is where others are asked for, or it has no such form", async () => {
     const gemm = (attributes: Parameters<typeof node>[3], x = [3, 64]): Sketch => ({
       nodes: [node("Gemm", "x w c", "y", attributes)],
       weights: { w: [64, 16], c: [16] },
       feeds: { x: floats(x) },
       outputs: ["y"],
     });
-    await expectLeft(gemm({}), ["Gemm is taken where it is asked for (opTypes: Gemm)"]);
+    const both = gemm({});
+    const product: Sketch = {
+      ...both,
+      nodes: [...both.nodes, node("MatMul", "x v", "z")],
+      weights: { ...both.weights, v: [64, 16] },
+      outputs: ["y", "z"],
+    };
+    expect((await rewritten(product)).ops).toEqual({ MatMulNBits: 2, Add: 1 });
+    expect((await rewritten(product, { opTypes: ["MatMul"] })).ops).toEqual({ MatMulNBits: 1, Gemm: 1 });
+    expect((await rewritten(product, { like: "onnxruntime" })).ops).toEqual({ MatMulNBits: 1, Gemm: 1 });
     const asked = { opTypes: ["Gemm"] };
     await expectLeft(gemm({ alpha: { float: 2 } }), ["Gemm with alpha 2"], asked);
     await expectLeft(gemm({ transA: 1 }, [64, 3]), ["Gemm with transA"], asked);

@@ -27,9 +27,9 @@ describe("refusals", () => {
     ],
     [
       "an operator that was never released",
-      specOf(6, [node("ImageScaler", "x", "y", {}, { name: "scale" })]),
+      specOf(6, [node("BoxScaler", "x", "y", {}, { name: "scale" })]),
       11,
-      `ImageScaler "scale" is no operator of ONNX up to opset ${NEWEST_OPSET}; leave the model at opset 6`,
+      `BoxScaler "scale" is not an operator of ONNX up to opset ${NEWEST_OPSET}; leave the model at opset 6`,
     ],
     [
       "an operator of a later opset",

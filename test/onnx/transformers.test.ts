@@ -62,7 +62,7 @@ function speechModel(): Uint8Array {
 
 async function setOf(model: Uint8Array, options: TransformersOptions = {}) {
   const sinks = new Map<string, ReturnType<typeof bytesSink>>();
-  const reports = await quantizeForTransformers(
+  const { files: reports, skipped } = await quantizeForTransformers(
     engine,
     bytesSource(model, "model.onnx"),
     async (suffix) => {
@@ -73,7 +73,7 @@ async function setOf(model: Uint8Array, options: TransformersOptions = {}) {
     options,
   );
   const files = Object.fromEntries(reports.map(({ variant }) => [variant, sinks.get(suffixes[variant])!.bytes()]));
-  return { reports, files: files as Record<Variant, Uint8Array>, suffixes: [...sinks.keys()] };
+  return { reports, skipped, files: files as Record<Variant, Uint8Array>, suffixes: [...sinks.keys()] };
 }
 
 const opsOf = (model: Uint8Array) => graphsIn(model).flatMap(({ nodes }) => nodes.map(({ op }) => op));

@@ -9,7 +9,7 @@ import type { ByteSink } from "../../formats/source.ts";
 import { runsOf } from "../../streams/runs.ts";
 import { allInOrder } from "../../streams/schedule.ts";
 import type { ModelReport } from "../../task/report.ts";
-import { convert, copyStep, type Planner, type Step } from "../convert.ts";
+import { convert, copyInstead, copyStep, type Planner, type Step } from "../convert.ts";
 import { type Checkpoint, type CheckpointTensor, metadataOf } from "../open.ts";
 import type { QuantizeCheckpointOptions } from "../quantize.ts";
 import { checkNames, choose, type Selection } from "../select.ts";
@@ -28,7 +28,7 @@ interface Weight {
 /**
  * Writes what layout.ts says, and config.json for it.
  *
- * @throws FormatError, ArgumentError, the signal's reason
+ * @throws UnchangedError, FormatError, ArgumentError, the signal's reason
  */
 export async function quantizeCompressed(
   engine: Engine,
@@ -48,9 +48,14 @@ export async function quantizeCompressed(
     .filter((decision) => "reason" in decision && decision.tensor.shape.length > 1)
     .map(({ tensor }) => tensor.name);
   if (quantized.length === 0) {
-    const matrix = decisions.find(({ tensor }) => left.includes(tensor.name));
-    const why = matrix && "reason" in matrix ? `${matrix.tensor.name}: ${matrix.reason}` : "it holds no matrices";
-    throw new FormatError(name, `nothing to quantize (${why})`);
+    const steps = decisions.flatMap((d) => ("reason" in d ? [copyStep(d.tensor, d.reason)] : []));
+    // A copy would have no config.json that says how to read it, and need none.
+    return copyInstead(
+      checkpoint,
+      sink,
+      { steps, undone: "quantized", allowUnchanged: options.allowUnchanged },
+      options,
+    );
   }
   checkFusions(name, quantized, left);
   checkNames(name, decisions, ({ name, shape }, { source }) =>

@@ -1,16 +1,16 @@
 import { bytesOf } from "../../core/tensor.ts";
-import { codeTypes } from "../../dtypes.ts";
 import { makeNode, makeTensor } from "../graph.ts";
 import { centred, type DynamicWishes, isFloat32, type Rewrite, recipeOf, restoreProduct } from "./pass.ts";
 import type { Storage } from "./stored.ts";
 
 /**
- * Conv as ConvInteger, its bias added in floating point.
+ * Conv as ConvInteger, its bias added in floating point; where that is not asked for, Conv stays as it is.
  *
  * ONNX Runtime's tool gives it one scale however many are asked for. ConvInteger takes no more than one zero point; a
  * scale for each output channel needs none, if the weights are symmetric: it multiplies what comes out, as [C, 1, 1].
  */
 export const rewriteConv: Rewrite = ({ node, scope }, pass) => {
+  if (!pass.wishes.conv) return "ConvInteger is slower than Conv in ONNX Runtime on CPUs; opTypes: Conv uses it anyway";
   const [x = "", w = "", bias] = node.inputs;
   const claim = pass.claims.find(scope, w);
   if (!claim) return undefined;
@@ -47,15 +47,9 @@ export const rewriteConv: Rewrite = ({ node, scope }, pass) => {
   return undefined;
 };
 
-function storageFor(shape: readonly number[], asked: DynamicWishes): Storage {
-  const wishes = withDtype(asked, asked.convDtype ?? asked.dtype);
-  if (!wishes.perChannel) return { recipe: recipeOf(wishes) };
-  return { ...centred(wishes, 0), scaleShape: [shape[0]!, ...shape.slice(2).map(() => 1)] };
-}
-
-/** The same in another type, with the scheme that goes with it. */
-function withDtype(wishes: DynamicWishes, dtype: DynamicWishes["dtype"]): DynamicWishes {
-  return dtype === wishes.dtype
-    ? wishes
-    : { ...wishes, dtype, scheme: codeTypes[dtype].signed ? "symmetric" : "affine" };
+function storageFor(shape: readonly number[], { conv, ...asked }: DynamicWishes): Storage {
+  const wishes = { ...asked, ...conv };
+  if (wishes.like) return { recipe: recipeOf(wishes) };
+  if (wishes.perChannel) return { ...centred(wishes, 0), scaleShape: [shape[0]!, ...shape.slice(2).map(() => 1)] };
+  return wishes.scheme === "symmetric" ? centred(wishes) : { recipe: recipeOf(wishes) };
 }

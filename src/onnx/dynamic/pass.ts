@@ -1,9 +1,11 @@
-import { type CodeDType, codeTypes } from "../../dtypes.ts";
+import { levelsOf } from "../../core/schemes.ts";
+import type { CodeDType } from "../../dtypes.ts";
+import { roundHalfToEven } from "../../kernels/arithmetic.ts";
 import type { Edits } from "../edits.ts";
 import { intAttribute, makeNode, type Node } from "../graph.ts";
 import type { Names } from "../names.ts";
 import { codeOf, type ElementType } from "../proto.ts";
-import type { Recipe } from "../recipe.ts";
+import { isNarrow, type Recipe } from "../recipe.ts";
 import type { Claim, Claims } from "../rewrite/claims.ts";
 import type { Scope } from "../scopes.ts";
 import type { FloatConstant } from "../weights.ts";
@@ -15,8 +17,10 @@ export interface DynamicWishes {
   readonly scheme: "symmetric" | "affine";
   readonly perChannel: boolean;
   readonly reduceRange: boolean;
-  /** The type of convolutions' weights, where it is not that of the others. */
-  readonly convDtype?: "int8" | "uint8" | undefined;
+  /** How Conv becomes ConvInteger; undefined where Conv stays in floating point, as ConvInteger is slower on CPUs. */
+  readonly conv?: { readonly dtype: "int8" | "uint8"; readonly scheme: "symmetric" | "affine" } | undefined;
+  /** The tool whose choices and bytes are wanted, where it is another one. */
+  readonly like?: "onnxruntime" | undefined;
 }
 
 /** A node of a graph. */
@@ -39,14 +43,17 @@ export interface Pass {
 export type Rewrite = (site: Site, pass: Pass) => string | undefined;
 
 /** Weights in one type and rounding; `axis` where each channel has a scale of its own. */
-export function recipeOf({ dtype, scheme, reduceRange }: DynamicWishes, axis?: Recipe["granularity"]["axis"]) {
-  return { dtype, scheme, reduceRange, granularity: axis === undefined ? {} : { axis } };
+export function recipeOf(wishes: DynamicWishes, axis?: Recipe["granularity"]["axis"]) {
+  const { dtype, scheme, reduceRange } = wishes;
+  const granularity = axis === undefined ? {} : { axis };
+  return { dtype, scheme, reduceRange, granularity, narrowRange: isNarrow(wishes) };
 }
 
-/** A scale for each place along an axis, and one zero point for all, in the middle, as the weights are symmetric. */
-export function centred({ reduceRange, ...wishes }: DynamicWishes, axis: number): Pick<Storage, "recipe" | "form"> {
-  const middle = codeTypes[wishes.dtype].signed ? 0 : reduceRange ? 64 : 128;
-  return { recipe: recipeOf({ ...wishes, reduceRange, scheme: "symmetric" }, axis), form: { zeroPoint: middle } };
+/** A scale for each place along an axis, or one; and one zero point for all, in the middle, as the weights are symmetric. */
+export function centred(wishes: DynamicWishes, axis?: number): Pick<Storage, "recipe" | "form"> {
+  const recipe = recipeOf({ ...wishes, scheme: "symmetric" }, axis);
+  const { qmin, qmax } = levelsOf(recipe);
+  return { recipe, form: { zeroPoint: roundHalfToEven((qmin + qmax) / 2) } };
 }
 
 export function isFloat32({ constant }: Claim): boolean {

@@ -1,15 +1,16 @@
 import { listed } from "../../task/words.ts";
+import type { Decision } from "../decide.ts";
 import { Edits } from "../edits.ts";
 import { constantProducts, lacksPerm } from "../fusion.ts";
 import type { Model, Node } from "../graph.ts";
 import { Names } from "../names.ts";
-import { opNameOf } from "../ops.ts";
+import { opNameOf, weightOps } from "../ops.ts";
 import { type Claim, Claims } from "../rewrite/claims.ts";
-import { viewersOf, withoutWeights } from "../rewrite/reasons.ts";
-import type { Rewritten } from "../rewrite/rewritten.ts";
+import { whyLeft, withoutWeights } from "../rewrite/reasons.ts";
+import type { OpsetNeed, Rewritten } from "../rewrite/rewritten.ts";
 import type { Scope } from "../scopes.ts";
 import { Selection, type WeightSelection } from "../select.ts";
-import { type FloatConstant, usersOf } from "../weights.ts";
+import type { FloatConstant } from "../weights.ts";
 import { Activations, type Made } from "./activations.ts";
 import { rewriteAttention } from "./attention.ts";
 import { rewriteConv } from "./conv.ts";
@@ -19,8 +20,7 @@ import { rewriteGemm, rewriteMatMul } from "./matmul.ts";
 import type { DynamicWishes, Pass, Rewrite } from "./pass.ts";
 import { StoredWeights } from "./stored.ts";
 
-/** The least opset: DynamicQuantizeLinear came with it. */
-export const DYNAMIC_OPSET = 11;
+const needs: OpsetNeed = { opset: 11, what: "DynamicQuantizeLinear" };
 
 /** DequantizeLinear has an axis from this opset on. */
 const AXIS_OPSET = 13;
@@ -36,8 +36,9 @@ const rewrites: Readonly<Record<string, Rewrite>> = {
 
 /**
  * Plans a model whose layers work on integers: activations are quantized as they come, by DynamicQuantizeLinear, weights
- * are stored as codes. What ONNX Runtime's `quantize_dynamic` makes of it, names included, but for scales per channel of
- * Conv and for half-precision models, which that tool has no forms for.
+ * are stored as codes. With `like` it is what ONNX Runtime's `quantize_dynamic` makes of it, names included; without it Conv
+ * stays in floating point unless it is asked for, uint8 weights of Conv are symmetric, with scales per channel, and weights
+ * in subgraphs are quantized, too.
  *
  * @throws ArgumentError for a pattern or a type that matches nothing
  */
@@ -47,13 +48,15 @@ export function planDynamic(
   constants: readonly FloatConstant[],
   options: DynamicWishes & WeightSelection,
 ): Rewritten {
-  const selection = new Selection(model, constants, root, options, Object.keys(rewrites));
+  // Other weights than those of these types take another form, in a pass of its own (options.ts); the tool knows none.
+  const types = options.like ? Object.keys(rewrites) : weightOps;
+  const selection = new Selection(model, constants, root, options, types);
   const names = new Names(model);
   const edits = new Edits();
   const claims = new Claims(constants, selection);
   const activations = new Activations(names, edits);
   const pass: Pass = { names, edits, claims, activations, weights: new StoredWeights(names), wishes: options };
-  for (const scope of root.all()) {
+  for (const scope of options.like ? [root] : root.all()) {
     for (const node of scope.graph.nodes) rewrite({ node, scope }, pass);
   }
   restoreMade(root, pass);
@@ -62,8 +65,14 @@ export function planDynamic(
   edits.need({ ir: 4 });
   return {
     edits,
-    decisions: claims.decisions(whyLeft),
-    remarks: [...otherType(claims, options), ...keptBeside(claims), ...withoutWeights(root, constants)],
+    needs,
+    decisions: claims.decisions((constant) => whyLeft(constant, (users) => `has no dynamic form in ${users}`)),
+    remarks: [
+      ...otherType(claims, options),
+      ...saturation(claims, options),
+      ...keptBeside(claims),
+      ...withoutWeights(root, constants),
+    ],
   };
 }
 
@@ -117,18 +126,37 @@ function keptBeside(claims: Claims): string[] {
   return [`stored as codes and as before, as some nodes take it as it was: ${listed(names)}`];
 }
 
-function whyLeft(constant: FloatConstant): string {
-  const users = usersOf(constant).join(", ");
-  const viewers = viewersOf(constant);
-  return viewers === undefined
-    ? `has no dynamic form in ${users}`
-    : `${users} takes it from ${viewers}, not as it is stored`;
+/** A line where Conv became ConvInteger, and why its weights have another type than was asked for. */
+function otherType(claims: Claims, { dtype, conv, like }: DynamicWishes): string[] {
+  if (!conv || like) return [];
+  const isConv = ({ constant: { uses } }: Claim) => uses.some(({ node }) => opNameOf(node) === "Conv");
+  const count = claims.taken.filter(
+    (claim) => isConv(claim) && claim.jobs.some((job) => job.dtype === conv.dtype),
+  ).length;
+  if (count === 0) return [];
+  const other =
+    conv.dtype === dtype ? "" : `; in ${conv.dtype}, as ONNX Runtime up to 1.23.2 has no ConvInteger of ${dtype}`;
+  return [`${count} Conv as ConvInteger, which is slower than Conv in ONNX Runtime on CPUs${other}`];
 }
 
-/** A line where convolutions have another type than was asked for. */
-function otherType(claims: Claims, { dtype, convDtype }: DynamicWishes): string[] {
-  if (convDtype === undefined || convDtype === dtype) return [];
-  const isConv = ({ constant: { uses } }: Claim) => uses.some(({ node }) => opNameOf(node) === "Conv");
-  const any = claims.taken.some((claim) => isConv(claim) && claim.jobs.some((job) => job.dtype === convDtype));
-  return any ? [`Conv in ${convDtype}: ONNX Runtime up to 1.23.2 has no ConvInteger of ${dtype}`] : [];
+/** A line on what 16-bit sums do to the widest codes. onnxruntime issues 5849, 6004, 14642. */
+function saturation(claims: Claims, { reduceRange, like }: DynamicWishes): string[] {
+  if (reduceRange || like || !claims.taken.some(({ jobs }) => jobs.some(({ dtype }) => dtype === "int8"))) return [];
+  const where = "int8 weights are inexact on x64 processors without VNNI, whose 16-bit sums saturate";
+  return [`${where}; if such processors matter: reduceRange: true, or dtype: uint8`];
+}
+
+/** Lines on weights that dynamic mode stores as codes without an integer layer, and why: one for each reason. */
+export function weightOnlyInDynamic(decisions: readonly Decision[]): string[] {
+  const counts = new Map<string, number>();
+  for (const { draft, before, constant } of decisions) {
+    if (!draft) continue;
+    const ops = new Set(constant.uses.filter(({ axes }) => axes).map(({ node }) => opNameOf(node)));
+    const what = `${[...ops].join(", ")}: ${before}`;
+    counts.set(what, (counts.get(what) ?? 0) + 1);
+  }
+  return Array.from(counts, ([what, count]) => {
+    const many = count === 1 ? "1 weight is" : `${count} weights are`;
+    return `${many} stored as codes, and the layer computes in floating point as before (${what})`;
+  });
 }

@@ -1,4 +1,5 @@
 import { type Granularity, scaleShapeOf } from "../../core/granularity.ts";
+import { codeTypes } from "../../dtypes.ts";
 import { intAttribute, type Node } from "../graph.ts";
 import { AffineJob } from "../jobs/affine.ts";
 import { codeOf } from "../proto.ts";
@@ -19,16 +20,19 @@ import { gatherAxisOf, isLookup } from "./lookup.ts";
  *   codes -> Gather -> Cast -> [Sub] -> Mul <- Gather <- scale
  */
 export function draftCast(constant: FloatConstant, recipe: Recipe, around: Surroundings): Draft {
-  const draft = new Draft(new AffineJob(constant, recipe), requirementOf("cast", recipe), around.names);
   const { shape } = constant.tensor;
-  const { dtype, granularity } = recipe;
+  const { dtype, granularity, narrowRange } = recipe;
+  // The zero point is in the middle for all groups, so that one stands for all.
+  const form = narrowRange ? { zeroPoint: 2 ** (codeTypes[dtype].bits - 1) } : {};
+  const draft = new Draft(new AffineJob(constant, recipe, form), requirementOf("cast", recipe), around.names);
   const { job } = draft;
   const parameterShape = parameterShapeOf(shape, granularity);
   const index = blockIndexFor(draft, granularity, around);
   const parts = {
     codes: draft.tensor("quantized", dtype, shape, job.codes),
     scale: draft.tensor("scale", "float32", parameterShape, job.scale),
-    zeroPoint: job.zeroPoint && draft.tensor("zero_point", dtype, parameterShape, job.zeroPoint),
+    zeroPoint: job.zeroPoint && draft.tensor("zero_point", dtype, narrowRange ? [] : parameterShape, job.zeroPoint),
+    isOneZeroPoint: narrowRange === true,
     index,
   };
 
@@ -40,7 +44,7 @@ export function draftCast(constant: FloatConstant, recipe: Recipe, around: Surro
     restore(chain, constant, {
       codes: parts.codes,
       scale: spread(parts.scale, "scale"),
-      zeroPoint: parts.zeroPoint && spread(parts.zeroPoint, "zero_point"),
+      zeroPoint: parts.zeroPoint && (narrowRange ? parts.zeroPoint : spread(parts.zeroPoint, "zero_point")),
     });
     draft.nodes.push(...chain.nodes);
   }
@@ -80,7 +84,7 @@ function gatherFirst(
   node: Node,
   constant: FloatConstant,
   granularity: Granularity,
-  parts: Parts & { readonly index: BlockIndex | undefined },
+  parts: Parts & { readonly index: BlockIndex | undefined; readonly isOneZeroPoint: boolean },
   draft: Draft,
 ): Node[] {
   const [output = ""] = node.outputs;
@@ -105,7 +109,7 @@ function gatherFirst(
   restore(chain, constant, {
     codes,
     scale: pick(parts.scale, "scale"),
-    zeroPoint: parts.zeroPoint && pick(parts.zeroPoint, "zero_point"),
+    zeroPoint: parts.zeroPoint && (parts.isOneZeroPoint ? parts.zeroPoint : pick(parts.zeroPoint, "zero_point")),
   });
   // The node itself takes the codes; it stays what it was in all else.
   const [made, ...rest] = chain.nodes;

@@ -1,11 +1,10 @@
-import { FormatError } from "../../errors.ts";
 import { listed } from "../../task/words.ts";
 import type { TensorFiles } from "../data.ts";
 import { type Decision, decide } from "../decide.ts";
 import { Edits } from "../edits.ts";
 import type { Model } from "../graph.ts";
 import type { Wishes } from "../recipe.ts";
-import type { Rewritten } from "../rewrite/rewritten.ts";
+import type { OpsetNeed, Rewritten } from "../rewrite/rewritten.ts";
 import type { Scope } from "../scopes.ts";
 import type { WeightSelection } from "../select.ts";
 import type { Draft } from "./draft.ts";
@@ -18,8 +17,7 @@ export interface RestoredWeights extends Rewritten {
 /**
  * Plans weights that are stored as codes and restored in the graph, by Cast and Mul or DequantizeLinear.
  *
- * @throws FormatError when the model's opset has not what the form needs, ArgumentError for a pattern or a type that
- * matches nothing
+ * @throws ArgumentError for a pattern or a type that matches nothing
  */
 export async function planRestored(
   model: Model,
@@ -30,10 +28,17 @@ export async function planRestored(
   const decisions = await decide(model, files, root, options);
   const drafts = decisions.flatMap(({ draft }) => draft ?? []);
   if (drafts.length > 0) importOps(model, drafts);
-  checkForm(files.source.name, model, drafts);
   const edits = new Edits();
   for (const draft of drafts) draft.putInto(edits);
-  return { decisions, edits, drafts, remarks: unsuitedBlocks(decisions, options) };
+  return { decisions, edits, drafts, needs: needsOf(drafts, options), remarks: unsuitedBlocks(decisions, options) };
+}
+
+/** The opset that the most demanding of the drafts needs. */
+function needsOf(drafts: readonly Draft[], { form }: Wishes): OpsetNeed | undefined {
+  const [most] = drafts.map(({ requirement }) => requirement).sort((a, b) => b.opset - a.opset);
+  if (!most) return undefined;
+  const instead = most.others === undefined ? undefined : `take the format "${most.others}"`;
+  return { opset: most.opset, what: `${most.what} (format "${form}")`, instead };
 }
 
 /** Weights to which blocks were of no use. */
@@ -54,15 +59,4 @@ function importOps(model: Model, drafts: readonly Draft[]): void {
   if (model.opsets.has("")) return;
   const needed = drafts.map(({ requirement }) => requirement.opset);
   model.opsets.set("", model.irVersion < 3 ? 1 : needed.reduce((a, b) => Math.max(a, b), COMMON_OPSET));
-}
-
-/** @throws FormatError when the model's opset has not what the form needs */
-function checkForm(file: string, model: Model, drafts: readonly Draft[]): void {
-  const opset = model.opsets.get("") ?? 0;
-  for (const { requirement } of drafts) {
-    const { opset: least, what, others } = requirement;
-    if (opset >= least) continue;
-    const advice = `raise it (opset: ${least})${others ? ` or take the format "${others}"` : ""}`;
-    throw new FormatError(file, `has opset ${opset}, and ${what} came with ${least}; ${advice}`);
-  }
 }

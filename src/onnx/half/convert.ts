@@ -1,9 +1,10 @@
 import type { HalfDType } from "../../dtypes.ts";
-import { ArgumentError, FormatError } from "../../errors.ts";
+import { ArgumentError } from "../../errors.ts";
 import type { TensorFiles } from "../data.ts";
 import type { Decision } from "../decide.ts";
 import { Edits } from "../edits.ts";
 import { graphsOf, type Model } from "../graph.ts";
+import type { Rewritten } from "../rewrite/rewritten.ts";
 import { Scope } from "../scopes.ts";
 import type { WeightSelection } from "../select.ts";
 import { sortNodes } from "../sort.ts";
@@ -24,22 +25,16 @@ export interface HalfOptions extends WeightSelection {
   readonly clamp: boolean;
 }
 
-export interface Halves {
-  /** Nodes, tensors and jobs. */
-  readonly edits: Edits;
-  readonly jobs: readonly NarrowJob[];
-  readonly decisions: readonly Decision[];
-  readonly remarks: readonly string[];
-}
-
 /**
  * Converts a model from float32 to half precision: weights, and the values between nodes. Nodes that cannot run so stay
  * float32, with Casts around them, one for each value. Tensors that are yet to be made stay as they are. What the graphs
  * declare of their values is changed at once, all else when the edits are applied.
  *
- * @throws FormatError when the opset has not the type, ArgumentError for a glob or a type that matches nothing
+ * Where the opset lacks the type nothing is done but to say which one is needed.
+ *
+ * @throws ArgumentError for a glob or a type that matches nothing
  */
-export async function convertHalf(model: Model, files: TensorFiles, options: HalfOptions): Promise<Halves> {
+export async function convertHalf(model: Model, files: TensorFiles, options: HalfOptions): Promise<Rewritten> {
   const { dtype, io, clamp } = options;
   const file = files.source.name;
   if (io !== "float32" && io !== dtype) throw new ArgumentError("io", `${io} given; float32 or ${dtype} is wanted`);
@@ -47,9 +42,10 @@ export async function convertHalf(model: Model, files: TensorFiles, options: Hal
   if (!valuesOf(new Scope(file, model.graph)).all.some(isFloat)) {
     const constants = findConstants(new Scope(file, model.graph), await readIntegers(model, files));
     const decisions = constants.map((constant) => decisionOn(constant));
-    return { edits, jobs: [], decisions, remarks: [`nothing to convert to ${dtype}: it has no float32`] };
+    return { edits, decisions, remarks: [`nothing to convert to ${dtype}: it has no float32`] };
   }
-  checkOpset(file, model, dtype);
+  const needs = { opset: LEAST[dtype], what: dtype };
+  if ((model.opsets.get("") ?? needs.opset) < needs.opset) return { edits, decisions: [], needs, isBlocked: true };
   sortNodes(file, model);
 
   const root = new Scope(file, model.graph);
@@ -66,7 +62,10 @@ export async function convertHalf(model: Model, files: TensorFiles, options: Hal
   edits.need({ ir: LEAST_IR, ...(model.opsets.has("") ? {} : { domain: "", opset: LEAST.bfloat16 }) });
   const byConstant = new Map(jobs.map((job) => [job.constant, job]));
   const decisions = constants.map((constant) => decisionOn(constant, byConstant.get(constant), roles));
-  return { edits, jobs, decisions, remarks: remarksOnRoles(roles, dtype) };
+  const changesValues = roles.places.some(({ node, outputs }) => {
+    return outputs.some((value) => isFloat(value) && !value.constant) && !roles.kept.has(node);
+  });
+  return { edits, decisions, changesValues, remarks: remarksOnRoles(roles, dtype) };
 }
 
 /** Initializers that are no inputs. */
@@ -74,12 +73,6 @@ const LEAST_IR = 4;
 
 /** Before opset 6 Cast has the name of a type for it; bfloat16 came with 13. */
 const LEAST = { float16: 6, bfloat16: 13 } as const;
-
-function checkOpset(file: string, { opsets }: Model, dtype: HalfDType): void {
-  const opset = opsets.get("") ?? LEAST[dtype];
-  if (opset >= LEAST[dtype]) return;
-  throw new FormatError(file, `has opset ${opset}, and ${dtype} needs ${LEAST[dtype]}; raise it (opset: 13)`);
-}
 
 function decisionOn(constant: FloatConstant, job?: NarrowJob, roles?: Roles): Decision {
   const { tensor, uses } = constant;

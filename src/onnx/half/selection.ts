@@ -1,7 +1,7 @@
-import { ArgumentError } from "../../errors.ts";
 import { matcherOf } from "../../task/globs.ts";
 import { graphsOf, type Model, type Node } from "../graph.ts";
-import { opNameOf, weightOps } from "../ops.ts";
+import { checkOpTypes } from "../op-types.ts";
+import { opNameOf } from "../ops.ts";
 import type { WeightSelection } from "../select.ts";
 import type { Values } from "../types/values.ts";
 import { isControl, isMover } from "./ops.ts";
@@ -28,12 +28,7 @@ export function unwanted(
   const included = matcherOf("include", include, all, "weight or node");
   const excluded = matcherOf("exclude", exclude, all, "weight or node");
   const types = opTypes && new Set(opTypes);
-  const there = new Set(nodes.map(opNameOf));
-  const missing = opTypes?.filter((type) => !there.has(type)) ?? [];
-  const strange = missing.find((type) => !weightOps.includes(type));
-  if (strange !== undefined || (missing.length > 0 && missing.length === opTypes?.length)) {
-    throw new ArgumentError("opTypes", `the model has no ${strange ?? missing[0]} node`);
-  }
+  if (opTypes) checkOpTypes(model, opTypes);
   return (node) => {
     const own = names.get(node) ?? [];
     if (excluded && own.some(excluded)) return "excluded";

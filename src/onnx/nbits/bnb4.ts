@@ -6,6 +6,8 @@ import { makeProduct } from "./product.ts";
 import type { Propose } from "./propose.ts";
 
 export interface Bnb4Wishes extends WeightSelection {
+  /** As NbitsWishes has it. */
+  readonly usual: readonly string[];
   readonly blockSize: BlockSize;
   readonly quantType: (typeof QUANT_TYPES)[number];
 }

@@ -6,7 +6,7 @@ import { Names } from "../names.ts";
 import { opNameOf } from "../ops.ts";
 import { type Claim, Claims } from "../rewrite/claims.ts";
 import { MICROSOFT } from "../rewrite/domain.ts";
-import { withoutWeights } from "../rewrite/reasons.ts";
+import { whyLeft, withoutWeights } from "../rewrite/reasons.ts";
 import type { Rewritten } from "../rewrite/rewritten.ts";
 import type { Scope } from "../scopes.ts";
 import { Selection, type WeightSelection } from "../select.ts";
@@ -31,23 +31,19 @@ export type Forms<W> = Readonly<Record<string, { readonly input: number; readonl
 /**
  * Plans other forms for nodes with constant weights, where nobody else wants these as they are and it makes them smaller.
  *
- * @param usual the op types that are taken if the options name none
+ * @param stored what weights become, for reasons: "4-bit"
  * @throws ArgumentError for a pattern or a type that matches nothing
  */
-export function planForms<W extends WeightSelection>(
+export function planForms<W extends WeightSelection & { readonly usual: readonly string[] }>(
   model: Model,
   root: Scope,
   constants: readonly FloatConstant[],
   options: W,
-  {
-    forms,
-    usual,
-    whyLeft,
-  }: { forms: Forms<W>; usual: readonly string[]; whyLeft: (constant: FloatConstant) => string },
+  { forms, stored }: { readonly forms: Forms<W>; readonly stored: string },
 ): Rewritten {
   const selection = new Selection(model, constants, root, options, Object.keys(forms));
   const claims = new Claims(constants, selection);
-  const types = options.opTypes ?? usual;
+  const types = options.opTypes ?? options.usual;
   const proposals = new Map<Claim, Map<Node, Proposal>>();
   for (const scope of root.all()) {
     for (const node of scope.graph.nodes) {
@@ -55,7 +51,7 @@ export function planForms<W extends WeightSelection>(
       const form = forms[name];
       const claim = form && claims.find(scope, node.inputs[form.input]);
       if (!form || !claim) continue;
-      const unasked = types.includes(name) ? undefined : `${name} is taken where it is asked for (opTypes: ${name})`;
+      const unasked = types.includes(name) ? undefined : `${name} is quantized only if opTypes names it`;
       const proposal = claims.refusal(node, claim) ?? unasked ?? form.propose(node, claim.constant, options);
       if (typeof proposal === "string") {
         claim.reasons.add(proposal);
@@ -75,7 +71,12 @@ export function planForms<W extends WeightSelection>(
   claims.putInto(edits);
   edits.need({ ir: 4 });
   if (!edits.isEmpty) edits.need({ domain: MICROSOFT, opset: 1 });
-  return { edits, decisions: claims.decisions(whyLeft), remarks: withoutWeights(root, constants) };
+  const unfit = (users: string) => `has no ${stored} form in ${users}`;
+  return {
+    edits,
+    decisions: claims.decisions((constant) => whyLeft(constant, unfit)),
+    remarks: withoutWeights(root, constants),
+  };
 }
 
 /** A constant is stored in other forms if nothing is left that needs it as it is, and all of them together are smaller. */

@@ -7,6 +7,8 @@ export const accuracyLevels = [0, 1, 2, 3, 4] as const;
 export type AccuracyLevel = (typeof accuracyLevels)[number];
 
 export interface NbitsWishes extends WeightSelection {
+  /** The op types that are taken if the options name none. */
+  readonly usual: readonly string[];
   readonly bits: BitWidth;
   readonly blockSize: BlockSize;
   readonly scheme: "symmetric" | "affine";

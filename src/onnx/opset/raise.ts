@@ -9,7 +9,7 @@ import { rewriteOf } from "./rewrites/index.ts";
 import { scopesOf } from "./scope.ts";
 import { Step, type Surroundings } from "./step.ts";
 import { nodeError } from "./values.ts";
-import { histories, irVersionOf, NEWEST_OPSET } from "./versions.ts";
+import { histories, irVersionOf, NEWEST_OPSET, runtimeOps } from "./versions.ts";
 
 export interface RaiseReport {
   readonly from: number;
@@ -22,19 +22,26 @@ export interface RaiseReport {
  * Takes a model to a later opset of ONNX's own operators, in place: it means there what it meant before. Nodes that need
  * no change are left as they are. A model of which this throws is of no more use.
  *
+ * @param cure what to do about a node that cannot be taken there; by default to take a lower opset
  * @throws FormatError naming the node that cannot be taken there
  */
-export async function raiseOpset(model: Model, files: TensorFiles, target: number, file: string): Promise<RaiseReport> {
+export async function raiseOpset(
+  model: Model,
+  files: TensorFiles,
+  target: number,
+  file: string,
+  cure?: string,
+): Promise<RaiseReport> {
   if (!Number.isInteger(target) || target < 1 || target > NEWEST_OPSET) {
     throw new ArgumentError("opset", `${target} given; a whole number up to ${NEWEST_OPSET} is allowed`);
   }
   const from = model.opsets.get("") ?? 1;
   if (target === from) return { from, to: target, rewritten: [] };
-  checkModel(model, from, target, file);
+  checkModel(model, from, target, file, cure);
   const usedBefore = usedNames(model);
   const names = new Names(model);
   const report = new Map<Node, Reported>();
-  const around = { file, files, names, from };
+  const around = { file, files, names, from, cure };
   for (let opset = from + 1; opset <= target; opset++) await raiseBy1(model, { ...around, opset }, report);
   model.opsets.set("", target);
   raiseIrVersion(model, target);
@@ -46,7 +53,7 @@ export async function raiseOpset(model: Model, files: TensorFiles, target: numbe
   };
 }
 
-function checkModel(model: Model, from: number, target: number, file: string): void {
+function checkModel(model: Model, from: number, target: number, file: string, cure: string | undefined): void {
   if (target < from) {
     throw new FormatError(
       file,
@@ -63,19 +70,25 @@ function checkModel(model: Model, from: number, target: number, file: string): v
   const bound = model.functions.find((_, i) => importsOnnx(messages[i]!));
   if (bound) {
     const why = `its function ${JSON.stringify(bound.name)} is made of ONNX's own operators, which stay at their opset`;
-    throw new FormatError(file, `${why}; inline the functions first, or leave the model at opset ${from}`);
+    const other = cure === undefined ? `, or leave the model at opset ${from}` : "";
+    throw new FormatError(file, `${why}; inline the functions first${other}`);
   }
-  for (const graph of graphsOf(model.graph)) for (const node of graph.nodes) checkNode(node, from, file);
+  for (const graph of graphsOf(model.graph)) for (const node of graph.nodes) checkNode(node, from, file, cure);
 }
 
-function checkNode({ opType, name, outputs, domain }: Node, from: number, file: string): void {
-  if (domain !== "") return;
+function checkNode(
+  { opType, name, outputs, domain }: Node,
+  from: number,
+  file: string,
+  cure = `leave the model at opset ${from}`,
+): void {
+  if (domain !== "" || runtimeOps.has(opType)) return;
   const history = histories.get(opType);
   if (history && history.since <= from) return;
   const why = history
     ? `came with opset ${history.since}, and the model says it is of opset ${from}`
-    : `is no operator of ONNX up to opset ${NEWEST_OPSET}`;
-  throw nodeError(file, opType, name || (outputs[0] ?? ""), why, `leave the model at opset ${from}`);
+    : `is not an operator of ONNX up to opset ${NEWEST_OPSET}`;
+  throw nodeError(file, opType, name || (outputs[0] ?? ""), why, cure);
 }
 
 /** Whether a function's nodes are of ONNX's own domain, by the opsets it names. */

@@ -22,6 +22,8 @@ export interface Surroundings {
   /** The opset that the model was in, and the one this step leads to. */
   readonly from: number;
   readonly opset: number;
+  /** What to do about a node that cannot be taken there; by default to take a lower opset. */
+  readonly cure?: string | undefined;
 }
 
 /** One node on its way from one opset to the next: what can be asked about it, and what may be put beside it. */
@@ -100,9 +102,9 @@ export class Step {
 
   /** Says why the node cannot be taken to this opset. */
   refuse(why: string): never {
-    const { file, from, opset } = this.around;
-    const cure = opset - 1 > from ? `raise no further (opset: ${opset - 1})` : `leave the model at opset ${from}`;
-    throw nodeError(file, this.#opType, this.label, `cannot be raised to opset ${opset}: ${why}`, cure);
+    const { file, from, opset, cure } = this.around;
+    const lower = opset - 1 > from ? `raise no further (opset: ${opset - 1})` : `leave the model at opset ${from}`;
+    throw nodeError(file, this.#opType, this.label, `cannot be raised to opset ${opset}: ${why}`, cure ?? lower);
   }
 
   /** What reports call the node. */

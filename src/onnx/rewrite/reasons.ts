@@ -2,12 +2,19 @@ import { listed } from "../../task/words.ts";
 import type { Node } from "../graph.ts";
 import { opNameOf } from "../ops.ts";
 import type { Scope } from "../scopes.ts";
-import type { FloatConstant } from "../weights.ts";
+import { type FloatConstant, usersOf } from "../weights.ts";
 
 /** Ops that show a constant otherwise than it is stored, if all nodes that use it take it from them. */
-export function viewersOf({ uses, viewers }: FloatConstant): string | undefined {
+function viewersOf({ uses, viewers }: FloatConstant): string | undefined {
   const isBehind = uses.length > 0 && uses.every(({ direct }) => !direct);
   return isBehind ? [...new Set(viewers.map(opNameOf))].join(", ") : undefined;
+}
+
+/** Why a constant stays that no node gave a reason for; `unfit` says so of the types of the nodes that use it. */
+export function whyLeft(constant: FloatConstant, unfit: (users: string) => string): string {
+  const users = usersOf(constant).join(", ");
+  const viewers = viewersOf(constant);
+  return viewers === undefined ? unfit(users) : `${users} takes it from ${viewers}, not as it is stored`;
 }
 
 /** A line on products of two values that only a run tells, if there are any: nothing of them is a weight. */

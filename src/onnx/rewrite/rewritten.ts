@@ -1,12 +1,25 @@
 import type { Decision } from "../decide.ts";
 import type { Edits } from "../edits.ts";
 
+/** The least opset in which something can be written. */
+export interface OpsetNeed {
+  readonly opset: number;
+  /** What needs it, for errors. */
+  readonly what: string;
+  /** What to do where a model cannot be raised; undefined where there is no other form. */
+  readonly instead?: string | undefined;
+}
+
 /** What a pass that rewrites nodes makes of a model. */
 export interface Rewritten {
   readonly decisions: readonly Decision[];
   readonly edits: Edits;
   /** The opset that its nodes need, to which a model is raised that has less. */
-  readonly needsOpset?: number;
+  readonly needs?: OpsetNeed | undefined;
+  /** Whether nothing was looked at, as the model's opset is below that. */
+  readonly isBlocked?: boolean | undefined;
+  /** Whether values between nodes are of another type from now on. */
+  readonly changesValues?: boolean | undefined;
   /** What a reader of the report should know besides. */
   readonly remarks?: readonly string[];
 }

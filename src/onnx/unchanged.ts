@@ -1,0 +1,73 @@
+import { isWasmQuantError } from "../errors.ts";
+import type { ByteSource } from "../formats/source.ts";
+import { reasonsOf } from "../task/words.ts";
+import type { TensorFiles } from "./data.ts";
+import type { Decision } from "./decide.ts";
+import { readModel } from "./decode.ts";
+import { opNameOf } from "./ops.ts";
+import { changeModel, type Plan, type PlanOptions } from "./plan.ts";
+
+/** Other options that may do what these do not, and what they come to. */
+export interface Alternative {
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly plan: PlanOptions;
+}
+
+/** Whether a plan leaves every weight of a model as it is. */
+export function isUnchanged(plan: Plan, options: PlanOptions): boolean {
+  if (options.kind !== "half") return plan.jobs.length === 0;
+  const weights = weightsOf(plan);
+  const isPicked = options.include !== undefined || options.exclude !== undefined || options.opTypes !== undefined;
+  if (weights.length > 0 && !isPicked) return weights.every(({ jobs }) => jobs.length === 0);
+  // A model without weights may still compute in another type.
+  return plan.jobs.length === 0 && !plan.changesValues;
+}
+
+/** How many weights there are, and why none of them changes. */
+export function whyUnchanged(plan: Plan, options: PlanOptions): string {
+  const weights = weightsOf(plan);
+  const verb = options.kind === "half" ? "converted" : "quantized";
+  if (weights.length === 0) return `nothing ${verb}: no layer of the model has a constant weight`;
+  const why = whyNoMatrix(weights, options) ?? reasonsOf(weights.map(({ reason = "" }) => reason));
+  return `0 of ${weights.length} weights ${verb}: ${why}`;
+}
+
+/**
+ * The first of other options that would change something, tried on the model itself: what is advised works.
+ *
+ * @throws FormatError when the model cannot be read
+ */
+export async function remedyAmong(
+  alternatives: Iterable<Alternative>,
+  source: ByteSource,
+  files: TensorFiles,
+): Promise<Alternative["options"] | undefined> {
+  for (const { options, plan } of alternatives) {
+    const model = await readModel(source);
+    try {
+      if (!isUnchanged(await changeModel(model, files, plan), plan)) return options;
+    } catch (error) {
+      if (!isWasmQuantError(error)) throw error; // those options do not suit the model either
+    }
+  }
+  return undefined;
+}
+
+function weightsOf({ decisions }: Plan): Decision[] {
+  return decisions.filter(({ isWeight, isPart }) => isWeight && !isPart);
+}
+
+/** What is said where matrices are wanted, and no weight is one. */
+function whyNoMatrix(weights: readonly Decision[], options: PlanOptions): string | undefined {
+  if (options.kind !== "nbits" && options.kind !== "bnb4") return undefined;
+  const types = options.opTypes ?? options.usual;
+  const counts = new Map<string, number>();
+  for (const { constant } of weights) {
+    const ops = new Set(constant.uses.filter(({ axes }) => axes).map(({ node }) => opNameOf(node)));
+    if (types.some((type) => ops.has(type))) return undefined;
+    for (const op of ops) counts.set(op, (counts.get(op) ?? 0) + 1);
+  }
+  const name = options.kind === "bnb4" ? "bnb4" : options.bits === 4 ? "int4" : `${options.bits}-bit MatMulNBits`;
+  const there = Array.from(counts, ([op, count]) => `${count} ${op}`).join(", ");
+  return `${name} stores ${types.join(" and ")} weights, this model has ${there}`;
+}
