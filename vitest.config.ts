@@ -1,5 +1,6 @@
 import { defineConfig } from "vitest/config";
 import { mockingTests, systemTests, unitTests } from "./test/projects.ts";
+import LongestFirst from "./test/sequencer.ts";
 
 export default defineConfig({
   test: {
@@ -8,6 +9,7 @@ export default defineConfig({
     // Vitest leaves one core to itself, which of two is half.
     maxWorkers: "100%",
     reporters: ["default", "./test/reporters/skipped.ts"],
+    sequence: { sequencer: LongestFirst },
     // To load ONNX Runtime and the library anew for each file takes longer than most of them.
     projects: [
       {

@@ -24,6 +24,16 @@ export function normals(random: () => number, n: number, deviation = 1): Float32
   return values;
 }
 
+const drawn = new Map<string, Float32Array>();
+
+/** Normal values by their seed. They are drawn once: many tests take the same ones. */
+export function normalsOf(seed: number, n: number, deviation = 1): Float32Array {
+  const key = `${seed} ${n} ${deviation}`;
+  const values = drawn.get(key) ?? normals(randomOf(seed), n, deviation);
+  drawn.set(key, values);
+  return values.slice();
+}
+
 /** Finite values that arithmetic goes wrong on: zeros of both signs, halves, subnormals, the largest there are. */
 export const awkward: readonly number[] = [
   0, -0, 0.5, -0.5, 1.5, -1.5, 2.5, -2.5, 126.5, 127.5, -127.5, -128.5, 254.5, 255.5, 32767.5, 65534.5, 1e-45, -1e-45,

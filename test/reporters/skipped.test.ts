@@ -25,8 +25,13 @@ it("looks at skipped tests alone, and prints nothing where there are none", () =
     };
     new SkippedReporter().onTestRunEnd([moduleOf(), moduleOf()]);
     expect(print).not.toHaveBeenCalled();
-    new SkippedReporter().onTestRunEnd([moduleOf({ state: "skipped", note: "a pipe" }), moduleOf({ state: "skipped" })]);
-    expect(print.mock.calls.flat().join("\n")).toMatch(/^2 tests were skipped:\n {2}1 {2}a pipe\n {2}1 {2}no reason given/);
+    new SkippedReporter().onTestRunEnd([
+      moduleOf({ state: "skipped", note: "a pipe" }),
+      moduleOf({ state: "skipped" }),
+    ]);
+    expect(print.mock.calls.flat().join("\n")).toMatch(
+      /^2 tests were skipped:\n {2}1 {2}a pipe\n {2}1 {2}no reason given/,
+    );
   } finally {
     print.mockRestore();
   }
