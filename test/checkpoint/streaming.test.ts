@@ -11,7 +11,7 @@ import {
 } from "../../src/index.ts";
 import { safetensorsFile } from "../helpers/checkpoints.ts";
 import { differenceOf } from "../helpers/onnx-values.ts";
-import { normals, randomOf } from "../helpers/random.ts";
+import { normalsOf } from "../helpers/random.ts";
 
 const engine = await createEngine();
 
@@ -39,10 +39,8 @@ function encoded(values: Float32Array, dtype: SafetensorsDType): Uint8Array {
 }
 
 async function fileOf(shape: readonly number[], dtype: SafetensorsDType = "F32") {
-  const values = normals(
-    randomOf(3),
-    shape.reduce((a, b) => a * b, 1),
-  );
+  const length = shape.reduce((a, b) => a * b, 1);
+  const values = normalsOf(3, length);
   const file = await safetensorsFile([{ name: "w", dtype, shape, data: encoded(values, dtype) }]);
   return { values, file };
 }

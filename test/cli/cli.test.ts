@@ -7,7 +7,7 @@ import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { bytesSource, readSafetensorsHeader } from "../../src/index.ts";
 import { f32, safetensorsFile } from "../helpers/checkpoints.ts";
-import { main, type Result, runnerIn } from "../helpers/command.ts";
+import { main, processIn, type Result } from "../helpers/command.ts";
 import { device, program, skipWithout } from "../helpers/needs.ts";
 
 // The built command, as users run it: streams, exit codes, files. `npm test` builds before.
@@ -22,7 +22,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-const run = runnerIn(() => folder);
+const run = processIn(() => folder);
 
 const oneLine = /^wasm-quant: [^\n]*\n$/;
 

@@ -1,5 +1,5 @@
 import { bytesSink, type SafetensorsItem, writeSafetensors } from "../../src/index.ts";
-import { normals, randomOf } from "./random.ts";
+import { normalsOf } from "./random.ts";
 
 /** The bytes of a safetensors file. */
 export async function safetensorsFile(
@@ -17,9 +17,7 @@ export function f32(
   shape: readonly number[],
   seed = 1,
 ): SafetensorsItem & { data: Uint8Array; values: Float32Array } {
-  const values = normals(
-    randomOf(seed),
-    shape.reduce((a, b) => a * b, 1),
-  );
+  const length = shape.reduce((a, b) => a * b, 1);
+  const values = normalsOf(seed, length);
   return { name, dtype: "F32", shape, values, data: new Uint8Array(values.buffer) };
 }

@@ -16,10 +16,22 @@ export function between(random: () => number, low: number, high: number): number
 
 /** Roughly normal values, as weights are. */
 export function normals(random: () => number, n: number, deviation = 1): Float32Array {
-  return Float32Array.from({ length: n }, () => {
+  const values = new Float32Array(n);
+  for (let i = 0; i < n; i++) {
     const radius = Math.sqrt(-2 * Math.log(1 - random()));
-    return deviation * radius * Math.cos(2 * Math.PI * random());
-  });
+    values[i] = deviation * radius * Math.cos(2 * Math.PI * random());
+  }
+  return values;
+}
+
+const drawn = new Map<string, Float32Array>();
+
+/** Normal values by their seed. They are drawn once: many tests take the same ones. */
+export function normalsOf(seed: number, n: number, deviation = 1): Float32Array {
+  const key = `${seed} ${n} ${deviation}`;
+  const values = drawn.get(key) ?? normals(randomOf(seed), n, deviation);
+  drawn.set(key, values);
+  return values.slice();
 }
 
 /** Finite values that arithmetic goes wrong on: zeros of both signs, halves, subnormals, the largest there are. */

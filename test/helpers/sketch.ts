@@ -1,7 +1,7 @@
 import { exactRuntimes } from "./exact-products.ts";
 import { compareOutputs } from "./model-feeds.ts";
 import { graph, graphsIn, model, type ReadNode, type TypeName, tensor, value } from "./onnx-build.ts";
-import { normals, randomOf } from "./random.ts";
+import { normalsOf } from "./random.ts";
 import {
   type Feed,
   type Feeds,
@@ -68,7 +68,7 @@ export function drawnTensor(name: string, drawn: readonly number[] | Drawn | Uin
 /** The values of the initializer in that place. */
 export function drawnValues(shape: readonly number[], place = 0, deviation = 1): Float32Array {
   const length = shape.reduce((a, b) => a * b, 1);
-  return normals(randomOf(100 + place), length, deviation);
+  return normalsOf(100 + place, length, deviation);
 }
 
 function bitsOf(type: Float, values: Float32Array): Float32Array | Uint16Array {
@@ -86,7 +86,7 @@ function typeOf({ data }: Feed, float: Float): TypeName {
 /** A feed of random floats. */
 export function floats(dims: readonly number[], seed = 1, deviation = 1): Feed {
   const length = dims.reduce((a, b) => a * b, 1);
-  return { dims, data: normals(randomOf(seed), length, deviation) };
+  return { dims, data: normalsOf(seed, length, deviation) };
 }
 
 /** A feed of indices. */

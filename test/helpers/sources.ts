@@ -22,7 +22,14 @@ export function truncatedSource(bytes: Uint8Array, length: number): ByteSource {
 
 /** The bytes of `parts`, one after the other: text as UTF-8, numbers as bytes. */
 export function bytesOf(...parts: (string | Uint8Array | readonly number[])[]): Uint8Array {
-  return Uint8Array.from(
-    parts.flatMap((part) => [...(typeof part === "string" ? new TextEncoder().encode(part) : part)]),
+  const chunks = parts.map((part) =>
+    typeof part === "string" ? new TextEncoder().encode(part) : Uint8Array.from(part),
   );
+  const bytes = new Uint8Array(chunks.reduce((sum, { length }) => sum + length, 0));
+  let end = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, end);
+    end += chunk.length;
+  }
+  return bytes;
 }

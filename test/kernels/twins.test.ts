@@ -40,15 +40,17 @@ const codeRange: Record<CodeName, [number, number]> = {
   U16: [0, 65535],
 };
 
+/** What is in an arena before regions are. */
+const guards = new Uint8Array(ARENA_BYTES).map((_, i) => (i * 37) & 255);
+
 /** Lays regions out one behind the other, each with guard bytes around it and an offset that leaves it misaligned. */
 class Arena {
   #at = ARENA;
   readonly #random: () => number;
-  readonly #bytes = new Uint8Array(ARENA_BYTES);
+  readonly #bytes = guards.slice();
 
   constructor(random: () => number) {
     this.#random = random;
-    for (let i = 0; i < ARENA_BYTES; i++) this.#bytes[i] = (i * 37) & 255;
   }
 
   region(byteLength: number, content?: ArrayBufferView): number {

@@ -30,7 +30,7 @@ import {
   value,
 } from "../helpers/onnx-build.ts";
 import { quantizerOf } from "../helpers/quantized.ts";
-import { normals, randomOf } from "../helpers/random.ts";
+import { normals, normalsOf, randomOf } from "../helpers/random.ts";
 import {
   type Feeds,
   halvesOf,
@@ -159,14 +159,14 @@ function volume(shape: readonly number[]): number {
 
 /** Values as a file holds them: half floats as their bits. */
 function floatTensor({ shape, type = "float32", size = 0.5 }: Weight, seed: number): FloatTensor {
-  const data = normals(randomOf(seed), volume(shape), size);
+  const data = normalsOf(seed, volume(shape), size);
   if (type === "float32") return { shape, data };
   if (type === "float16") return { shape, dtype: type, data: halvesOf(data) };
   return { shape, dtype: type, data: Uint16Array.from(new Uint32Array(data.buffer), (bits) => bits >>> 16) };
 }
 
 function given(dims: readonly number[], seed = 1): Feeds[string] {
-  return { data: normals(randomOf(seed), volume(dims)), dims };
+  return { data: normalsOf(seed, volume(dims)), dims };
 }
 
 function indices(dims: readonly number[], values: readonly number[]): Feeds[string] {
