@@ -4,14 +4,11 @@ import { isWasmQuantError } from "../../src/errors.ts";
 import type { ByteSource } from "../../src/formats/source.ts";
 import { type QuantizeModelOptions, quantizeModel } from "../../src/model.ts";
 import { createFile } from "../../src/node.ts";
-import type { Model } from "../../src/onnx/graph.ts";
 
 /** A way to quantize a model. */
 export interface Form {
   readonly name: string;
   readonly options: QuantizeModelOptions;
-  /** The opset that models of an earlier one are raised to. */
-  readonly opset?: number;
   /** The type of node without which this is another form. */
   readonly needs?: string;
 }
@@ -21,12 +18,12 @@ const withConv = ["MatMul", "Gemm", "Conv", "Gather", "LSTM", "com.microsoft.Att
 export const forms: readonly Form[] = [
   { name: "int8", options: { dtype: "int8", format: "cast" } },
   { name: "uint8", options: { dtype: "uint8", format: "cast" } },
-  { name: "int8 qdq", options: { dtype: "int8", format: "qdq" }, opset: 13 },
+  { name: "int8 qdq", options: { dtype: "int8", format: "qdq" } },
   { name: "int8 nbits", options: { bits: 8, format: "nbits" } },
   { name: "int8 nbits, level 4", options: { bits: 8, format: "nbits", accuracyLevel: 4 } },
   { name: "int4 nbits", options: { dtype: "int4", format: "nbits" } },
   { name: "int4 nbits, level 4", options: { dtype: "int4", format: "nbits", accuracyLevel: 4 } },
-  { name: "int4 qdq", options: { dtype: "int4", format: "qdq" }, opset: 21 },
+  { name: "int4 qdq", options: { dtype: "int4", format: "qdq" } },
   { name: "dynamic int8", options: { mode: "dynamic", dtype: "int8" } },
   { name: "dynamic uint8", options: { mode: "dynamic", dtype: "uint8" } },
   { name: "dynamic int8, Conv", options: { mode: "dynamic", dtype: "int8", opTypes: withConv }, needs: "Conv" },
@@ -38,19 +35,11 @@ export const forms: readonly Form[] = [
 export type Made = { readonly size: number } | { readonly reason: string };
 
 /** Writes `model` to `path` in that form. */
-export async function makeForm(
-  engine: Engine,
-  source: ByteSource,
-  model: Model,
-  form: Form,
-  path: string,
-): Promise<Made> {
-  const opset = raisedTo(model, form);
+export async function makeForm(engine: Engine, source: ByteSource, form: Form, path: string): Promise<Made> {
   try {
     const sink = await createFile(path, { overwrite: true });
-    const report = await quantizeModel(engine, source, sink, { ...form.options, opset });
+    const report = await quantizeModel(engine, source, sink, form.options);
     const changed = report.tensors.filter(({ from, to }) => from !== to);
-    if (changed.length === 0) return { reason: "nothing to quantize" };
     if (form.needs !== undefined && !changed.some(({ ops }) => ops?.includes(form.needs!))) {
       return { reason: `no ${form.needs} is quantized, so this is the form without it` };
     }
@@ -59,8 +48,4 @@ export async function makeForm(
     if (!isWasmQuantError(error)) throw error;
     return { reason: error.message.replaceAll(source.name, basename(source.name)) };
   }
-}
-
-function raisedTo({ opsets }: Model, { opset }: Form): number | undefined {
-  return opset !== undefined && (opsets.get("") ?? 1) < opset ? opset : undefined;
 }

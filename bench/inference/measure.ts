@@ -81,7 +81,7 @@ async function measurePart(
     for (const form of part) {
       progress(`${model.name}: ${form.name}`);
       const path = join(folder, "out.onnx");
-      const made = await makeForm(engine, model.source, model.graph, form, path);
+      const made = await makeForm(engine, model.source, form, path);
       const opened =
         "reason" in made
           ? ({ gap: "not made", reason: made.reason } as const)
