@@ -12,17 +12,17 @@ import type { Alternative } from "./onnx/unchanged.ts";
 import type { TaskOptions } from "./task/progress.ts";
 
 export interface QuantizeModelOptions extends TaskOptions, OnnxOptions {
-  /** int8 if not said. float16 and bfloat16 are for files of tensors, and for models as a whole: weights and arithmetic. */
+  /** Default: int8. float16 and bfloat16 are for files of tensors, and for models as a whole: weights and arithmetic. */
   readonly dtype?: CodeDType | HalfDType | undefined;
-  /** `symmetric` for signed types, `affine` for unsigned ones if not said. */
+  /** Default: `symmetric` for signed types, `affine` for unsigned ones. */
   readonly scheme?: Exclude<SchemeName, "dynamic"> | undefined;
   /** A scale for each slice along `axis` (the default), or one for each tensor. */
   readonly perChannel?: boolean | undefined;
-  /** Of tensors: the channel axis, 0 if not said; with `blockSize` that of the blocks, 1 if not said. Nodes have their own. */
+  /** Of tensors: the channel axis (default: 0); with `blockSize` that of the blocks (default: 1). Nodes have their own. */
   readonly axis?: number | undefined;
   readonly blockSize?: number | undefined;
   /**
-   * Of tensors: `plain` if not said, which `dequantizeModel` reads; `compressed-tensors` is what vLLM and transformers load:
+   * Of tensors: `plain` (default), which `dequantizeModel` reads; `compressed-tensors` is what vLLM and transformers load:
    * linear weights as int8 or int4, and config.json beside them.
    */
   readonly layout?: Layout | undefined;
@@ -87,7 +87,7 @@ function othersFor({ dtype, format, bits, opset }: QuantizeModelOptions): readon
 }
 
 export interface TransformersOptions extends TaskOptions {
-  /** All of them if not said. */
+  /** Default: all of them. */
   readonly only?: readonly Variant[] | undefined;
   /** Of the 8-bit variants: a scale for each channel (the default), or one for each tensor. */
   readonly perChannel?: boolean | undefined;

@@ -5,7 +5,7 @@ import { detectFormat } from "../formats/detect.ts";
 import { isVariant } from "../onnx/transformers.ts";
 import { stemOf, withSource } from "./work.ts";
 
-/** A model by itself; in a folder, or in its folder `onnx`, each that is no variant of another. */
+/** A model by itself; in a folder, or in its folder `onnx`, those that are not a variant of another. */
 export async function sessionsIn(input: string): Promise<string[]> {
   const info = await stat(input).catch(() => undefined);
   if (!info?.isDirectory()) {

@@ -58,13 +58,13 @@ export interface OnnxOptions {
    * GatherBlockQuantized: the default of 4 bits).
    */
   readonly format?: Format | undefined;
-  /** Of `nbits`: bits of a code, 4 if not said. */
+  /** Of `nbits`: bits of a code. Default: 4. */
   readonly bits?: BitWidth | undefined;
   /** Of `nbits`: what the product is computed in; 1 float32, 2 float16, 3 bfloat16, 4 int8; 0, the runtime decides. */
   readonly accuracyLevel?: AccuracyLevel | undefined;
   /** Of `nbits`: how the scale of a block is found: as it lies (rtn), by least squares (mse), by half-quadratic splitting (hqq). */
   readonly algorithm?: Algorithm | undefined;
-  /** Of float16 and bfloat16: the type of the model's inputs and outputs, `float32` if not said, or that of the weights. */
+  /** Of float16 and bfloat16: the type of the model's inputs and outputs, `float32` (default) or that of the weights. */
   readonly io?: "float32" | HalfDType | undefined;
   /** Of float16 and bfloat16: whether values that are too large become the largest there is; they are an error if not. */
   readonly clamp?: boolean | undefined;

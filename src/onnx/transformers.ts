@@ -50,7 +50,7 @@ export function planOf(variant: Variant, model: Model, options: VariantOptions):
 function formOf(variant: Variant, model: Model, { perChannel, reduceRange }: VariantOptions): PlanOptions {
   const dynamic = (dtype: "int8" | "uint8"): PlanOptions => {
     const scheme = dtype === "int8" ? "symmetric" : "affine";
-    // Whatever the others are: before ONNX Runtime 1.24 there is no ConvInteger of int8.
+    // Whatever the others are: ONNX Runtime before 1.24 does not run ConvInteger with int8.
     const conv = { dtype: "uint8", scheme: "symmetric" } as const;
     return { kind: "dynamic", dtype, scheme, conv, perChannel, reduceRange };
   };

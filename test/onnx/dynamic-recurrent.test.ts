@@ -120,7 +120,7 @@ describe("LSTM", () => {
     await expectFloat(lstm({ inputs: "x W R", attributes: { layout: 1 } }), layout);
     const feeds = { x, R: floats([1, 4 * HIDDEN, HIDDEN]) };
     const fed: Sketch = { ...lstm({}), nodes: lstm({ inputs: "x W R" }).nodes, weights: { W: [1, 32, INPUTS] }, feeds };
-    await expectFloat(fed, ["LSTM has a second weight that is no constant"]);
+    await expectFloat(fed, ["LSTM has a second weight that is not constant"]);
     const reasons = ["excluded", 'LSTM has a second weight, "W", that is to stay: excluded'];
     await expectFloat(lstm({ inputs: "x W R" }), reasons, { exclude: ["W"] });
   });

@@ -35,7 +35,7 @@ type Runtime = keyof typeof runtimes;
 const formNames = Object.keys(forms) as Form[];
 const runtimeNames = Object.keys(runtimes) as Runtime[];
 
-/** What is said where there is no weight that could be a matrix. */
+/** The error of models without a matrix. */
 const noMatrices = /0 of \d+ weights quantized: .*(int4 stores MatMul and Gemm weights|has no 4-bit form in Conv)/;
 
 /**

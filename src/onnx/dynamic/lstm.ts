@@ -12,7 +12,7 @@ const floatInputs: readonly number[] = [0, 3, 5, 6, 7];
  */
 export const rewriteLstm: Rewrite = ({ node, scope }, pass) => {
   const [, w, r] = [0, 1, 2].map((input) => pass.claims.find(scope, node.inputs[input]));
-  if (!w || !r) return w || r ? "LSTM has a second weight that is no constant" : undefined;
+  if (!w || !r) return w || r ? "LSTM has a second weight that is not constant" : undefined;
   if (isRefused(node, w, r, pass)) return undefined;
   if (attributeOf(node, "layout", "int") === 1) return "LSTM with layout 1";
   const unfit = unfitWeight(w) ?? unfitWeight(r);
