@@ -79,7 +79,7 @@ export class FileError extends WasmQuantError {
   }
 }
 
-/** Options as they are given to the function that threw. */
+/** Options as they are given to the function that threw; undefined stands for one to leave out. */
 type Remedy = Readonly<Record<string, unknown>>;
 
 /** A run would change nothing: no tensor of the file can be quantized or converted with these options. */
@@ -107,8 +107,14 @@ export class UnchangedError extends WasmQuantError {
 
 /** Options as one would write them in a call. */
 function inline(options: Remedy): string {
-  const entries = Object.entries(options).map(([name, value]) => `${name}: ${JSON.stringify(value)}`);
-  return `{ ${entries.join(", ")} }`;
+  const names = Object.keys(options);
+  const given = names.filter((name) => options[name] !== undefined);
+  const entries = given.map((name) => `${name}: ${JSON.stringify(options[name])}`);
+  const without = names.filter((name) => options[name] === undefined);
+  return [
+    ...(given.length > 0 ? [`{ ${entries.join(", ")} }`] : []),
+    ...(without.length > 0 ? [`without ${without.join(", ")}`] : []),
+  ].join(" ");
 }
 
 /** Linear memory (4 GiB at the most) or a resident tensor that is gone. */

@@ -61,15 +61,32 @@ export function checkQuantize(file: string, format: FileFormat, options: Quantiz
   return { kind: "codes", options: own } as const;
 }
 
-/** Options that may do something where these change nothing, in the order in which they are tried; none are given already. */
+/**
+ * Options that may do something where these change nothing, in the order in which they are tried: first beside those that
+ * are given, then in place of what does not go with them.
+ */
 function* alternativesTo(options: QuantizeModelOptions): Generator<Alternative> {
-  for (const other of othersFor(options)) {
-    if (Object.entries(other).some(([name, value]) => options[name as keyof QuantizeModelOptions] === value)) continue;
-    try {
-      yield { options: { ...other }, plan: planOptionsOf(checkQuantizeOptions({ ...options, ...other })) };
-    } catch (error) {
-      if (!isWasmQuantError(error, "argument")) throw error; // does not go with the others
-    }
+  const others = othersFor(options);
+  for (const other of others) yield* alternative(options, other);
+  const given = droppable.filter((name) => options[name] !== undefined);
+  if (given.length === 0) return;
+  for (const other of [{}, ...others]) {
+    const dropped = given.filter((name) => !(name in other));
+    yield* alternative(options, { ...other, ...Object.fromEntries(dropped.map((name) => [name, undefined])) });
+  }
+}
+
+/** Options of one form, or that pick nodes, without which another may do. */
+const droppable = ["like", "bits", "algorithm", "accuracyLevel", "opTypes"] as const;
+
+function* alternative(options: QuantizeModelOptions, other: QuantizeModelOptions): Generator<Alternative> {
+  const isGiven = ([name, value]: [string, unknown]) =>
+    value !== undefined && options[name as keyof QuantizeModelOptions] === value;
+  if (Object.entries(other).some(isGiven)) return;
+  try {
+    yield { options: { ...other }, plan: planOptionsOf(checkQuantizeOptions({ ...options, ...other })) };
+  } catch (error) {
+    if (!isWasmQuantError(error, "argument")) throw error; // does not go with the others
   }
 }
 
@@ -81,7 +98,10 @@ function othersFor({ dtype, format, bits, opset }: QuantizeModelOptions): readon
   }
   const isNarrow = dtype !== undefined && codeTypes[dtype].bits === 4;
   if (isNarrow || format === "nbits" || bits !== undefined) {
-    return [{ format: "qdq" }, matrices, { format: "cast" }, { dtype: "int8" }, { dtype: "int8", perChannel: false }];
+    const restored: readonly QuantizeModelOptions[] = [{ format: "qdq" }, { format: "cast" }];
+    const isFour = isNarrow || bits === 4 || (bits === undefined && dtype === undefined);
+    const [first, second] = isFour ? restored : restored.toReversed();
+    return [first!, matrices, second!, { dtype: "int8" }, { dtype: "int8", perChannel: false }];
   }
   return [{ perChannel: false }, { dtype: "int8" }, { dtype: "int8", perChannel: false }];
 }

@@ -254,13 +254,16 @@ function unchangedLine({ file, detail, remedy, isCopied }: UnchangedError): stri
 }
 
 function typedOptions(options: Readonly<Record<string, unknown>>): string {
-  return Object.entries(options)
-    .map(([name, value]) => {
-      if (name === "perChannel") return value ? "--per-channel" : "--per-tensor";
-      const option = `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
-      return value === true ? option : `${option} ${Array.isArray(value) ? value.join(",") : value}`;
-    })
-    .join(" ");
+  const names = Object.keys(options);
+  const optionOf = (name: string) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+  const given = names.flatMap((name) => {
+    const value = options[name];
+    if (value === undefined) return [];
+    if (name === "perChannel") return value ? "--per-channel" : "--per-tensor";
+    return value === true ? optionOf(name) : `${optionOf(name)} ${Array.isArray(value) ? value.join(",") : value}`;
+  });
+  const without = names.filter((name) => options[name] === undefined).map(optionOf);
+  return [...given, ...(without.length > 0 ? [`without ${without.join(", ")}`] : [])].join(" ");
 }
 
 /** Options that no file would go with; patterns may match nothing in this one alone. */

@@ -35,7 +35,10 @@ export function renderSession({ input, bytesBefore, files, skipped }: SessionRep
   }
   const left = new Map<string, Variant[]>();
   for (const { variant, reason } of skipped) left.set(reason, [...(left.get(reason) ?? []), variant]);
-  const skips = Array.from(left, ([reason, variants]) => `left out: ${variants.join(", ")} (${printable(reason)})\n`);
+  const skips = Array.from(
+    left,
+    ([reason, variants]) => `left out: ${variants.join(", ")} (${inOptions(printable(reason))})\n`,
+  );
   const lines = Array.from(said, ([remark, variants]) => `${variants.join(", ")}: ${inOptions(printable(remark))}\n`);
   return `${printable(input)}, ${formatBytes(bytesBefore)}\n${files.length > 0 ? tableOf(columns, rows) : ""}${skips.join("")}${lines.join("")}`;
 }

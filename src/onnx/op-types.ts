@@ -15,31 +15,29 @@ export function checkOpTypes(model: Model, types: Iterable<string>, ops?: readon
   for (const { nodes } of graphsOf(model.graph)) for (const node of nodes) there.add(opNameOf(node));
   const named = [...types];
   const known = ops ?? weightOps;
-  const own = known.filter((type) => there.has(type)).join(", ") || "none";
+  const taken = known.filter((type) => there.has(type)).join(", ");
+  const own = taken === "" ? `${known.join(", ")} have, and this model has none of these` : `this model has: ${taken}`;
   const none = named.every((type) => !there.has(type));
   for (const type of named) {
     if (there.has(type)) {
       if (ops && !ops.includes(type))
-        throw new ArgumentError("opTypes", `${type} has no weights that can be quantized so; this model has: ${own}`);
+        throw new ArgumentError("opTypes", `${type} has no weights that can be quantized so; ${own}`);
     } else if (none || !known.includes(type)) {
-      const close = weightOps.includes(type) ? undefined : suggestionFor(type, [...weightOps, ...there]);
+      const close = weightOps.includes(type) ? undefined : suggestionFor(type, there, weightOps);
       const hint = close === undefined ? "" : `; did you mean ${close}?`;
-      throw new ArgumentError("opTypes", `the model has no ${type} node${hint || `; with weights it has: ${own}`}`);
+      const has = close !== undefined && there.has(close) ? "" : `; with weights it has: ${taken || "none"}`;
+      throw new ArgumentError("opTypes", `the model has no ${type} node${hint}${has}`);
     }
   }
 }
 
-/** The name that was meant, if one is near: other case, a letter or two swapped, missing or added. */
-function suggestionFor(type: string, names: readonly string[]): string | undefined {
+/** The name that was meant, if one is near: other case, a letter or two swapped, missing or added; one that is there first. */
+function suggestionFor(type: string, there: Iterable<string>, known: Iterable<string>): string | undefined {
   const lower = type.toLowerCase();
-  const same = names.find((name) => name !== type && name.toLowerCase() === lower);
   const maxDistance = Math.min(3, Math.max(1, Math.floor(type.length / 2)));
-  return (
-    same ??
-    closestMatch(
-      type,
-      names.filter((name) => name !== type),
-      { maxDistance },
-    )
-  );
+  for (const names of [[...there], [...known]]) {
+    const close = names.find((name) => name.toLowerCase() === lower) ?? closestMatch(type, names, { maxDistance });
+    if (close !== undefined) return close;
+  }
+  return undefined;
 }

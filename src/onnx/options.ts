@@ -175,10 +175,11 @@ function dynamicPlan(options: All, shared: Shared): PlanOptions {
   const wishes = dynamicOptions(options, like);
   const dynamic = { kind: "dynamic", ...shared, ...wishes } as const;
   if (like) return dynamic;
-  const { dtype, perChannel, reduceRange } = wishes;
-  // Zero points of weights that are folded when the model is loaded gain nothing, unless they are asked for.
+  const { dtype, perChannel } = wishes;
+  // Zero points of weights that are folded when the model is loaded gain nothing, unless they are asked for; nor does a
+  // reduced range, as no integer sum can saturate.
   const scheme = options.scheme === undefined ? "symmetric" : schemeOf(options, dtype);
-  const next = { kind: "restored", ...shared, form: "cast", dtype, scheme, perChannel, reduceRange } as const;
+  const next = { kind: "restored", ...shared, form: "cast", dtype, scheme, perChannel, reduceRange: false } as const;
   return { ...dynamic, next: { ...next, isSecond: true } };
 }
 

@@ -13,10 +13,10 @@ import type { Bnb4Wishes } from "./nbits/bnb4.ts";
 import { planBnb4, planNbits } from "./nbits/plan.ts";
 import type { NbitsWishes } from "./nbits/wishes.ts";
 import type { Wishes } from "./recipe.ts";
-import { findRestored } from "./restored.ts";
+import { findRestored, type RestoredWeight } from "./restored.ts";
 import type { OpsetNeed, Rewritten } from "./rewrite/rewritten.ts";
 import { Scope } from "./scopes.ts";
-import type { WeightSelection } from "./select.ts";
+import { isOpenWeight, type WeightSelection } from "./select.ts";
 import { remarksFor } from "./targets/remarks.ts";
 import type { Target } from "./targets/target.ts";
 import { findConstants, readIntegers } from "./weights.ts";
@@ -55,6 +55,8 @@ export interface Plan {
   /** What changed besides weights. */
   readonly remarks: readonly string[];
   readonly isRaised: boolean;
+  /** How many weights the model had as codes before. */
+  readonly quantized: number;
 }
 
 /**
@@ -65,13 +67,19 @@ export interface Plan {
 export async function changeModel(model: Model, files: TensorFiles, options: PlanOptions): Promise<Plan> {
   const { source } = files;
   const before = checkedScope(source.name, model);
-  if (!options.again && options.kind !== "half") refuseQuantized(source.name, before);
+  const quantized = findRestored(before);
+  if (quantized.length > 0 && !options.again && options.kind !== "half") {
+    const hasMore = findConstants(before, await readIntegers(model, files)).some(isOpenWeight);
+    refuseQuantized(source.name, quantized, hasMore);
+  }
   const raised = options.opset === undefined ? [] : await raise(model, files, options.opset);
   let plan: Plan = {
     ...{ decisions: [], jobs: [], nodes: [], drafts: [] },
-    ...{ changesValues: false, remarks: raised, isRaised: options.opset !== undefined },
+    ...{ changesValues: false, remarks: raised, isRaised: options.opset !== undefined, quantized: quantized.length },
   };
-  for (let pass: PlanOptions | undefined = options; pass; pass = pass.next) {
+  for (let next: PlanOptions | undefined = options; next; next = next.next) {
+    const done = plan.decisions.filter(({ jobs }) => jobs.length > 0);
+    const pass = { ...next, done: new Set(done.map(({ constant }) => constant.tensor)) };
     let made = await decidedBy(pass, model, files);
     // What has nothing to quantize is not raised for it.
     const isLow =
@@ -87,14 +95,24 @@ export async function changeModel(model: Model, files: TensorFiles, options: Pla
   return { ...plan, remarks: [...remarksOnForms(options, plan), ...plan.remarks, ...(found ?? [])] };
 }
 
-/** @throws FormatError for a model with weights that are codes already, which are no floats to be made smaller */
-function refuseQuantized(file: string, root: Scope): void {
-  const quantized = findRestored(root);
-  if (quantized.length === 0) return;
+/** @throws QuantizedError */
+function refuseQuantized(file: string, quantized: readonly RestoredWeight[], hasMore: boolean): never {
   const types = [...new Set(quantized.map(({ dtype }) => dtype))].join(", ");
   const many = quantized.length === 1 ? "1 weight" : `${quantized.length} weights`;
-  const cure = "quantize the float model it was made from (again: true quantizes the float weights that are left)";
-  throw new FormatError(file, `is quantized already: ${many} of ${types}; ${cure}`);
+  const more = hasMore ? " (again: true quantizes the float weights that are left)" : "";
+  const cure = `quantize the float model it was made from${more}`;
+  throw new QuantizedError(file, `is quantized already: ${many} of ${types}; ${cure}`);
+}
+
+/** A model has weights that are codes already, and `again` is not set. */
+export class QuantizedError extends FormatError {
+  constructor(
+    file: string,
+    /** What it has, and what to do. */
+    readonly detail: string,
+  ) {
+    super(file, detail);
+  }
 }
 
 /** What a reader of the report should know of the forms that weights have. */
@@ -117,7 +135,9 @@ function applied(
   const later = new Map(decisions.map((decision) => [decision.constant.tensor, decision]));
   const before = plan.decisions.map((each) => {
     const next = each.jobs.length > 0 ? undefined : later.get(each.constant.tensor);
-    return next ? { ...next, reason: bothReasons(each, next), before: each.reason } : each;
+    // To a later pass what belongs to new nodes, as the bias of an integer LSTM, looks quantized already.
+    if (!next || next.isPart !== each.isPart) return each;
+    return { ...next, reason: bothReasons(each, next), before: each.reason };
   });
   return {
     ...plan,

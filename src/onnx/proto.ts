@@ -26,6 +26,8 @@ export const attributeField = {
   tensors: 10,
   graphs: 11,
   type: 20,
+  sparseTensor: 22,
+  sparseTensors: 23,
 } as const;
 export const tensorField = {
   dims: 1,
@@ -145,6 +147,8 @@ export const longFields: Readonly<Record<MessageType, Readonly<Record<number, Lo
     [attributeField.ints]: "keep",
     [attributeField.tensors]: "tensor",
     [attributeField.graphs]: "graph",
+    [attributeField.sparseTensor]: "sparse",
+    [attributeField.sparseTensors]: "sparse",
   },
   tensor: { [tensorField.dims]: "keep", [tensorField.name]: "keep", [tensorField.externalData]: "keep" },
   sparse: { [sparseField.values]: "tensor", [sparseField.indices]: "tensor" },

@@ -14,7 +14,7 @@ import type { Job, Loss } from "./jobs/job.ts";
 import { bytesReadBy, runJobs } from "./jobs/run.ts";
 import { Output } from "./output.ts";
 import { checkKept } from "./place.ts";
-import { changeModel, type Plan, type PlanOptions } from "./plan.ts";
+import { changeModel, type Plan, type PlanOptions, QuantizedError } from "./plan.ts";
 import { remarksOn } from "./remarks.ts";
 import { Scope } from "./scopes.ts";
 import { isTold } from "./told.ts";
@@ -62,17 +62,21 @@ export async function quantizeOnnx(
   const first = await readModel(source);
   const files = await TensorFiles.open(source, first);
   try {
-    const planned: PlannedModel[] = [];
+    const planned: (PlannedModel | UnchangedModel)[] = [];
     for (const [i, each] of wanted.entries()) {
       const model = i === 0 ? first : await readModel(source);
-      const planOptions = typeof each.plan === "function" ? each.plan(model) : each.plan;
-      const plan = await changeModel(model, files, planOptions);
-      const isLeft = !options.allowUnchanged && isUnchanged(plan, planOptions);
-      planned.push({ ...each, model, plan, unchanged: isLeft ? whyUnchanged(plan, planOptions) : undefined });
+      try {
+        planned.push(await planModel(model, files, each, options));
+      } catch (error) {
+        // Of a set, the models that may be made of a quantized one are.
+        if (!(error instanceof QuantizedError) || wanted.length === 1 || options.allowUnchanged) throw error;
+        planned.push({ unchanged: error.detail });
+      }
     }
-    if (planned.every(({ unchanged }) => unchanged !== undefined)) throw await unchangedError(planned, source, files);
-    const made = await makeAll(engine, files, planned, options);
-    return planned.map((each) => made.get(each) ?? { unchanged: each.unchanged! });
+    const going = planned.filter((each) => "plan" in each);
+    if (going.length === 0) throw await unchangedError(planned as UnchangedModel[], wanted, source, files);
+    const made = await makeAll(engine, files, going, options);
+    return planned.map((each) => ("plan" in each ? made.get(each)! : each));
   } finally {
     await files.close();
   }
@@ -81,16 +85,28 @@ export async function quantizeOnnx(
 interface PlannedModel extends Omit<WantedModel, "plan"> {
   readonly model: Model;
   readonly plan: Plan;
-  readonly unchanged: string | undefined;
+}
+
+async function planModel(
+  model: Model,
+  files: TensorFiles,
+  wanted: WantedModel,
+  { allowUnchanged }: QuantizeOnnxOptions,
+): Promise<PlannedModel | UnchangedModel> {
+  const options = typeof wanted.plan === "function" ? wanted.plan(model) : wanted.plan;
+  const plan = await changeModel(model, files, options);
+  if (!allowUnchanged && isUnchanged(plan, options)) return { unchanged: whyUnchanged(plan, options) };
+  return { ...wanted, model, plan };
 }
 
 async function unchangedError(
-  planned: readonly PlannedModel[],
+  planned: readonly UnchangedModel[],
+  wanted: readonly WantedModel[],
   source: ByteSource,
   files: TensorFiles,
 ): Promise<UnchangedError> {
-  const reasons = [...new Set(planned.map(({ unchanged }) => unchanged!))];
-  const alternatives = planned.flatMap(({ alternatives }) => [...(alternatives?.() ?? [])]);
+  const reasons = [...new Set(planned.map(({ unchanged }) => unchanged))];
+  const alternatives = wanted.flatMap(({ alternatives }) => [...(alternatives?.() ?? [])]);
   return new UnchangedError(source.name, reasons.join("; "), {
     remedy: await remedyAmong(alternatives, source, files),
   });
@@ -105,7 +121,6 @@ async function makeAll(
   const addresses = new Addresses();
   const made: { readonly planned: PlannedModel; readonly output: Output }[] = [];
   for (const each of planned) {
-    if (each.unchanged !== undefined) continue;
     const { model, plan, dataSuffix } = each;
     const sink = await each.sink();
     checkKept(files, sink.replaces);

@@ -15,6 +15,8 @@ export interface WeightSelection {
   readonly opTypes?: readonly string[] | undefined;
   /** Whether another pass went before, which may have taken all that a glob or a type names. */
   readonly isSecond?: boolean | undefined;
+  /** Constants that passes before have stored as codes; where nodes still use one, it stays beside its codes. */
+  readonly done?: ReadonlySet<Tensor> | undefined;
 }
 
 /** A constant that may be quantized, or the reason why not. */
@@ -33,6 +35,7 @@ export class Selection {
   readonly #asIs = new Map<FloatConstant, Candidate>();
   readonly #shadowing: ReadonlySet<string>;
   readonly #parts: ReadonlySet<Tensor>;
+  readonly #done: ReadonlySet<Tensor> | undefined;
   readonly #included: ((name: string) => boolean) | undefined;
   readonly #excluded: ((name: string) => boolean) | undefined;
   readonly #types: ReadonlySet<string> | undefined;
@@ -45,10 +48,11 @@ export class Selection {
     model: Model,
     constants: readonly FloatConstant[],
     root: Scope,
-    { include, exclude, opTypes, isSecond }: WeightSelection,
+    { include, exclude, opTypes, isSecond, done }: WeightSelection,
     ops: readonly string[] = weightOps,
   ) {
     this.#shadowing = new Set(root.shadowing());
+    this.#done = done;
     this.#parts = new Set(
       findRestored(root).flatMap(({ scale, zeroPoint }) => [scale, ...(zeroPoint ? [zeroPoint] : [])]),
     );
@@ -92,6 +96,7 @@ export class Selection {
     if (isPart) return "belongs to a weight that is quantized already";
     if (!isWeight) return whyNoWeight(constant);
     const { name, uses, tensor, dtype } = constant;
+    if (this.#done?.has(tensor)) return "stored as codes already";
     if ([name, ...uses.flatMap(({ node }) => node.outputs)].some((each) => this.#shadowing.has(each))) {
       return "a name of its own or of its users stands for two things";
     }
@@ -112,6 +117,11 @@ export class Selection {
 /** Ops that take codes, and floats that say what they stand for. */
 const takesCodes =
   /^(com\.microsoft\.)?(Quantize|Dequantize|DynamicQuantize|QLinear|Q[A-Z]|MatMulNBits|MatMulBnb4|MatMulInteger|GatherBlockQuantized)/;
+
+/** Whether a constant is a float weight, and not the scale of one that is codes. */
+export function isOpenWeight(constant: FloatConstant): boolean {
+  return isWeight(constant) && !constant.uses.every(({ node }) => takesCodes.test(opNameOf(node)));
+}
 
 function isWeight({ uses }: FloatConstant): boolean {
   return uses.some(({ axes }) => axes !== undefined);

@@ -52,7 +52,7 @@ function formOf(variant: Variant, model: Model, { perChannel, reduceRange }: Var
     const scheme = dtype === "int8" ? "symmetric" : "affine";
     // Whatever the others are: ONNX Runtime before 1.24 does not run ConvInteger with int8.
     const conv = { dtype: "uint8", scheme: "symmetric" } as const;
-    return { kind: "dynamic", dtype, scheme, conv, perChannel, reduceRange };
+    return { kind: "dynamic", dtype, scheme, conv, perChannel, reduceRange, isVariant: true };
   };
   // What a converter of the whole graph finds too large becomes the largest there is: the file is made, and says so.
   const half = { dtype: "float16", io: "float32", clamp: true } as const;

@@ -5,6 +5,7 @@ import type { TensorFiles } from "./data.ts";
 import type { Decision } from "./decide.ts";
 import { readModel } from "./decode.ts";
 import { opNameOf } from "./ops.ts";
+import { isHalf } from "./options.ts";
 import { changeModel, type Plan, type PlanOptions } from "./plan.ts";
 
 /** Other options that may do what these do not, and what they come to. */
@@ -15,10 +16,10 @@ export interface Alternative {
 
 /** Whether a plan leaves every weight of a model as it is. */
 export function isUnchanged(plan: Plan, options: PlanOptions): boolean {
-  if (options.kind !== "half") return plan.jobs.length === 0;
+  // Of 4-bit weights whose other values become float16, the first are what the run is for.
+  if (options.kind !== "half") return plan.jobs.every(({ dtype }) => options.next?.kind === "half" && isHalf(dtype));
   const weights = weightsOf(plan);
-  const isPicked = options.include !== undefined || options.exclude !== undefined || options.opTypes !== undefined;
-  if (weights.length > 0 && !isPicked) return weights.every(({ jobs }) => jobs.length === 0);
+  if (weights.length > 0) return weights.every(({ jobs }) => jobs.length === 0);
   // A model without weights may still compute in another type.
   return plan.jobs.length === 0 && !plan.changesValues;
 }
@@ -27,8 +28,12 @@ export function isUnchanged(plan: Plan, options: PlanOptions): boolean {
 export function whyUnchanged(plan: Plan, options: PlanOptions): string {
   const weights = weightsOf(plan);
   const verb = options.kind === "half" ? "converted" : "quantized";
-  if (weights.length === 0) return `nothing ${verb}: no layer of the model has a constant weight`;
-  const why = whyNoMatrix(weights, options) ?? reasonsOf(weights.map(({ reason = "" }) => reason));
+  if (weights.length === 0) {
+    const { quantized } = plan;
+    if (quantized === 0) return `nothing ${verb}: no layer of the model has a constant weight`;
+    return `nothing ${verb}: ${quantized === 1 ? "its only weight is" : `all ${quantized} weights are`} quantized already`;
+  }
+  const why = whyNoMatrix(weights, options) ?? reasonsOf(weights.map(({ reason, before = "" }) => reason ?? before));
   return `0 of ${weights.length} weights ${verb}: ${why}`;
 }
 
@@ -60,6 +65,7 @@ function weightsOf({ decisions }: Plan): Decision[] {
 /** What is said where matrices are wanted, and no weight is one. */
 function whyNoMatrix(weights: readonly Decision[], options: PlanOptions): string | undefined {
   if (options.kind !== "nbits" && options.kind !== "bnb4") return undefined;
+  if (options.next?.kind === "restored") return undefined; // which takes other weights, too
   const types = options.opTypes ?? options.usual;
   const counts = new Map<string, number>();
   for (const { constant } of weights) {

@@ -2,8 +2,18 @@ import type { TensorReport } from "../task/report.ts";
 import type { TensorFiles } from "./data.ts";
 import { graphsOf, type Model, type Tensor } from "./graph.ts";
 import { opNameOf } from "./ops.ts";
-import { typeNameOf } from "./proto.ts";
+import {
+  elementTypeOf,
+  functionField,
+  graphField,
+  longFields,
+  type MessageType,
+  modelField,
+  tensorField,
+  typeNameOf,
+} from "./proto.ts";
 import type { Scope } from "./scopes.ts";
+import { fieldsOf, integerAt, type Message, messageAt, messagesOf, textAt } from "./wire.ts";
 
 /**
  * Constants of data types that this version does not know. No pass touches them: they are written as they were read.
@@ -29,23 +39,46 @@ export function unknownConstants(root: Scope, files: TensorFiles): TensorReport[
   });
 }
 
-/** A line for the report where sparse tensors and attributes hold data types that this version does not know. */
+/** A line for the report where sparse tensors, attributes and functions hold data types that this version does not know. */
 export function unknownElsewhere(model: Model): string[] {
   const found: string[] = [];
-  for (const { sparse, nodes } of graphsOf(model.graph)) {
-    for (const { name, type, typeCode } of sparse) {
-      if (type === undefined) found.push(`sparse tensor ${JSON.stringify(name)} (data type ${typeCode})`);
+  for (const { sparse, nodes, origin } of graphsOf(model.graph)) {
+    for (const [i, message] of messagesOf(origin.message, graphField.sparseInitializer).entries()) {
+      const name = JSON.stringify(sparse[i]!.name);
+      for (const code of unknownIn(message, "sparse")) found.push(`sparse tensor ${name} (data type ${code})`);
     }
     for (const node of nodes) {
-      if (opNameOf(node) === "Constant") continue; // what it gives is a constant like any other
-      for (const { name, value } of node.attributes) {
-        if (value.kind !== "tensor" || value.value.type !== undefined) continue;
+      for (const { name, value, message } of node.attributes) {
+        if (value.kind !== "tensor" && value.kind !== "other") continue;
+        if (value.kind === "tensor" && opNameOf(node) === "Constant") continue; // a constant like any other
         const where = `${name} of ${opNameOf(node)} ${JSON.stringify(node.name || (node.outputs[0] ?? ""))}`;
-        found.push(`attribute ${where} (data type ${value.value.typeCode})`);
+        for (const code of message ? unknownIn(message, "attribute") : [])
+          found.push(`attribute ${where} (data type ${code})`);
       }
     }
   }
+  for (const message of messagesOf(model.origin.message, modelField.functions)) {
+    const name = fieldsOf(message).find(({ number }) => number === functionField.name);
+    for (const code of unknownIn(message, "function")) {
+      found.push(`function ${JSON.stringify(name ? textAt(message.image, name) : "")} (data type ${code})`);
+    }
+  }
   return found.length === 0 ? [] : [`copied unchanged, as the data type is not known: ${found.join(", ")}`];
+}
+
+/** The data types of tensors in a message that are not known, each once. */
+function unknownIn(message: Message, type: MessageType): ReadonlySet<number> {
+  const codes = new Set<number>();
+  for (const field of fieldsOf(message)) {
+    const kind = longFields[type][field.number];
+    if (type === "tensor" && field.number === tensorField.dataType) {
+      const code = integerAt(message.image, field);
+      if (elementTypeOf(code) === undefined) codes.add(code);
+    } else if (kind !== undefined && kind !== "keep") {
+      for (const code of unknownIn(messageAt(message.image, field), kind)) codes.add(code);
+    }
+  }
+  return codes;
 }
 
 function usersByName(root: Scope): ReadonlyMap<string, readonly string[]> {

@@ -77,6 +77,11 @@ export function messageAt(image: Image, field: Field): Message {
 }
 
 /** A whole number of up to 64 bits, the last where there are several; beyond 2^53 it is rounded. */
+/** The messages in all fields of that number. */
+export function messagesOf(message: Message, number: number): Message[] {
+  return fieldsOf(message).flatMap((field) => (field.number === number ? [messageAt(message.image, field)] : []));
+}
+
 export function integerAt(image: Image, field: Field): number {
   if (field.wire !== WireType.Varint) {
     throw damaged(image.source, field.start, `field ${field.number} is not the number it should be`);

@@ -19,8 +19,8 @@ const listed = async (...names: string[]) => (await readdir(at(...names))).sort(
 const run = runnerIn(() => folder);
 const recipe = ["--recipe", "transformers.js"] as const;
 
-/** Of the digit reader: it has no MatMul, which q4 and bnb4 store; q4f16 is half precision alone. */
-const set = (stem: string) => ["fp16", "int8", "q4f16", "quantized", "uint8"].map((suffix) => `${stem}_${suffix}.onnx`);
+/** Of the digit reader: it has no MatMul, which q4, q4f16 and bnb4 store. */
+const set = (stem: string) => ["fp16", "int8", "quantized", "uint8"].map((suffix) => `${stem}_${suffix}.onnx`);
 
 it("makes the set of a model beside it, a line a file", async () => {
   await copyFile(digits, at("model.onnx"));
@@ -29,7 +29,7 @@ it("makes the set of a model beside it, a line a file", async () => {
   expect(await listed()).toEqual(["model.onnx", ...set("model")].sort());
   for (const name of set("model")) expect(stdout).toContain(name);
   expect(stdout).toMatch(
-    /^left out: q4 \(0 of 4 weights quantized: int4 stores MatMul weights, this model has 2 Conv, 2 Gemm\)$/m,
+    /^left out: q4, q4f16 \(0 of 4 weights quantized: int4 stores MatMul weights, this model has 2 Conv, 2 Gemm\)$/m,
   );
   expect(stdout).toMatch(/^left out: bnb4 \(0 of 4 weights quantized: bnb4 stores MatMul weights, /m);
   expect(stdout).toMatch(/^q8 +model_quantized\.onnx +[\d.]+ kB +0\.\d+ +4 of 4 /m);

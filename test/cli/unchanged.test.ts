@@ -33,12 +33,18 @@ it.each([
     ["--dtype", "bfloat16"],
     "conv.onnx: 0 of 2 weights converted: used by Conv (has bfloat16 from opset 22 on); try --opset 22",
   ],
+  [
+    ["--dtype", "int4", "--algorithm", "mse"],
+    "conv.onnx: 0 of 2 weights quantized: int4 stores MatMul and Gemm weights, this model has 2 Conv; " +
+      "try --format qdq without --algorithm",
+  ],
   [["--exclude", "*"], "conv.onnx: 0 of 2 weights quantized: excluded; --allow-unchanged copies it as it is"],
 ])("%j fails in one line with what would work, and writes nothing", async (args, line) => {
   expect(await run("conv.onnx", ...args)).toEqual(failure(line));
   expect(await folder.names()).toEqual(["conv.onnx"]);
-  const advice = /try (.*)$/.exec(line)?.[1]?.split(" ") ?? ["--allow-unchanged"];
-  expect((await run("conv.onnx", ...args, ...advice, "--quiet", "-o", "out.onnx")).code).toBe(0);
+  const [advice = "", without] = /try (.*)$/.exec(line)?.[1]?.split(" without ") ?? ["--allow-unchanged"];
+  const rest = without === undefined ? args : args.slice(0, args.indexOf(without));
+  expect((await run("conv.onnx", ...rest, ...advice.split(" "), "--quiet", "-o", "out.onnx")).code).toBe(0);
 });
 
 it("--allow-unchanged with a model that has nothing copies it, and says so", async () => {
@@ -62,7 +68,7 @@ describe("a model that is quantized already", () => {
     expect(stdout).toContain("1 of 1 tensors quantized");
     expect(await run("half.int8.onnx", "--again")).toEqual(
       failure(
-        "half.int8.onnx: nothing quantized: no layer of the model has a constant weight; " +
+        "half.int8.onnx: nothing quantized: all 2 weights are quantized already; " +
           "--allow-unchanged copies it as it is",
       ),
     );
@@ -72,7 +78,13 @@ describe("a model that is quantized already", () => {
     expect((await run("conv.onnx", "--quiet")).code).toBe(0);
     await copyFile(folder.at("conv.int8.onnx"), folder.at("model.onnx"));
     const set = ["model.onnx", "--recipe", "transformers.js"];
-    expect((await run(...set)).stderr).toContain("model.onnx: is quantized already: 2 weights of int8");
+    const made = await run(...set);
+    expect(made.stderr).toBe("");
+    expect(made.stdout).toContain(
+      "left out: q8, int8, uint8, q4, q4f16, bnb4 (is quantized already: 2 weights of int8; ",
+    );
+    expect(await folder.names()).toEqual(["conv.int8.onnx", "conv.onnx", "model.onnx", "model_fp16.onnx"]);
+    expect((await run(...set, "--only", "q8")).stderr).toContain("model.onnx: is quantized already: 2 weights of int8");
     const { code, stdout } = await run(...set, "--only", "q8", "--again");
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
   });

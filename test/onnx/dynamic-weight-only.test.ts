@@ -70,7 +70,6 @@ describe("Conv", () => {
   it.each<[string, QuantizeModelOptions]>([
     ["in floating point", {}],
     ["in floating point, one scale", { perChannel: false }],
-    ["in floating point, of reduced range", { reduceRange: true }],
     ["as ConvInteger", { opTypes: ["Conv"] }],
     ["as ConvInteger, one scale", { opTypes: ["Conv"], perChannel: false }],
     ["as ConvInteger, of reduced range", { opTypes: ["Conv"], reduceRange: true }],
@@ -85,6 +84,19 @@ describe("Conv", () => {
     const scales = valuesOf(tensorIn(unsigned!.bytes, "k_scale"));
     expect(scales).toEqual(valuesOf(tensorIn(signed!.bytes, "k_scale")));
     expect(await nearness(unsigned!.before, unsigned!.bytes, layers.feeds)).toBeGreaterThan(NEAR);
+  });
+
+  it("has all codes in floating point: no sum saturates there, and a reduced range is for those that do", async () => {
+    const [reduced, full] = await Promise.all([true, false].map((reduceRange) => rewritten(layers, { reduceRange })));
+    expect(valuesOf(tensorIn(reduced!.bytes, "k_quantized"))).toEqual(valuesOf(tensorIn(full!.bytes, "k_quantized")));
+    expect(valuesOf(tensorIn(reduced!.bytes, "w_quantized"))).not.toEqual(
+      valuesOf(tensorIn(full!.bytes, "w_quantized")),
+    );
+  });
+
+  it("that is excluded stays for that reason alone", async () => {
+    expect((await rewritten(layers, { exclude: ["k"] })).reasons).toEqual(["excluded", undefined]);
+    expect((await rewritten(layers, { opTypes: ["MatMul"] })).reasons).toEqual(["not of those op types", undefined]);
   });
 
   it("takes zero points by the range where they are asked for, and one scale allows them", async () => {
@@ -162,6 +174,41 @@ describe("layers without an integer form", () => {
     expect((await rewritten(model)).reasons).toEqual(["MatMul takes it on its left; would not get smaller", undefined]);
   });
 
+  it("a weight that is codes for one node and floats for another is stored so once, and the report says that", async () => {
+    const model: Sketch = {
+      opset: 12,
+      nodes: [
+        node("MatMul", "x w", "y"),
+        node("MatMul", "w t", "z"),
+        node("Einsum", "u w", "q", { equation: "ij,kj->ik" }),
+      ],
+      weights: { w: [64, 128] },
+      feeds: { x: floats([2, 64]), t: floats([128, 3]), u: floats([2, 128]) },
+      outputs: ["y", "z", "q"],
+    };
+    const { bytes, report } = await rewritten(model);
+    expect(report.remarks).toContain("stored as codes and as before, as some nodes take it as it was: w");
+    const names = readGraph(graphIn(bytes)).initializers.map(({ name }) => name);
+    expect(names.toSorted()).toEqual(["w", "w_quantized", "w_scale", "w_zero_point"]);
+  });
+
+  it("the bias of an integer LSTM is a float tensor like others", async () => {
+    const lstm: Sketch = {
+      nodes: [node("LSTM", "x W R B", "y", { hidden_size: 16 })],
+      weights: { W: [1, 64, 32], R: [1, 64, 16], B: [1, 128] },
+      feeds: { x: floats([5, 2, 32]) },
+      outputs: ["y"],
+    };
+    for (const dtype of ["int8", "uint8"] as const) {
+      const { report, ops } = await rewritten(lstm, { dtype });
+      expect(ops).toMatchObject({ DynamicQuantizeLSTM: 1 });
+      const remarks = report.remarks!.join("\n");
+      expect(remarks).not.toContain("quantized already");
+      // Its weights are int8 whatever the type, so another type is no way out.
+      expect(remarks).toMatch(/16-bit sums saturate; if such processors matter: reduceRange: true$/m);
+    }
+  });
+
   it("of low opsets are not raised for integer layers that there are none of", async () => {
     const { report } = await rewritten({ ...layers, nodes: layers.nodes.slice(0, 2), opset: 9, outputs: ["z"] });
     expect(report.remarks!.join()).not.toContain("raised");
@@ -179,6 +226,10 @@ describe("like: onnxruntime", () => {
     const perChannel = (await rewritten(layers, { ...like, perChannel: true })).bytes;
     expect(tensorIn(perChannel, "w_scale").shape).toEqual([8]);
     expect(tensorIn(perChannel, "k_scale").shape).toEqual([]);
+    // What is true of the file is said, whoever's choice it is.
+    const words =
+      "1 Conv as ConvInteger, which is slower than Conv in ONNX Runtime on CPUs; ONNX Runtime before 1.24 does not";
+    expect(report.remarks!.join("\n")).toContain(words);
     const uint8 = (await rewritten(layers, { ...like, dtype: "uint8" })).bytes;
     expect(valuesOf(tensorIn(uint8, "k_zero_point"))).not.toEqual([128]);
   });
@@ -201,7 +252,10 @@ describe("like: onnxruntime", () => {
       outputs: ["y", "z"],
     };
     expect((await rewritten(model)).ops).toMatchObject({ MatMulInteger: 3 });
-    expect((await rewritten(model, like)).ops).toMatchObject({ MatMulInteger: 1, MatMul: 2 });
+    const { ops, reasons } = await rewritten(model, like);
+    expect(ops).toMatchObject({ MatMulInteger: 1, MatMul: 2 });
+    const why = "in a subgraph, which the tool leaves";
+    expect(reasons).toEqual([undefined, why, why]);
   });
 
   it("has 4-bit matrices in blocks of 128 with zero points, and of MatMul alone", async () => {

@@ -14,12 +14,14 @@ beforeAll(async () => {
 
 const quantized = quantizerOf(() => engine);
 
+const normalization = (op: string) =>
+  op === "ThresholdedRelu"
+    ? node(op, "x", "n", { alpha: { float: 0.1 } })
+    : node(op, op.startsWith("Simplified") ? "x s" : "x s b", "n", { axis: -1, epsilon: { float: 1e-5 } });
+
 const normalized = (op: string, opset: number): Sketch => ({
   opset,
-  nodes: [
-    node(op, op.startsWith("Simplified") ? "x s" : "x s b", "n", { axis: -1, epsilon: { float: 1e-5 } }),
-    node("MatMul", "n w", "y"),
-  ],
+  nodes: [normalization(op), node("MatMul", "n w", "y")],
   weights: { s: [32], w: [32, 24], ...(op.startsWith("Simplified") ? {} : { b: [32] }) },
   feeds: { x: floats([3, 32]) },
   outputs: ["y"],
@@ -30,6 +32,7 @@ describe("pass through", () => {
     ["SimplifiedLayerNormalization", 17],
     ["SimplifiedLayerNormalization", 13],
     ["LayerNormalization", 13],
+    ["ThresholdedRelu", 9],
   ])("%s, from opset %i to 21", async (op, opset) => {
     const before = sketch(normalized(op, opset));
     for (const options of [{ opset: 21 }, { format: "qdq", dtype: "int4", blockSize: 16 }] as const) {
@@ -39,6 +42,25 @@ describe("pass through", () => {
       expect(await nearness(before, bytes, normalized(op, opset).feeds)).toBeGreaterThan(12);
     }
   });
+});
+
+describe("do not pass", () => {
+  it.each(["Affine", "Crop", "ImageScaler", "ParametricSoftplus", "Scale"])(
+    "%s, which ONNX Runtime has up to opset 9 alone",
+    async (op) => {
+      const before = sketch({
+        opset: 9,
+        nodes: [node(op, "x", "n"), node("MatMul", "n w", "y")],
+        weights: { w: [32, 24] },
+        feeds: { x: floats([3, 32]) },
+        outputs: ["y"],
+      });
+      await expect(quantized(before, { format: "qdq" })).rejects.toThrow(
+        `${op} "${op}_of_n" is not an operator of ONNX`,
+      );
+      expect((await quantized(before)).report.tensors[0]!.to).toBe("int8");
+    },
+  );
 });
 
 describe("are raised by themselves", () => {

@@ -16,7 +16,7 @@ import { quantizerOf } from "../helpers/quantized.ts";
 import { normals, randomOf } from "../helpers/random.ts";
 import { graphDifferences } from "../helpers/same-graph.ts";
 import { runtimes, withSession } from "../helpers/sessions.ts";
-import { sketch } from "../helpers/sketch.ts";
+import { floats, sketch } from "../helpers/sketch.ts";
 
 // The files that transformers.js looks for beside a model, all of them made in one pass over its weights.
 
@@ -199,4 +199,17 @@ it("what is asked for and is not in the set is refused", async () => {
   const none = async () => bytesSink();
   const only = ["q5"] as unknown as Variant[];
   await expect(quantizeForTransformers(engine, bytesSource(textModel()), none, { only })).rejects.toThrow(/only: "q5"/);
+});
+
+it("q4f16 loads where a matrix is multiplied with something of a type that nothing tells", async () => {
+  const before = sketch({
+    nodes: [node("Inverse", "x", "i", {}, { domain: "com.microsoft" }), node("MatMul", "i w", "y")],
+    weights: { w: [64, 32] },
+    feeds: { x: floats([64, 64]) },
+    outputs: ["y"],
+    opsets: { "com.microsoft": 1 },
+  });
+  const { files } = await setOf(before, { only: ["q4f16"] });
+  expect(opsOf(files.q4f16)).toContain("MatMulNBits");
+  await withSession(runtimes.node(files.q4f16), async ({ outputs }) => expect(outputs).toMatchObject([{ name: "y" }]));
 });

@@ -59,6 +59,13 @@ const thin: Sketch = {
   outputs: ["y"],
 };
 
+const gru: Sketch = {
+  nodes: [node("GRU", "x W R", "y", { hidden_size: 16 })],
+  weights: { W: [1, 48, 32], R: [1, 48, 16] },
+  feeds: { x: floats([5, 2, 32]) },
+  outputs: ["y"],
+};
+
 const bare: Sketch = {
   nodes: [node("Relu", "x", "y")],
   feeds: { x: floats([3, 64]) },
@@ -79,7 +86,35 @@ describe("what would work", () => {
       model: convolutions(),
       options: { format: "nbits", bits: 8 },
       detail: "0 of 2 weights quantized: 8-bit MatMulNBits stores MatMul and Gemm weights, this model has 2 Conv",
-      remedy: { dtype: "int8", format: "cast" },
+      remedy: { format: "cast", bits: undefined },
+    },
+    {
+      of: "int4 of convolutions, with an option of matrices",
+      model: convolutions(),
+      options: { dtype: "int4", algorithm: "mse", accuracyLevel: 4 },
+      detail: "0 of 2 weights quantized: int4 stores MatMul and Gemm weights, this model has 2 Conv",
+      remedy: { format: "qdq", algorithm: undefined, accuracyLevel: undefined },
+    },
+    {
+      of: "int4 of convolutions, as the tool does it",
+      model: convolutions(),
+      options: { dtype: "int4", like: "onnxruntime" },
+      detail: "0 of 2 weights quantized: int4 stores MatMul weights, this model has 2 Conv",
+      remedy: { format: "qdq", like: undefined },
+    },
+    {
+      of: "a layer that the tool has no integers for",
+      model: gru,
+      options: { mode: "dynamic", like: "onnxruntime" },
+      detail: "0 of 2 weights quantized: has no dynamic form in GRU",
+      remedy: { like: undefined },
+    },
+    {
+      of: "matrices on WebGPU, which others are restored beside",
+      model: thin,
+      options: { target: "webgpu" },
+      detail: "0 of 1 weights quantized: would not get smaller",
+      remedy: { perChannel: false },
     },
     {
       of: "int4 of Gemm with a factor",
@@ -119,13 +154,7 @@ describe("what would work", () => {
   ])("$of", async ({ model, options, detail, remedy }) => {
     const error = await refusal(model, options);
     expect(error.detail).toBe(detail);
-    if (error.remedy === undefined) {
-      // Nothing that can be added will do: with other options in their place something does.
-      const { bits: _, format: __, ...rest } = options;
-      expect((await attempt(model, { ...rest, ...remedy })).report.tensors.some(({ sqnr }) => sqnr)).toBe(true);
-      return;
-    }
-    expect(error.remedy).toEqual(remedy);
+    expect(error.remedy).toStrictEqual(remedy);
     const { report } = await attempt(model, { ...options, ...remedy });
     expect(report.tensors.some(({ sqnr }) => sqnr !== undefined)).toBe(true);
   });
@@ -175,29 +204,49 @@ it("a model that is quantized already is refused, and its rest is quantized by a
   const report = await quantizeModel(engine, source, sink, { again: true });
   expect(report.tensors).toMatchObject([{ name: "v", to: "int8" }]);
   // A second time there is nothing left.
-  const twice = quantizeModel(engine, bytesSource(sink.bytes(), "all.onnx"), bytesSink(), { again: true });
-  await expect(twice).rejects.toMatchObject({ tag: "unchanged" });
+  const all = bytesSource(sink.bytes(), "all.onnx");
+  await expect(quantizeModel(engine, all, bytesSink(), { again: true })).rejects.toMatchObject({
+    tag: "unchanged",
+    detail: "nothing quantized: all 2 weights are quantized already",
+  });
+  // And nothing that again would do is advised.
+  await expect(quantizeModel(engine, all, bytesSink())).rejects.toMatchObject({
+    message: "all.onnx: is quantized already: 2 weights of int8; quantize the float model it was made from",
+  });
 });
 
 describe("a set", () => {
-  const setOf = async (model: Sketch, options: Parameters<typeof quantizeForTransformers>[3] = {}) => {
+  const setOf = async (model: Sketch | Uint8Array, options: Parameters<typeof quantizeForTransformers>[3] = {}) => {
     const opened: string[] = [];
     const sinkFor = async (suffix: string) => {
       opened.push(suffix);
       return bytesSink();
     };
-    const report = await quantizeForTransformers(engine, bytesSource(sketch(model), "model.onnx"), sinkFor, options);
+    const source = bytesSource(model instanceof Uint8Array ? model : sketch(model), "model.onnx");
+    const report = await quantizeForTransformers(engine, source, sinkFor, options);
     return { ...report, opened };
   };
 
   it("leaves out the variants that have nothing to quantize, and opens no sinks for them", async () => {
     const { files, skipped, opened } = await setOf(convolutions());
-    expect(files.map(({ variant }) => variant)).toEqual(["fp16", "q8", "int8", "uint8", "q4f16"]);
-    expect(opened).toEqual(["_fp16", "_quantized", "_int8", "_uint8", "_q4f16"]);
+    expect(files.map(({ variant }) => variant)).toEqual(["fp16", "q8", "int8", "uint8"]);
+    expect(opened).toEqual(["_fp16", "_quantized", "_int8", "_uint8"]);
+    const reason = "0 of 2 weights quantized: int4 stores MatMul weights, this model has 2 Conv";
     expect(skipped).toEqual([
-      { variant: "q4", reason: "0 of 2 weights quantized: int4 stores MatMul weights, this model has 2 Conv" },
+      { variant: "q4", reason },
+      { variant: "q4f16", reason },
       { variant: "bnb4", reason: "0 of 2 weights quantized: bnb4 stores MatMul weights, this model has 2 Conv" },
     ]);
+  });
+
+  it("of a model that is quantized already is fp16, and fails without it", async () => {
+    const { bytes } = await attempt({ ...gemm, weights: { w: [64, 33] } }, {});
+    const { files, skipped } = await setOf(bytes);
+    expect(files.map(({ variant }) => variant)).toEqual(["fp16"]);
+    const reason = "is quantized already: 1 weight of int8; quantize the float model it was made from";
+    expect(skipped).toEqual(["q8", "int8", "uint8", "q4", "q4f16", "bnb4"].map((variant) => ({ variant, reason })));
+    await expect(setOf(bytes, { only: ["q8"] })).rejects.toThrow(reason);
+    await expect(setOf(bytes, { only: ["q8", "q4"] })).rejects.toThrow(reason);
   });
 
   it("makes them all the same where that is allowed", async () => {

@@ -5,7 +5,20 @@ import type { ModelReport, QuantizeModelOptions } from "../../src/index.ts";
 import { compareModels, inspectModel, quantizeForTransformers, quantizeModel } from "../../src/model.ts";
 import type { WorkerPool } from "../../src/node.ts";
 import { lib } from "../helpers/built.ts";
-import { attribute, graph, model, node, sparseTensor, tensor, tensorOfCode, value } from "../helpers/onnx-build.ts";
+import {
+  attribute,
+  concat,
+  field,
+  functionOf,
+  graph,
+  integer,
+  model,
+  node,
+  sparseTensor,
+  tensor,
+  tensorOfCode,
+  value,
+} from "../helpers/onnx-build.ts";
 import { builtPool } from "../helpers/pools.ts";
 import { drawnTensor } from "../helpers/sketch.ts";
 
@@ -20,10 +33,11 @@ const io = { inputs: [value("x", "float32[3,32]")], outputs: [value("y", "float3
 const weights = [drawnTensor("w", [32, 32], 1), drawnTensor("v", [32, 16], 2)];
 
 /** Two products, and whatever else. */
-function modelWith({ nodes = [], initializers = [], sparse = [] }: Record<string, Uint8Array[]>): Uint8Array {
+function modelWith({ nodes = [], initializers = [], sparse = [], functions = [] }: Record<string, Uint8Array[]>) {
   const products = [node("MatMul", "x w", "h"), node("MatMul", "h v", "y")];
   return model({
-    opsets: { "": 17 },
+    opsets: { "": 17, own: 1 },
+    functions,
     graph: graph({ ...io, nodes: [...nodes, ...products], initializers: [...weights, ...initializers], sparse }),
   });
 }
@@ -115,6 +129,41 @@ async function setOf(engine: Engine, bytes: Uint8Array, workers?: WorkerPool) {
 let fresh: Uint8Array[];
 beforeAll(async () => {
   fresh = await allOf(await createEngine());
+});
+
+const few = tensorOfCode("", UNKNOWN, [4], marker.subarray(0, 4));
+const sparseFew = sparseTensor(few, tensor("", "int64", [4], [0, 1, 2, 3]), [8]);
+const sparseAttribute = (name: string) => concat([field(1, name), field(22, sparseFew), integer(20, 11)]);
+const strangeFunction = functionOf({
+  ...{ name: "Strange", domain: "own", inputs: ["a"], outputs: ["b"], opsets: { "": 17 } },
+  nodes: [node("Constant", "", "c", { value: { tensor: few } }), node("Add", "a c", "b")],
+});
+
+it.each<[string, Uint8Array, string]>([
+  [
+    "a list of tensors",
+    modelWith({ nodes: [node("Odd", "x", "z", { ts: { tensors: [few, few] } }, { domain: "own" })] }),
+    'attribute ts of own.Odd "Odd_of_z" (data type 99)',
+  ],
+  [
+    "a sparse attribute",
+    modelWith({ nodes: [node("Odd", "x", "z", { s: sparseAttribute("s") }, { domain: "own" })] }),
+    'attribute s of own.Odd "Odd_of_z" (data type 99)',
+  ],
+  [
+    "a sparse Constant",
+    modelWith({ nodes: [node("Constant", "", "z", { sparse_value: sparseAttribute("sparse_value") })] }),
+    'attribute sparse_value of Constant "Constant_of_z" (data type 99)',
+  ],
+  [
+    "the places of a sparse tensor",
+    modelWith({ sparse: [sparseTensor(tensor("s", "float32", [4], [1, 2, 3, 4]), few, [8])] }),
+    'sparse tensor "s" (data type 99)',
+  ],
+  ["a function", modelWith({ functions: [strangeFunction] }), 'function "Strange" (data type 99)'],
+])("is listed in %s", async (_, bytes, what) => {
+  const { report } = await quantized(await createEngine(), bytes, {});
+  expect(report.remarks).toContain(`copied unchanged, as the data type is not known: ${what}`);
 });
 
 describe.each(Object.keys(strange))("a model with an unknown data type in an %s", (kind) => {

@@ -10,12 +10,12 @@ import type { Storage } from "./stored.ts";
  * scale for each output channel needs none, if the weights are symmetric: it multiplies what comes out, as [C, 1, 1].
  */
 export const rewriteConv: Rewrite = ({ node, scope }, pass) => {
-  if (!pass.wishes.conv) return "ConvInteger is slower than Conv in ONNX Runtime on CPUs; opTypes: Conv uses it anyway";
   const [x = "", w = "", bias] = node.inputs;
   const claim = pass.claims.find(scope, w);
   if (!claim) return undefined;
   const refused = pass.claims.refusal(node, claim) ?? (pass.claims.find(scope, x) && "Conv of two constants");
   if (refused !== undefined) return refused;
+  if (!pass.wishes.conv) return "ConvInteger is slower than Conv in ONNX Runtime on CPUs; opTypes: Conv uses it anyway";
   const { names } = pass;
   const [output = ""] = node.outputs;
   const { dtype: type, tensor } = claim.constant;

@@ -19,6 +19,8 @@ export interface DynamicWishes {
   readonly reduceRange: boolean;
   /** How Conv becomes ConvInteger; undefined where Conv stays in floating point, as ConvInteger is slower on CPUs. */
   readonly conv?: { readonly dtype: "int8" | "uint8"; readonly scheme: "symmetric" | "affine" } | undefined;
+  /** Whether it is one of a set, of which the type is not chosen. */
+  readonly isVariant?: boolean | undefined;
   /** The tool whose choices and bytes are wanted, where it is another one. */
   readonly like?: "onnxruntime" | undefined;
 }

@@ -10,7 +10,7 @@ import { whyLeft, withoutWeights } from "../rewrite/reasons.ts";
 import type { OpsetNeed, Rewritten } from "../rewrite/rewritten.ts";
 import type { Scope } from "../scopes.ts";
 import { Selection, type WeightSelection } from "../select.ts";
-import type { FloatConstant } from "../weights.ts";
+import type { FloatConstant, Use } from "../weights.ts";
 import { Activations, type Made } from "./activations.ts";
 import { rewriteAttention } from "./attention.ts";
 import { rewriteConv } from "./conv.ts";
@@ -66,7 +66,11 @@ export function planDynamic(
   return {
     edits,
     needs,
-    decisions: claims.decisions((constant) => whyLeft(constant, (users) => `has no dynamic form in ${users}`)),
+    decisions: claims.decisions((constant) => {
+      if (options.like && constant.uses.every(({ scope }) => scope !== root))
+        return "in a subgraph, which the tool leaves";
+      return whyLeft(constant, (users) => `has no dynamic form in ${users}`);
+    }),
     remarks: [
       ...convInteger(claims, options),
       ...saturation(claims, options),
@@ -127,8 +131,8 @@ function keptBeside(claims: Claims): string[] {
 }
 
 /** A line where Conv became ConvInteger: what that costs, and which versions do not run it. */
-function convInteger(claims: Claims, { dtype, conv, like }: DynamicWishes): string[] {
-  if (!conv || like) return [];
+function convInteger(claims: Claims, { dtype, conv }: DynamicWishes): string[] {
+  if (!conv) return [];
   const isConv = ({ constant: { uses } }: Claim) => uses.some(({ node }) => opNameOf(node) === "Conv");
   const count = claims.taken.filter(
     (claim) => isConv(claim) && claim.jobs.some((job) => job.dtype === conv.dtype),
@@ -141,10 +145,17 @@ function convInteger(claims: Claims, { dtype, conv, like }: DynamicWishes): stri
 }
 
 /** A line on what 16-bit sums do to the widest codes. onnxruntime issues 5849, 6004, 14642. */
-function saturation(claims: Claims, { reduceRange, like }: DynamicWishes): string[] {
-  if (reduceRange || like || !claims.taken.some(({ jobs }) => jobs.some(({ dtype }) => dtype === "int8"))) return [];
+function saturation(claims: Claims, { reduceRange, dtype, isVariant }: DynamicWishes): string[] {
+  const signed = claims.taken.filter(({ jobs }) => jobs.some((job) => job.dtype === "int8"));
+  if (reduceRange || signed.length === 0) return [];
   const where = "int8 weights are inexact on x64 processors without VNNI, whose 16-bit sums saturate";
-  return [`${where}; if such processors matter: reduceRange: true, or dtype: uint8`];
+  // Those of LSTM are int8 whatever the type.
+  const isChosen = dtype === "int8" && signed.some(({ constant: { uses } }) => !uses.every(isOfLstm));
+  return [`${where}; if such processors matter: reduceRange: true${isChosen && !isVariant ? ", or dtype: uint8" : ""}`];
+}
+
+function isOfLstm({ node }: Use): boolean {
+  return opNameOf(node) === "LSTM";
 }
 
 /** Lines on weights that dynamic mode stores as codes without an integer layer, and why: one for each reason. */

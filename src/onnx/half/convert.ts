@@ -71,8 +71,8 @@ export async function convertHalf(model: Model, files: TensorFiles, options: Hal
 /** Initializers that are no inputs. */
 const LEAST_IR = 4;
 
-/** Before opset 6 Cast has the name of a type for it; bfloat16 came with 13. */
-const LEAST = { float16: 6, bfloat16: 13 } as const;
+/** ONNX Runtime has kernels from opset 7 on; bfloat16 came with 13. */
+const LEAST = { float16: 7, bfloat16: 13 } as const;
 
 function decisionOn(constant: FloatConstant, job?: NarrowJob, roles?: Roles): Decision {
   const { tensor, uses } = constant;

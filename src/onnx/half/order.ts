@@ -13,6 +13,10 @@ export function valuesOf(root: Scope): Values {
       const isTable = opNameOf(node) === "com.microsoft.GatherBlockQuantized";
       return isTable && isPending(value) ? "float32" : value?.type;
     },
+    firstType(node, [, , scale]) {
+      // A matrix that was quantized just now was of the type of what it is multiplied with.
+      return opNameOf(node) === "com.microsoft.MatMulNBits" && isPending(scale) ? "float32" : undefined;
+    },
   });
 }
 

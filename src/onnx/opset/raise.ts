@@ -4,7 +4,7 @@ import { type Graph, graphsOf, type Model, type Node } from "../graph.ts";
 import { raiseIr } from "../ir.ts";
 import { Names } from "../names.ts";
 import { functionField, modelField, opsetField } from "../proto.ts";
-import { fieldsOf, type Message, messageAt, textAt } from "../wire.ts";
+import { fieldsOf, type Message, messagesOf, textAt } from "../wire.ts";
 import { rewriteOf } from "./rewrites/index.ts";
 import { scopesOf } from "./scope.ts";
 import { Step, type Surroundings } from "./step.ts";
@@ -97,10 +97,6 @@ function importsOnnx(message: Message): boolean {
     const domain = fieldsOf(entry).findLast(({ number }) => number === opsetField.domain);
     return ["", "ai.onnx"].includes(domain ? textAt(entry.image, domain) : "");
   });
-}
-
-function messagesOf(message: Message, field: number): Message[] {
-  return fieldsOf(message).flatMap((each) => (each.number === field ? [messageAt(message.image, each)] : []));
 }
 
 /** A node as the file has it, and what was done to it on the way. */

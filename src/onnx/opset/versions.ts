@@ -212,14 +212,13 @@ const table = {
 } as const;
 
 /**
- * Operators that ONNX Runtime has under ONNX's own domain in every opset, beside those that ONNX defines: its own
- * normalization, and what was experimental in ONNX before 1.0 (onnxruntime/core/graph/contrib_ops/contrib_defs.cc,
- * onnx_deprecated_operators.cc). LayerNormalization and ThresholdedRelu are ONNX's only from opsets 17 and 10 on, and mean
- * the same there.
+ * Operators that ONNX Runtime has under ONNX's own domain in every opset, beside those that ONNX defines
+ * (onnxruntime/core/graph/contrib_ops/contrib_defs.cc). LayerNormalization and ThresholdedRelu are ONNX's only from opsets
+ * 17 and 10 on, and mean the same there. What was experimental before ONNX 1.0 (Affine, Crop, Scale, ...) is not among
+ * them: ONNX Runtime drops it at opset 10.
  */
 export const runtimeOps: ReadonlySet<string> = new Set([
-  ...["Affine", "Crop", "DynamicSlice", "GRUUnit", "GivenTensorFill", "ImageScaler", "LayerNormalization"],
-  ...["ParametricSoftplus", "Scale", "ScaledTanh", "SimplifiedLayerNormalization", "ThresholdedRelu"],
+  ...["LayerNormalization", "SimplifiedLayerNormalization", "ThresholdedRelu"],
 ]);
 
 /** The newest opset of a released ONNX, 1.22; what is still being written may yet change. */

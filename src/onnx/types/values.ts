@@ -38,6 +38,8 @@ export interface InferenceOptions {
   readonly isPlain?: (node: Node) => boolean;
   /** The type that a value counts as where a node takes it; its own if not said. */
   readonly typeAt?: (node: Node, value: Value | undefined) => ElementType | undefined;
+  /** The type that a node's other inputs tell of its first, where nothing before it does. Default: none. */
+  readonly firstType?: (node: Node, inputs: readonly (Value | undefined)[]) => ElementType | undefined;
 }
 
 /** All values of a model's graphs, with their types as far as the file says them or they follow from the nodes. */
@@ -47,11 +49,13 @@ export class Values {
   readonly #scopes = new Map<Graph, Scope>();
   readonly #isPlain: (node: Node) => boolean;
   readonly #typeAt: (node: Node, value: Value | undefined) => ElementType | undefined;
+  readonly #firstType: NonNullable<InferenceOptions["firstType"]>;
   #learned = false;
 
   constructor(root: Scope, options: InferenceOptions = {}) {
     this.#isPlain = options.isPlain ?? (() => true);
     this.#typeAt = options.typeAt ?? ((_, value) => value?.type);
+    this.#firstType = options.firstType ?? (() => undefined);
     for (const scope of root.all()) {
       this.#scopes.set(scope.graph, scope);
       this.#collect(scope);
@@ -132,6 +136,7 @@ export class Values {
       const inputs = node.inputs.map((name) => this.find(scope, name));
       for (const { name, graphs } of node.attributes) for (const inner of graphs) this.#enter(node, name, inner, scope);
       if (isOfOneType(node)) this.#learnOne(inputs);
+      this.#learn(inputs[0], this.#firstType(node, inputs));
       const typeOf = (input: number) => this.#typeAt(node, inputs[input]);
       node.outputs.forEach((name, i) => {
         const rule = outputRule(node, i);
