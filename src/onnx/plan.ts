@@ -16,7 +16,7 @@ import type { Wishes } from "./recipe.ts";
 import { findRestored, type RestoredWeight } from "./restored.ts";
 import type { OpsetNeed, Rewritten } from "./rewrite/rewritten.ts";
 import { Scope } from "./scopes.ts";
-import { isOpenWeight, type WeightSelection } from "./select.ts";
+import { hasFloatWeights, type WeightSelection } from "./select.ts";
 import { remarksFor } from "./targets/remarks.ts";
 import type { Target } from "./targets/target.ts";
 import { findConstants, readIntegers } from "./weights.ts";
@@ -69,7 +69,7 @@ export async function changeModel(model: Model, files: TensorFiles, options: Pla
   const before = checkedScope(source.name, model);
   const quantized = findRestored(before);
   if (quantized.length > 0 && !options.again && options.kind !== "half") {
-    const hasMore = findConstants(before, await readIntegers(model, files)).some(isOpenWeight);
+    const hasMore = hasFloatWeights(findConstants(before, await readIntegers(model, files)), quantized);
     refuseQuantized(source.name, quantized, hasMore);
   }
   const raised = options.opset === undefined ? [] : await raise(model, files, options.opset);

@@ -2,7 +2,7 @@ import { matcherOf } from "../task/globs.ts";
 import type { Model, Node, Tensor } from "./graph.ts";
 import { checkOpTypes } from "./op-types.ts";
 import { opNameOf, weightOps } from "./ops.ts";
-import { findRestored } from "./restored.ts";
+import { findRestored, type RestoredWeight } from "./restored.ts";
 import type { Scope } from "./scopes.ts";
 import { type FloatConstant, usersOf } from "./weights.ts";
 
@@ -53,10 +53,8 @@ export class Selection {
   ) {
     this.#shadowing = new Set(root.shadowing());
     this.#done = done;
-    this.#parts = new Set(
-      findRestored(root).flatMap(({ scale, zeroPoint }) => [scale, ...(zeroPoint ? [zeroPoint] : [])]),
-    );
-    const weights = constants.filter((constant) => isWeight(constant) && !this.#isPart(constant));
+    this.#parts = partsOf(findRestored(root));
+    const weights = constants.filter((constant) => isWeight(constant) && !isPart(constant, this.#parts));
     const names = isSecond ? undefined : weights.flatMap(namesOf);
     this.#included = matcherOf("include", include, names, "weight or node");
     this.#excluded = matcherOf("exclude", exclude, names, "weight or node");
@@ -74,7 +72,7 @@ export class Selection {
   asIs(constant: FloatConstant): Candidate {
     const there = this.#asIs.get(constant);
     if (there) return there;
-    const candidate = { constant, isWeight: isWeight(constant), isPart: this.#isPart(constant) };
+    const candidate = { constant, isWeight: isWeight(constant), isPart: isPart(constant, this.#parts) };
     const found = { ...candidate, reason: this.#obstacle(candidate) };
     this.#asIs.set(constant, found);
     return found;
@@ -86,10 +84,6 @@ export class Selection {
     if (this.#included && !names.some(this.#included)) return "not included";
     if (this.#excluded && names.some(this.#excluded)) return "excluded";
     return this.#types && !this.#types.has(opNameOf(node)) ? "not of those op types" : undefined;
-  }
-
-  #isPart({ tensor, uses }: FloatConstant): boolean {
-    return this.#parts.has(tensor) || (uses.length > 0 && uses.every(({ node }) => takesCodes.test(opNameOf(node))));
   }
 
   #obstacle({ constant, isWeight, isPart }: Candidate): string | undefined {
@@ -118,9 +112,18 @@ export class Selection {
 const takesCodes =
   /^(com\.microsoft\.)?(Quantize|Dequantize|DynamicQuantize|QLinear|Q[A-Z]|MatMulNBits|MatMulBnb4|MatMulInteger|GatherBlockQuantized)/;
 
-/** Whether a constant is a float weight, and not the scale of one that is codes. */
-export function isOpenWeight(constant: FloatConstant): boolean {
-  return isWeight(constant) && !constant.uses.every(({ node }) => takesCodes.test(opNameOf(node)));
+/** Whether some constant is a float weight, beside the scales and offsets of those that are codes. */
+export function hasFloatWeights(constants: readonly FloatConstant[], restored: readonly RestoredWeight[]): boolean {
+  const parts = partsOf(restored);
+  return constants.some((constant) => isWeight(constant) && !isPart(constant, parts));
+}
+
+function partsOf(restored: readonly RestoredWeight[]): ReadonlySet<Tensor> {
+  return new Set(restored.flatMap(({ scale, zeroPoint }) => [scale, ...(zeroPoint ? [zeroPoint] : [])]));
+}
+
+function isPart({ tensor, uses }: FloatConstant, parts: ReadonlySet<Tensor>): boolean {
+  return parts.has(tensor) || (uses.length > 0 && uses.every(({ node }) => takesCodes.test(opNameOf(node))));
 }
 
 function isWeight({ uses }: FloatConstant): boolean {
