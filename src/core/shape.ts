@@ -19,9 +19,10 @@ const MOST = 2 ** 30;
 export function checkShape(shape: readonly number[]): readonly number[] {
   if (Array.isArray(shape) || ArrayBuffer.isView(shape)) {
     const copy = Object.freeze(Array.from(shape as readonly number[]));
-    const product = elementsOf(copy);
+    // A bigint among them has no product with the others.
+    const product = copy.every(Number.isSafeInteger) ? elementsOf(copy) : Number.NaN;
     const most = product === 0 ? MOST : Number.MAX_SAFE_INTEGER;
-    if (copy.every((d) => Number.isSafeInteger(d) && d >= 0 && d <= most) && Number.isSafeInteger(product)) return copy;
+    if (copy.every((d) => d >= 0 && d <= most) && Number.isSafeInteger(product)) return copy;
   }
   throw new ArgumentError("shape", `[${String(shape)}] given; whole numbers of 0 or more are allowed`);
 }

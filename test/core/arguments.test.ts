@@ -135,6 +135,7 @@ describe("arguments that are not allowed: a tagged error that says what was give
     ["shape", () => engine.error(x, { data, shape: [24] }), "shape: [2, 3, 4] cannot be compared with [24]"],
     ["dtype", () => engine.allocate(loose({}), [2]), "dtype: [object Object] given"],
     ["shape", () => engine.allocate("float32", [-1]), "shape: [-1] given"],
+    ["shape", () => engine.allocate("float32", [2n as unknown as number]), "shape: [2] given"],
     ["scale", () => engine.quantizeBias(x, { scale: 0 }), "scale: 0 given"],
     ["scale", () => engine.quantizeBias(x, loose({})), "scale: undefined values given"],
     [
