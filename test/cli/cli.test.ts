@@ -7,7 +7,7 @@ import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { bytesSource, readSafetensorsHeader } from "../../src/index.ts";
 import { f32, safetensorsFile } from "../helpers/checkpoints.ts";
-import { main, processIn, type Result } from "../helpers/command.ts";
+import { main, processIn, type Result, runnerIn } from "../helpers/command.ts";
 import { device, program, skipWithout } from "../helpers/needs.ts";
 
 // The built command, as users run it: streams, exit codes, files. `npm test` builds before.
@@ -22,13 +22,15 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-const run = processIn(() => folder);
+// Most calls are made in a thread; processes show that nothing is different there.
+const run = runnerIn(() => folder);
+const runProcess = processIn(() => folder);
 
 const oneLine = /^wasm-quant: [^\n]*\n$/;
 
 describe("quantize", () => {
   it("writes beside the input and prints a table and totals; nothing on stderr", async () => {
-    const { code, stdout, stderr } = await run("model.safetensors");
+    const { code, stdout, stderr } = await runProcess("model.safetensors");
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout).toMatch(/^tensor +shape +dtype +error +before +after\n/);
     expect(stdout).toMatch(/fc\.weight +8 x 64 +F32 -> int8 +\d\d\.\d dB +2\.05 kB +552 B\n/);
@@ -117,8 +119,8 @@ describe("quantize", () => {
 
 describe("dequantize", () => {
   it("restores a float file", async () => {
-    await run("model.safetensors");
-    const { code, stdout } = await run("dequantize", "model.int8.safetensors");
+    await runProcess("model.safetensors");
+    const { code, stdout } = await runProcess("dequantize", "model.int8.safetensors");
     expect(code).toBe(0);
     expect(stdout).toMatch(/fc\.weight +8 x 64 +int8 -> F32/);
     const { tensors, metadata } = await readSafetensorsHeader(
@@ -131,11 +133,11 @@ describe("dequantize", () => {
 
 describe("inspect", () => {
   it("prints what is in a file, or JSON", async () => {
-    const { code, stdout } = await run("inspect", "model.safetensors");
+    const { code, stdout } = await runProcess("inspect", "model.safetensors");
     expect(code).toBe(0);
     expect(stdout).toMatch(/^model\.safetensors: safetensors, 2 tensors, /);
     expect(stdout).toMatch(/fc\.weight +8 x 64 +F32 +2\.05 kB +-?\d.* dB +\d.* dB +\d.* dB\n/);
-    const json = JSON.parse((await run("inspect", "model.safetensors", "--json")).stdout);
+    const json = JSON.parse((await runProcess("inspect", "model.safetensors", "--json")).stdout);
     expect(json.tensors[0].sqnr.int8PerChannel).toBeGreaterThan(40);
   });
 });
@@ -167,6 +169,12 @@ describe("wrong usage: exit code 2 and the usage line", () => {
     expect(second).toBe(`usage: wasm-quant ${usage}`);
     expect(rest).toEqual([""]);
     expect(await readdir(folder)).toEqual(["model.safetensors"]);
+  });
+
+  it("of a process, too", async () => {
+    expect(await runProcess("--dtype", "int3", "model.safetensors")).toEqual(
+      await run("--dtype", "int3", "model.safetensors"),
+    );
   });
 });
 
@@ -200,12 +208,14 @@ describe("bad input: exit code 1, one line, nothing written", () => {
   });
 
   it("a file that is not there, a folder, a folder that is not there", async () => {
-    expect((await run("missing.safetensors")).stderr).toBe("wasm-quant: missing.safetensors: no such file or folder\n");
+    expect((await runProcess("missing.safetensors")).stderr).toBe(
+      "wasm-quant: missing.safetensors: no such file or folder\n",
+    );
     await mkdir(join(folder, "empty"));
-    expect((await run("inspect", "empty")).stderr).toBe(
+    expect((await runProcess("inspect", "empty")).stderr).toBe(
       "wasm-quant: empty: is a folder without safetensors files; name a file in it\n",
     );
-    const { code, stderr } = await run("model.safetensors", "-o", "no/such/folder.safetensors");
+    const { code, stderr } = await runProcess("model.safetensors", "-o", "no/such/folder.safetensors");
     expect({ code, stderr }).toEqual({
       code: 1,
       stderr: "wasm-quant: no/such/folder.safetensors: its folder does not exist\n",
@@ -281,19 +291,19 @@ describe("streams", () => {
   it("a pipe as input is refused at once", async (context) => {
     skipWithout(context, program("/usr/bin/mkfifo"));
     await promisify(execFile)("mkfifo", [join(folder, "pipe.safetensors")]);
-    expect((await run("pipe.safetensors")).stderr).toBe("wasm-quant: pipe.safetensors: is not a file\n");
+    expect((await runProcess("pipe.safetensors")).stderr).toBe("wasm-quant: pipe.safetensors: is not a file\n");
   });
 });
 
 describe("help", () => {
   it("names every command and the options of the default one, on stdout", async () => {
-    const { code, stdout, stderr } = await run("--help");
+    const { code, stdout, stderr } = await runProcess("--help");
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     for (const word of ["quantize", "dequantize", "inspect", "--dtype", "--block-size", "--json"]) {
       expect(stdout).toContain(word);
     }
     const { version } = JSON.parse(await readFile("package.json", "utf8"));
-    expect((await run("--version")).stdout).toBe(`${version}\n`);
+    expect((await runProcess("--version")).stdout).toBe(`${version}\n`);
     expect(existsSync(main)).toBe(true);
   });
 });

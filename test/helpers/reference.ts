@@ -32,20 +32,22 @@ export function halfToEven(x: number): number {
   return floor % 2 === 0 ? floor : floor + 1;
 }
 
-let last = { key: "", groups: [] as readonly number[] };
+let last = { key: "", groups: new Uint32Array() };
 
 /** The group of each element, numbered row-major. Those asked for last are remembered: tests ask in a row. */
-export function groupsOf(shape: readonly number[], { axis, blockSize }: Granularity): readonly number[] {
+export function groupsOf(shape: readonly number[], { axis, blockSize }: Granularity): Uint32Array {
   const key = JSON.stringify([shape, axis, blockSize]);
   if (last.key !== key) last = { key, groups: groupsAnew(shape, { axis, blockSize }) };
   return last.groups;
 }
 
-function groupsAnew(shape: readonly number[], { axis, blockSize }: Pick<Granularity, "axis" | "blockSize">): number[] {
+function groupsAnew(shape: readonly number[], { axis, blockSize }: Pick<Granularity, "axis" | "blockSize">) {
   const n = shape.reduce((a, b) => a * b, 1);
   const axes = axesOf(shape.length, axis, blockSize);
-  return Array.from({ length: n }, (_, flat) => {
-    const index: number[] = [];
+  const isGrouped = shape.map((_, d) => axes.includes(d));
+  const groups = new Uint32Array(n);
+  const index = shape.map(() => 0);
+  for (let flat = 0; flat < n; flat++) {
     for (let d = shape.length - 1, rest = flat; d >= 0; d--) {
       index[d] = rest % shape[d]!;
       rest = Math.floor(rest / shape[d]!);
@@ -55,10 +57,11 @@ function groupsAnew(shape: readonly number[], { axis, blockSize }: Pick<Granular
       if (blockSize !== undefined) {
         const size = d === axes[0] ? blockSize : 1;
         group = group * Math.ceil(shape[d]! / size) + Math.floor(index[d]! / size);
-      } else if (axes.includes(d)) group = group * shape[d]! + index[d]!;
+      } else if (isGrouped[d]) group = group * shape[d]! + index[d]!;
     }
-    return group;
-  });
+    groups[flat] = group;
+  }
+  return groups;
 }
 
 function axesOf(rank: number, axis: Axis | undefined, blockSize: number | undefined): number[] {
@@ -129,32 +132,36 @@ function parameters(
 /** Everything the engine should find for finite data. */
 export function expected(data: Float32Array, shape: readonly number[], groupCount: number, how: How): Expected {
   const groups = groupsOf(shape, how.granularity);
-  const low = new Array<number>(groupCount).fill(Number.POSITIVE_INFINITY);
-  const high = new Array<number>(groupCount).fill(Number.NEGATIVE_INFINITY);
-  data.forEach((x, i) => {
-    low[groups[i]!] = Math.min(low[groups[i]!]!, x);
-    high[groups[i]!] = Math.max(high[groups[i]!]!, x);
-  });
-  const params = low.map((l, g) =>
+  const low = new Float64Array(groupCount).fill(Number.POSITIVE_INFINITY);
+  const high = new Float64Array(groupCount).fill(Number.NEGATIVE_INFINITY);
+  for (let i = 0; i < data.length; i++) {
+    const group = groups[i]!;
+    low[group] = Math.min(low[group]!, data[i]!);
+    high[group] = Math.max(high[group]!, data[i]!);
+  }
+  const params = Array.from(low, (l, g) =>
     parameters(Number.isFinite(l) ? l : 0, Number.isFinite(high[g]!) ? high[g]! : 0, how),
   );
   const [lowest, highest] = fullRange[how.dtype];
   const [qmin, qmax] = how.reduceRange ? reducedRange[how.dtype] : fullRange[how.dtype];
   const f = Math.fround;
-  const codes = Array.from(data, (x, i) => {
+  const codes = new Array<number>(data.length);
+  for (let i = 0; i < codes.length; i++) {
+    const x = data[i]!;
     const { scale, zeroPoint, min, span } = params[groups[i]!]!;
     const exact =
       how.scheme === "minmax"
         ? halfToEven(f(f(f(f(x - min) / span) * (qmax - qmin)) + qmin))
         : halfToEven(f(x / scale)) + zeroPoint;
     const least = how.scheme === "minmax" ? qmin : lowest;
-    return Number.isNaN(exact) ? least : Math.min(highest, Math.max(least, exact)) + 0;
-  });
-  const values = Float32Array.from(codes, (q, i) => {
+    codes[i] = Number.isNaN(exact) ? least : Math.min(highest, Math.max(least, exact)) + 0;
+  }
+  const values = new Float32Array(data.length);
+  for (let i = 0; i < values.length; i++) {
     const { scale, zeroPoint, min } = params[groups[i]!]!;
-    const scaled = f((q - zeroPoint) * scale);
-    return how.scheme === "minmax" ? scaled + min : scaled;
-  });
+    const scaled = f((codes[i]! - zeroPoint) * scale);
+    values[i] = how.scheme === "minmax" ? scaled + min : scaled;
+  }
   return {
     scale: Float32Array.from(params, (p) => p.scale),
     zeroPoint: Int32Array.from(params, (p) => p.zeroPoint),

@@ -15,6 +15,8 @@ import { between, mixed, nonFinite, normals, randomOf } from "../helpers/random.
 
 const ARENA = 4096;
 const ARENA_BYTES = 1 << 20;
+/** Of the arena there is as much as the regions take, with this much behind them. */
+const BEHIND = 1 << 13;
 
 let simd: Platform;
 let twin: Platform;
@@ -47,7 +49,7 @@ const guards = new Uint8Array(ARENA_BYTES).map((_, i) => (i * 37) & 255);
 class Arena {
   #at = ARENA;
   readonly #random: () => number;
-  readonly #bytes = guards.slice();
+  readonly #regions: (readonly [address: number, content: ArrayBufferView])[] = [];
 
   constructor(random: () => number) {
     this.#random = random;
@@ -55,19 +57,21 @@ class Arena {
 
   region(byteLength: number, content?: ArrayBufferView): number {
     const address = this.#at + 32 + between(this.#random, 0, 15);
-    if (content) {
-      this.#bytes.set(new Uint8Array(content.buffer, content.byteOffset, content.byteLength), address - ARENA);
-    }
+    if (content) this.#regions.push([address, content]);
     this.#at = address + byteLength + 32;
-    if (this.#at > ARENA + ARENA_BYTES) throw new Error("arena too small");
+    if (this.#at + BEHIND > ARENA + ARENA_BYTES) throw new Error("arena too small");
     return address;
   }
 
   /** Runs the kernel on both sides. */
   compare(name: KernelName, args: number[], what: string): void {
+    const length = this.#at + BEHIND - ARENA;
     const results = [simd, twin].map(({ memory, kernels }) => {
-      const view = memory.view(Uint8Array, ARENA, ARENA_BYTES);
-      view.set(this.#bytes);
+      const view = memory.view(Uint8Array, ARENA, length);
+      view.set(guards.subarray(0, length));
+      for (const [address, { buffer, byteOffset, byteLength }] of this.#regions) {
+        view.set(new Uint8Array(buffer, byteOffset, byteLength), address - ARENA);
+      }
       const result = (kernels[name] as (...args: number[]) => number | undefined)(...args);
       return { flag: Boolean(result), bytes: view };
     });

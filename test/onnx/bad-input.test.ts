@@ -664,15 +664,31 @@ describe("damage", () => {
     }
   });
 
+  // Of the values of tensors, which are more than half of the sample and which nothing but values depends on, every ninth
+  // byte: each of a float's four bytes comes up in turn. All the others are changed, one by one.
+  const isTried = Array.from(sample, () => true);
+  for (const [seed, size] of [
+    [1, 128],
+    [5, 96],
+    [6, 96],
+  ] as const) {
+    const stored = bytesOf(normals(randomOf(seed), size));
+    const start = Buffer.from(sample).indexOf(stored);
+    if (start < 0) throw new Error("the sample does not hold these values");
+    for (let i = 0; i < stored.length; i++) isTried[start + i] = i % 9 === 0;
+  }
+
   it.each([0x01, 0x80, 0xff])(
     "a byte changed by %i, any of them",
     async (mask) => {
       for (let at = 0; at < sample.length; at++) {
+        if (!isTried[at]) continue;
         const bytes = sample.slice();
         bytes[at]! ^= mask;
         const start = performance.now();
         expectTame(await attempt(bytes, optionsAt(at)), () => `byte ${at} changed by ${mask}`);
-        expect(performance.now() - start, `byte ${at} changed by ${mask}`).toBeLessThan(2000);
+        const took = performance.now() - start;
+        if (took >= 2000) throw new Error(`byte ${at} changed by ${mask}: took ${took} ms`);
       }
     },
     120_000,
@@ -735,7 +751,8 @@ describe("damage", () => {
         });
         expectTame(await attempt(bytes, optionsAt(form)), () => "senseless");
       }),
-      { seed: 3, numRuns: 1500 },
+      // Each takes several times as long as those above; there are 14 operators, so that each comes up some 200 times.
+      { seed: 3, numRuns: 900 },
     );
   }, 120_000);
 });
