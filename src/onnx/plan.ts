@@ -78,6 +78,7 @@ export async function changeModel(model: Model, files: TensorFiles, options: Pla
     ...{ changesValues: false, remarks: raised, isRaised: options.opset !== undefined, quantized: quantized.length },
   };
   for (let next: PlanOptions | undefined = options; next; next = next.next) {
+    if (next.isSecond && next.kind === "restored" && !plan.decisions.some(isOpen)) continue;
     const done = plan.decisions.filter(({ jobs }) => jobs.length > 0);
     const pass = { ...next, done: new Set(done.map(({ constant }) => constant.tensor)) };
     let made = await decidedBy(pass, model, files);
@@ -113,6 +114,11 @@ export class QuantizedError extends FormatError {
   ) {
     super(file, detail);
   }
+}
+
+/** Whether a weight is left for another pass. */
+function isOpen({ isWeight, isPart, jobs }: Decision): boolean {
+  return isWeight && !isPart && jobs.length === 0;
 }
 
 /** What a reader of the report should know of the forms that weights have. */
