@@ -63,6 +63,7 @@ export async function quantizeOnnx(
   const files = await TensorFiles.open(source, first);
   try {
     const planned: (PlannedModel | UnchangedModel)[] = [];
+    let refusal: QuantizedError | undefined;
     for (const [i, each] of wanted.entries()) {
       const model = i === 0 ? first : await readModel(source);
       try {
@@ -70,11 +71,13 @@ export async function quantizeOnnx(
       } catch (error) {
         // Of a set, the models that may be made of a quantized one are.
         if (!(error instanceof QuantizedError) || wanted.length === 1 || options.allowUnchanged) throw error;
+        refusal = error;
         planned.push({ unchanged: error.detail });
       }
     }
     const going = planned.filter((each) => "plan" in each);
-    if (going.length === 0) throw await unchangedError(planned as UnchangedModel[], wanted, source, files);
+    // Nothing would copy a quantized model, so that is not advised.
+    if (going.length === 0) throw refusal ?? (await unchangedError(planned as UnchangedModel[], wanted, source, files));
     const made = await makeAll(engine, files, going, options);
     return planned.map((each) => ("plan" in each ? made.get(each)! : each));
   } finally {

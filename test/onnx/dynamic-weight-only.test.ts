@@ -204,7 +204,7 @@ describe("layers without an integer form", () => {
       expect(ops).toMatchObject({ DynamicQuantizeLSTM: 1 });
       const remarks = report.remarks!.join("\n");
       expect(remarks).not.toContain("quantized already");
-      // Its weights are int8 whatever the type, so another type is no way out.
+      // Its weights are int8 whatever the type, so another type does not help.
       expect(remarks).toMatch(/16-bit sums saturate; if such processors matter: reduceRange: true$/m);
     }
   });

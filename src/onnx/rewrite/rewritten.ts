@@ -6,7 +6,7 @@ export interface OpsetNeed {
   readonly opset: number;
   /** What needs it, for errors. */
   readonly what: string;
-  /** What to do where a model cannot be raised; undefined where there is no other form. */
+  /** What to do where a model cannot be raised; undefined where no other form exists. */
   readonly instead?: string | undefined;
 }
 
