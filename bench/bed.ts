@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
-import { Engine } from "../src/core/engine.ts";
-import type { ResidentTensor } from "../src/core/resident.ts";
+import { Engine } from "../src/engine/engine.ts";
+import type { ResidentTensor } from "../src/engine/tensors/resident-tensor.ts";
 import type { Kernels } from "../src/kernels/abi.ts";
 import { compileKernels, loadKernels } from "../src/kernels/load.ts";
 import { LinearMemory } from "../src/kernels/memory.ts";

@@ -1,5 +1,5 @@
 import { basename } from "node:path";
-import { createEngine } from "../src/core/engine.ts";
+import { createEngine } from "../src/engine/engine.ts";
 import { isWasmQuantError } from "../src/errors.ts";
 import type { Context } from "./context.ts";
 import { formatNumber } from "./harness.ts";

@@ -1,4 +1,4 @@
-import { bnb4Levels } from "../src/core/bnb4.ts";
+import { bnb4Levels } from "../src/engine/blockwise/quantize-bnb4.ts";
 import type { Family, KernelEntry, KernelName } from "../src/kernels/abi.ts";
 import type * as PlainLoops from "./plain.ts";
 import { BLOCK, blocks, COLUMNS, codeKinds, EDGE, LIMIT, near, type Stage } from "./stage.ts";

@@ -1,4 +1,4 @@
-import { elementsOf } from "../src/core/shape.ts";
+import { elementsOf } from "../src/engine/tensors/shape.ts";
 import { type ConvLayout, quantizeConv } from "../src/layers/conv.ts";
 import type { ResidentLayer, ResidentQuantizedLayer } from "../src/layers/layer.ts";
 import { type LinearLayout, quantizeLinear } from "../src/layers/linear.ts";

@@ -1,6 +1,6 @@
-import type { Engine } from "../src/core/engine.ts";
-import type { ResidentTensor } from "../src/core/resident.ts";
 import type { HalfDType } from "../src/dtypes.ts";
+import type { Engine } from "../src/engine/engine.ts";
+import type { ResidentTensor } from "../src/engine/tensors/resident-tensor.ts";
 import { type Bed, type Ground, groundOf } from "./bed.ts";
 import type { Context } from "./context.ts";
 import { formatNumber, formatTable, isNoisy, measure, type Plan, ratioOf } from "./harness.ts";

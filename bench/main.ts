@@ -1,6 +1,6 @@
 import { writeFile } from "node:fs/promises";
 import { cpus } from "node:os";
-import { toJson } from "../src/cli/report.ts";
+import { toJson } from "../src/cli/tensor-tables.ts";
 import { benchCandidates } from "./candidates.ts";
 import { type Context, createContext } from "./context.ts";
 import { benchFiles } from "./files.ts";

@@ -3,9 +3,9 @@
  * file. The same run gives the same bytes: everything random comes from the seeds below.
  */
 import { writeFile } from "node:fs/promises";
+import { type ByteSink, bytesSink } from "../src/formats/byte-source.ts";
 import { writeNpy } from "../src/formats/npy.ts";
 import { writeSafetensors } from "../src/formats/safetensors.ts";
-import { type ByteSink, bytesSink } from "../src/formats/source.ts";
 import { createAdam } from "./adam.ts";
 import { drawDigits, size } from "./draw.ts";
 import { argmax, createNetwork, type Network } from "./network.ts";

@@ -1,5 +1,5 @@
-import { type BlobHandle, readBlob } from "./browser/blob.ts";
-import { serve } from "./pool/worker.ts";
+import { type BlobHandle, readBlob } from "./browser/blob-source.ts";
+import { serve } from "./workers/worker.ts";
 
 // The script of a Web Worker: Blobs are read here, what is made of them goes back to the page, whose sinks have no handles.
 

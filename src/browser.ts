@@ -4,8 +4,9 @@
  *
  * @packageDocumentation
  */
-export { type BlobHandle, type BlobSource, openBlob } from "./browser/blob.ts";
+
 export { type BlobSink, type BlobSinkOptions, blobSink } from "./browser/blob-sink.ts";
-export { createOpfsFile, type OpfsFileOptions, openOpfs, sinkOfHandle } from "./browser/opfs.ts";
-export { createWorkerPool, type WorkerPoolOptions } from "./browser/pool.ts";
-export type { WorkerPool } from "./pool/pool.ts";
+export { type BlobHandle, type BlobSource, openBlob } from "./browser/blob-source.ts";
+export { createOpfsFile, type OpfsFileOptions, openOpfs, sinkOfHandle } from "./browser/opfs-files.ts";
+export { createWorkerPool, type WorkerPoolOptions } from "./browser/worker-pool.ts";
+export type { WorkerPool } from "./workers/pool.ts";

@@ -10,14 +10,15 @@
  * @packageDocumentation
  */
 
-export type { Entry as QuantizedEntry } from "./checkpoint/convention.ts";
-export type { Inspection, Prospects, TensorInspection } from "./checkpoint/inspect.ts";
-export type { Layout as CheckpointLayout } from "./checkpoint/quantize.ts";
-export type { CompareModelsOptions, ModelComparison, NamedOutput } from "./compare/models.ts";
-export type { ExactComparison, FloatComparison, Incomparable, OutputComparison } from "./compare/outputs.ts";
-export type { ModelRuntime, ModelSession, ValueSpec } from "./compare/runtime.ts";
-export type { Feed, Feeds, ValueDType } from "./compare/values.ts";
-export type { OtherShape, WeightComparison, WeightsComparison } from "./compare/weights.ts";
+export type { Inspection, Prospects, TensorInspection } from "./checkpoint/inspect-checkpoint.ts";
+export type { Entry as QuantizedEntry } from "./checkpoint/plain/plain-layout.ts";
+export type { Layout as CheckpointLayout } from "./checkpoint/quantize-checkpoint.ts";
+export type { CompareModelsOptions, ModelComparison, NamedOutput } from "./compare/compare-models.ts";
+export type { ExactComparison, FloatComparison, Incomparable, OutputComparison } from "./compare/compare-outputs.ts";
+export type { OtherShape, WeightComparison, WeightsComparison } from "./compare/compare-weights.ts";
+export type { ModelRuntime, ModelSession, ValueSpec } from "./compare/model-runtime.ts";
+export type { Feed, Feeds, ValueDType } from "./compare/tensor-values.ts";
+export type { ArrayOf, CodeDType, DType, FloatDType, HalfDType, IntegerDType } from "./dtypes.ts";
 export {
   type BiasOptions,
   createEngine,
@@ -25,14 +26,19 @@ export {
   type DequantizeOptions,
   type Engine,
   type EngineOptions,
-} from "./core/engine.ts";
-export type { QuantizationError } from "./core/error.ts";
-export type { Axis, Granularity } from "./core/granularity.ts";
-export type { NonFinite, PerGroup, QuantizeOptions, RangeOptions } from "./core/options.ts";
-export { isResident, type ResidentQuantizedTensor, type ResidentTensor } from "./core/resident.ts";
-export type { Range, SchemeName } from "./core/schemes.ts";
-export type { Float16ArrayLike, Float32Tensor, FloatTensor, HalfTensor, QuantizedTensor } from "./core/tensor.ts";
-export type { ArrayOf, CodeDType, DType, FloatDType, HalfDType, IntegerDType } from "./dtypes.ts";
+} from "./engine/engine.ts";
+export type { QuantizationError } from "./engine/measure/quantization-error.ts";
+export type { Axis, Granularity } from "./engine/tensors/granularity.ts";
+export type { NonFinite, PerGroup, QuantizeOptions, RangeOptions } from "./engine/tensors/quantize-options.ts";
+export { isResident, type ResidentQuantizedTensor, type ResidentTensor } from "./engine/tensors/resident-tensor.ts";
+export type { Range, SchemeName } from "./engine/tensors/schemes.ts";
+export type {
+  Float16ArrayLike,
+  Float32Tensor,
+  FloatTensor,
+  HalfTensor,
+  QuantizedTensor,
+} from "./engine/tensors/tensor.ts";
 export {
   ArgumentError,
   type ErrorTag,
@@ -45,8 +51,16 @@ export {
   WasmQuantError,
   WorkerError,
 } from "./errors.ts";
-export type { FileFormat, FormatName } from "./formats/detect.ts";
-export type { FloatName } from "./formats/floats.ts";
+export {
+  type ByteSink,
+  type ByteSource,
+  type BytesSink,
+  bytesSink,
+  bytesSource,
+  type Companion,
+} from "./formats/byte-source.ts";
+export type { FileFormat, FormatName } from "./formats/detect-format.ts";
+export type { FloatName } from "./formats/float-types.ts";
 export { type NpyDType, type NpyHeader, readNpyHeader, writeNpy } from "./formats/npy.ts";
 export {
   readSafetensorsHeader,
@@ -56,14 +70,6 @@ export {
   type SafetensorsTensor,
   writeSafetensors,
 } from "./formats/safetensors.ts";
-export {
-  type ByteSink,
-  type ByteSource,
-  type BytesSink,
-  bytesSink,
-  bytesSource,
-  type Companion,
-} from "./formats/source.ts";
 export { compileKernels, type ModuleSource } from "./kernels/load.ts";
 export type { BiasDType } from "./layers/bias.ts";
 export { type ConvLayout, type ConvOptions, quantizeConv } from "./layers/conv.ts";
@@ -95,11 +101,11 @@ export type {
   ValueInspection,
   WeightInspection,
   WeightProspects,
-} from "./onnx/inspect.ts";
-export type { Algorithm, Format, Mode, OnnxOptions } from "./onnx/options.ts";
-export type { WeightForm } from "./onnx/recipe.ts";
+} from "./onnx/inspect-onnx.ts";
+export type { Algorithm, Format, Mode, OnnxOptions } from "./onnx/onnx-options.ts";
 export type { Severity, Target, TargetFinding, Verdict } from "./onnx/targets/target.ts";
-export { type Variant, variants } from "./onnx/transformers.ts";
-export type { Progress, TaskOptions } from "./task/progress.ts";
-export type { ModelReport, TensorReport } from "./task/report.ts";
-export type { Workers } from "./task/work.ts";
+export { type Variant, variants } from "./onnx/transformers-js.ts";
+export type { WeightForm } from "./onnx/weights/weight-granularity.ts";
+export type { ModelReport, TensorReport } from "./pipeline/model-report.ts";
+export type { Progress, TaskOptions } from "./pipeline/progress.ts";
+export type { Workers } from "./pipeline/work.ts";

@@ -1,15 +1,22 @@
 /** Options of `quantizeModel` and `quantizeForTransformers`, held against the format of the file and each other. */
-import { checkCompressed } from "./checkpoint/compressed-tensors/quantize.ts";
-import { type Layout, layouts } from "./checkpoint/quantize.ts";
-import { checkBoolean, checkKeys, codeNames, type NonFinite, oneOf, refuseGiven } from "./core/options.ts";
-import { type SchemeName, schemeNames } from "./core/schemes.ts";
+import { checkCompressed } from "./checkpoint/compressed-tensors/quantize-compressed.ts";
+import { type Layout, layouts } from "./checkpoint/quantize-checkpoint.ts";
 import { type CodeDType, codeTypes, type HalfDType } from "./dtypes.ts";
+import {
+  checkBoolean,
+  checkKeys,
+  codeNames,
+  type NonFinite,
+  oneOf,
+  refuseGiven,
+} from "./engine/tensors/quantize-options.ts";
+import { type SchemeName, schemeNames } from "./engine/tensors/schemes.ts";
 import { ArgumentError, isWasmQuantError } from "./errors.ts";
-import type { FileFormat } from "./formats/detect.ts";
-import { FOR_HALVES, forIntegers, halfTypes, isHalf, type OnnxOptions, planOptionsOf } from "./onnx/options.ts";
-import { type Variant, variants } from "./onnx/transformers.ts";
+import type { FileFormat } from "./formats/detect-format.ts";
+import { FOR_HALVES, forIntegers, halfTypes, isHalf, type OnnxOptions, planOptionsOf } from "./onnx/onnx-options.ts";
+import { type Variant, variants } from "./onnx/transformers-js.ts";
 import type { Alternative } from "./onnx/unchanged.ts";
-import type { TaskOptions } from "./task/progress.ts";
+import type { TaskOptions } from "./pipeline/progress.ts";
 
 export interface QuantizeModelOptions extends TaskOptions, OnnxOptions {
   /** Default: int8. float16 and bfloat16 are for files of tensors, and for models as a whole: weights and arithmetic. */

@@ -2,16 +2,16 @@
  * Files in, files out: what the command and the page both call. Bytes come from a ByteSource and go to a ByteSink, so
  * that nothing here knows where they live.
  */
-import { dequantizeCheckpoint } from "./checkpoint/dequantize.ts";
-import { halveCheckpoint } from "./checkpoint/halves.ts";
-import { type Inspection, inspectCheckpoint } from "./checkpoint/inspect.ts";
-import { quantizeCheckpoint } from "./checkpoint/quantize.ts";
-import type { CompareModelsOptions, ModelComparison } from "./compare/models.ts";
-import type { Engine } from "./core/engine.ts";
-import { checkKeys, oneOf } from "./core/options.ts";
+import { dequantizeCheckpoint } from "./checkpoint/dequantize-checkpoint.ts";
+import { halveCheckpoint } from "./checkpoint/halve-checkpoint.ts";
+import { type Inspection, inspectCheckpoint } from "./checkpoint/inspect-checkpoint.ts";
+import { quantizeCheckpoint } from "./checkpoint/quantize-checkpoint.ts";
+import type { CompareModelsOptions, ModelComparison } from "./compare/compare-models.ts";
+import type { Engine } from "./engine/engine.ts";
+import { checkKeys, oneOf } from "./engine/tensors/quantize-options.ts";
 import { ArgumentError, FormatError } from "./errors.ts";
-import { detectFormat, type FormatName } from "./formats/detect.ts";
-import type { ByteSink, ByteSource } from "./formats/source.ts";
+import type { ByteSink, ByteSource } from "./formats/byte-source.ts";
+import { detectFormat, type FormatName } from "./formats/detect-format.ts";
 import {
   checkQuantize,
   checkTransformersOptions,
@@ -19,14 +19,14 @@ import {
   type QuantizeModelOptions,
   type TransformersOptions,
 } from "./model-options.ts";
-import type { Model } from "./onnx/graph.ts";
-import { type InspectOptions, inspectOnnx, type ModelInspection } from "./onnx/inspect.ts";
-import { quantizeOnnx } from "./onnx/quantize.ts";
+import { type InspectOptions, inspectOnnx, type ModelInspection } from "./onnx/inspect-onnx.ts";
+import type { Model } from "./onnx/ir/graph.ts";
+import { quantizeOnnx } from "./onnx/quantize-onnx.ts";
 import { targetNames } from "./onnx/targets/target.ts";
-import { DATA_SUFFIX, planOf, suffixes, type Variant } from "./onnx/transformers.ts";
-import type { TaskOptions } from "./task/progress.ts";
-import type { ModelReport } from "./task/report.ts";
-import { wholeOrNothing } from "./task/whole.ts";
+import { DATA_SUFFIX, planOf, suffixes, type Variant } from "./onnx/transformers-js.ts";
+import { wholeOrNothing } from "./pipeline/commit-sinks.ts";
+import type { ModelReport } from "./pipeline/model-report.ts";
+import type { TaskOptions } from "./pipeline/progress.ts";
 
 export type { QuantizeModelOptions, TransformersOptions } from "./model-options.ts";
 
@@ -174,6 +174,6 @@ export async function compareModels(
   checkWhole("seed", options.seed, 0);
   checkWhole("sets", options.sets, 1);
   // Loaded when it is wanted: what quantizes starts faster without.
-  const { compareOnnx } = await import("./compare/models.ts");
+  const { compareOnnx } = await import("./compare/compare-models.ts");
   return compareOnnx(engine, a, b, options);
 }

@@ -1,7 +1,7 @@
-import { explainNow } from "./node/explain.ts";
-import { allocate, type OpenFile } from "./node/source.ts";
-import { readNow, writeNow } from "./node/transfer.ts";
-import { serve } from "./pool/worker.ts";
+import { explainNow } from "./node/file-errors.ts";
+import { allocate, type OpenFile } from "./node/file-source.ts";
+import { readNow, writeNow } from "./node/positioned-io.ts";
+import { serve } from "./workers/worker.ts";
 
 // The script of a worker thread: files are those that the main thread has open.
 

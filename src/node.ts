@@ -3,8 +3,9 @@
  *
  * @packageDocumentation
  */
-export { createWorkerPool, type WorkerPoolOptions } from "./node/pool.ts";
-export { type OnnxRuntimeOptions, onnxRuntimeNode } from "./node/runtime.ts";
-export { createFile, type FileSinkOptions, removeUnfinished } from "./node/sink.ts";
-export { type FileSource, openFile } from "./node/source.ts";
-export type { WorkerPool } from "./pool/pool.ts";
+
+export { createFile, type FileSinkOptions, removeUnfinished } from "./node/file-sink.ts";
+export { type FileSource, openFile } from "./node/file-source.ts";
+export { type OnnxRuntimeOptions, onnxRuntimeNode } from "./node/onnxruntime.ts";
+export { createWorkerPool, type WorkerPoolOptions } from "./node/worker-pool.ts";
+export type { WorkerPool } from "./workers/pool.ts";

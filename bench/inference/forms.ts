@@ -1,7 +1,7 @@
 import { basename } from "node:path";
-import type { Engine } from "../../src/core/engine.ts";
+import type { Engine } from "../../src/engine/engine.ts";
 import { isWasmQuantError } from "../../src/errors.ts";
-import type { ByteSource } from "../../src/formats/source.ts";
+import type { ByteSource } from "../../src/formats/byte-source.ts";
 import { type QuantizeModelOptions, quantizeModel } from "../../src/model.ts";
 import { createFile } from "../../src/node.ts";
 

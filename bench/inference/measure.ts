@@ -1,10 +1,10 @@
 import { rm } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { createOutputMeter } from "../../src/compare/compare-outputs.ts";
 import { randomFeeds } from "../../src/compare/feeds.ts";
-import { createOutputMeter } from "../../src/compare/outputs.ts";
-import type { ValueSpec } from "../../src/compare/runtime.ts";
-import type { Feeds } from "../../src/compare/values.ts";
-import type { Engine } from "../../src/core/engine.ts";
+import type { ValueSpec } from "../../src/compare/model-runtime.ts";
+import type { Feeds } from "../../src/compare/tensor-values.ts";
+import type { Engine } from "../../src/engine/engine.ts";
 import { NOISY, timingOf } from "../harness.ts";
 import { type Form, makeForm } from "./forms.ts";
 import type { OpenedModel } from "./models.ts";

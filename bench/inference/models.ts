@@ -1,10 +1,10 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { basename, join, relative, resolve } from "node:path";
 import { type FileSource, openFile } from "../../src/node.ts";
-import { TensorFiles } from "../../src/onnx/data.ts";
-import { readModel } from "../../src/onnx/decode.ts";
-import type { Model } from "../../src/onnx/graph.ts";
-import { indexLimits } from "../../src/onnx/limits.ts";
+import { readModel } from "../../src/onnx/io/decode.ts";
+import { TensorFiles } from "../../src/onnx/io/tensor-data.ts";
+import type { Model } from "../../src/onnx/ir/graph.ts";
+import { indexLimits } from "../../src/onnx/ir/index-limits.ts";
 import { UsageError } from "../options.ts";
 
 const root = resolve(import.meta.dirname, "../..");

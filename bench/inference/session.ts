@@ -1,6 +1,6 @@
 import { InferenceSession, Tensor } from "onnxruntime-node";
-import type { ValueSpec } from "../../src/compare/runtime.ts";
-import { type Feed, type Feeds, isValueDType } from "../../src/compare/values.ts";
+import type { ValueSpec } from "../../src/compare/model-runtime.ts";
+import { type Feed, type Feeds, isValueDType } from "../../src/compare/tensor-values.ts";
 import type { Run } from "./rounds.ts";
 
 /** A model that is ready to run. */

@@ -3,7 +3,7 @@
  * names and shapes of the first ones of a transformer of seven billion weights; the largest is half of the file.
  */
 import { open } from "node:fs/promises";
-import { elementsOf } from "../../src/core/shape.ts";
+import { elementsOf } from "../../src/engine/tensors/shape.ts";
 import { randomOf } from "../../test/helpers/random.ts";
 import { blocks } from "../stage.ts";
 

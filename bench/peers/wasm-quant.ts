@@ -1,5 +1,5 @@
-import type { ResidentTensor } from "../../src/core/resident.ts";
-import type { FloatTensor } from "../../src/core/tensor.ts";
+import type { ResidentTensor } from "../../src/engine/tensors/resident-tensor.ts";
+import type { FloatTensor } from "../../src/engine/tensors/tensor.ts";
 import type { Bed } from "../bed.ts";
 import type { Given, Job, Peer, Prepared } from "./peer.ts";
 

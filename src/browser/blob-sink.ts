@@ -1,7 +1,7 @@
 import { FileError } from "../errors.ts";
-import type { ByteSink } from "../formats/source.ts";
-import { allocate } from "./blob.ts";
-import { explain } from "./explain.ts";
+import type { ByteSink } from "../formats/byte-source.ts";
+import { allocate } from "./blob-source.ts";
+import { explain } from "./file-errors.ts";
 
 export interface BlobSinkOptions {
   /** What errors call it, and what a companion's name begins with: that under which it will be saved. `model.onnx` if not said. */

@@ -1,4 +1,4 @@
-import { explain } from "./explain.ts";
+import { explain } from "./file-errors.ts";
 
 /** Bytes `start` to `end` of a Blob. */
 export interface Span {

@@ -1,6 +1,6 @@
-import type { NarrowSums } from "../streams/narrow.ts";
-import { type NarrowUnit, narrowUnit, readsOfNarrow, roomOfNarrow } from "../streams/narrow-stored.ts";
-import type { Work } from "../task/work.ts";
+import { type NarrowUnit, narrowUnit, readsOfNarrow, roomOfNarrow } from "../pipeline/half-chunks.ts";
+import type { NarrowSums } from "../pipeline/half-conversion.ts";
+import type { Work } from "../pipeline/work.ts";
 
 /** Part of a tensor that becomes halves. */
 export interface HalfUnit extends NarrowUnit {

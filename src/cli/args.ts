@@ -1,86 +1,13 @@
 import { Command, InvalidArgumentError, Option } from "commander";
-import { type Layout, layouts } from "../checkpoint/quantize.ts";
-import { schemeNames } from "../core/schemes.ts";
-import { type CodeDType, codeTypes, type HalfDType } from "../dtypes.ts";
-import { isShardIndex } from "../formats/detect.ts";
-import {
-  type AccuracyLevel,
-  type Algorithm,
-  accuracyLevels,
-  algorithms,
-  type BitWidth,
-  bitWidths,
-  type Format,
-  formats,
-  halfTypes,
-  type Mode,
-  modes,
-  type Tool,
-  tools,
-} from "../onnx/options.ts";
-import { type Target, targetNames } from "../onnx/targets/target.ts";
-import { type Variant, variants } from "../onnx/transformers.ts";
-import { endsAsFolder } from "./places.ts";
-import type { WorkOptions } from "./threads.ts";
-
-/** Options of every subcommand. */
-export interface CommonOptions {
-  readonly json?: true;
-  readonly quiet?: true;
-  readonly debug?: true;
-}
-
-export interface WriteOptions extends CommonOptions, WorkOptions {
-  readonly output?: string;
-  readonly force?: true;
-}
-
-export interface QuantizeArguments extends WriteOptions {
-  readonly recipe?: "transformers.js";
-  readonly only?: Variant[];
-  readonly mode?: Mode;
-  readonly dtype?: CodeDType | HalfDType;
-  readonly scheme?: "affine" | "symmetric" | "minmax";
-  readonly symmetric?: true;
-  readonly asymmetric?: true;
-  readonly perChannel?: true;
-  readonly perTensor?: true;
-  readonly axis?: number;
-  readonly blockSize?: number;
-  readonly layout?: Layout;
-  readonly reduceRange?: true;
-  readonly include?: string[];
-  readonly exclude?: string[];
-  readonly format?: Format;
-  readonly bits?: BitWidth;
-  readonly accuracyLevel?: AccuracyLevel;
-  readonly algorithm?: Algorithm;
-  readonly io?: "float32" | HalfDType;
-  readonly clamp?: true;
-  readonly target?: Target;
-  readonly opset?: number;
-  readonly opTypes?: string[];
-  readonly like?: Tool;
-  readonly again?: true;
-  readonly allowUnchanged?: true;
-}
-
-export interface InspectArguments extends CommonOptions, WorkOptions {
-  readonly target?: Target;
-}
-
-export interface CompareArguments extends CommonOptions {
-  readonly inputs?: string;
-  readonly seed?: number;
-  readonly sets?: number;
-}
-
-export interface Actions {
-  quantize(input: string, options: QuantizeArguments): Promise<void>;
-  dequantize(input: string, options: WriteOptions): Promise<void>;
-  inspect(input: string, options: InspectArguments): Promise<void>;
-  compare(a: string, b: string, options: CompareArguments): Promise<void>;
-}
+import { layouts } from "../checkpoint/quantize-checkpoint.ts";
+import { codeTypes } from "../dtypes.ts";
+import { schemeNames } from "../engine/tensors/schemes.ts";
+import { isShardIndex } from "../formats/detect-format.ts";
+import { accuracyLevels, algorithms, bitWidths, formats, halfTypes, modes, tools } from "../onnx/onnx-options.ts";
+import { targetNames } from "../onnx/targets/target.ts";
+import { variants } from "../onnx/transformers-js.ts";
+import type { Actions } from "./command-options.ts";
+import { endsAsFolder } from "./paths.ts";
 
 /** The command line: what may be typed, and what is done then. */
 export function createProgram(version: string, actions: Actions): Command {

@@ -3,32 +3,27 @@ import { readdir, stat } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
 import { CommanderError } from "commander";
-import type { ModelRuntime } from "../compare/runtime.ts";
-import { createEngine, type Engine } from "../core/engine.ts";
+import type { ModelRuntime } from "../compare/model-runtime.ts";
+import { createEngine, type Engine } from "../engine/engine.ts";
 import { ArgumentError, FileError, FormatError, isWasmQuantError, UnchangedError } from "../errors.ts";
-import { detectFormat, isShardIndex } from "../formats/detect.ts";
+import type { ByteSink, ByteSource } from "../formats/byte-source.ts";
+import { detectFormat, isShardIndex } from "../formats/detect-format.ts";
 import { shardIndexName } from "../formats/shards.ts";
-import type { ByteSink, ByteSource } from "../formats/source.ts";
 import { compareModels, dequantizeModel, inspectModel, quantizeModel } from "../model.ts";
 import { checkQuantize } from "../model-options.ts";
 import { createFile, onnxRuntimeNode, removeUnfinished } from "../node.ts";
-import { isHalf } from "../onnx/options.ts";
-import type { TaskOptions } from "../task/progress.ts";
-import type { ModelReport } from "../task/report.ts";
-import {
-  type CompareArguments,
-  createProgram,
-  type InspectArguments,
-  type QuantizeArguments,
-  type WriteOptions,
-} from "./args.ts";
-import { renderComparison, renderModel } from "./model-report.ts";
-import { checkConfigKept, inputFor, modelFolder, removeMade, withOutput } from "./places.ts";
-import { type Outcome, renderInspection, renderReport, reportToJson, toJson } from "./report.ts";
-import { makeSet } from "./set.ts";
+import { isHalf } from "../onnx/onnx-options.ts";
+import type { ModelReport } from "../pipeline/model-report.ts";
+import type { TaskOptions } from "../pipeline/progress.ts";
+import { createProgram } from "./args.ts";
+import type { CompareArguments, InspectArguments, QuantizeArguments, WriteOptions } from "./command-options.ts";
+import { renderComparison, renderModel } from "./model-tables.ts";
+import { checkConfigKept, inputFor, modelFolder, removeMade, stemOf, withOutput } from "./paths.ts";
+import { makeSet } from "./recipe.ts";
+import { interruption, print, withProgress, withSource, withSources, withTask } from "./run-task.ts";
 import { printableName } from "./table.ts";
+import { type Outcome, renderInspection, renderReport, reportToJson, toJson } from "./tensor-tables.ts";
 import { inOptions } from "./words.ts";
-import { interruption, print, stemOf, withProgress, withSource, withSources, withTask } from "./work.ts";
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;

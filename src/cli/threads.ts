@@ -1,7 +1,7 @@
 import { availableParallelism } from "node:os";
 import { ArgumentError } from "../errors.ts";
 import { createWorkerPool } from "../node.ts";
-import type { TaskOptions } from "../task/progress.ts";
+import type { TaskOptions } from "../pipeline/progress.ts";
 
 /** Options of commands that read tensors. */
 export interface WorkOptions {

@@ -1,11 +1,11 @@
 import { ArgumentError, FormatError } from "../errors.ts";
 import { show } from "../formats/json.ts";
 import type { NpyArray, NpzArray } from "../formats/npz.ts";
-import { castTo } from "./cast.ts";
-import { shapesOf } from "./dimensions.ts";
-import { type Random, randomOf } from "./random.ts";
-import type { ValueSpec } from "./runtime.ts";
-import { type Feed, type Feeds, feedOf, isFloat, isValueDType, rangeOf, type ValueDType } from "./values.ts";
+import { castTo } from "./cast-feeds.ts";
+import { shapesOf } from "./input-shapes.ts";
+import type { ValueSpec } from "./model-runtime.ts";
+import { type Random, randomOf } from "./random-numbers.ts";
+import { type Feed, type Feeds, feedOf, isFloat, isValueDType, rangeOf, type ValueDType } from "./tensor-values.ts";
 
 /** The inputs of one run, made or read when they are asked for: memory need not hold those of all runs. */
 export interface FeedSet {

@@ -3,8 +3,8 @@
  * The format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
  */
 import { ArgumentError, FormatError } from "../errors.ts";
+import { type ByteSink, type ByteSource, readExactly } from "./byte-source.ts";
 import { show } from "./json.ts";
-import { type ByteSink, type ByteSource, readExactly } from "./source.ts";
 
 /** Bytes per element of the data types read and written, by NumPy's name for them (`descr`). */
 export const npyTypes = {

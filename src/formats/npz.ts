@@ -3,12 +3,21 @@
  * The format: https://numpy.org/doc/stable/reference/generated/numpy.savez.html
  */
 import { FormatError } from "../errors.ts";
-import { type ArrayType, viewOf } from "./floats.ts";
-import { InflatingSource } from "./inflate.ts";
+import { type ByteSource, bytesSource, readExactly } from "./byte-source.ts";
+import { type ArrayType, viewOf } from "./float-types.ts";
+import { InflatingSource } from "./inflating-source.ts";
 import { show } from "./json.ts";
 import { type NpyDType, readNpyHeader } from "./npy.ts";
-import { type ByteSource, bytesSource, readExactly } from "./source.ts";
-import { allocate, checkEntry, damaged, type Entry, type FileEntry, listEntries, placeOf, STORED } from "./zip.ts";
+import {
+  allocate,
+  checkEntry,
+  damaged,
+  type Entry,
+  type FileEntry,
+  listEntries,
+  placeOf,
+  STORED,
+} from "./zip-entries.ts";
 
 /** Half-precision floats are held as their bits, booleans as 0 and 1. */
 export type NpyData =

@@ -3,8 +3,8 @@
  * The format: https://github.com/huggingface/safetensors#format, and safetensors/src/tensor.rs there.
  */
 import { ArgumentError, FormatError } from "../errors.ts";
+import { type ByteSink, type ByteSource, readExactly } from "./byte-source.ts";
 import { type JsonValue, parseMembers, show } from "./json.ts";
-import { type ByteSink, type ByteSource, readExactly } from "./source.ts";
 
 /** Bits per element of every dtype of the format (`Dtype::bitsize`). */
 export const safetensorsTypes = {

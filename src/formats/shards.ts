@@ -3,10 +3,10 @@
  * (`model.safetensors.index.json`): Hugging Face's convention, huggingface_hub's serialization/_torch.py.
  */
 import { FormatError } from "../errors.ts";
-import { detectFormat } from "./detect.ts";
+import { type ByteSource, readExactly } from "./byte-source.ts";
+import { detectFormat } from "./detect-format.ts";
 import { type JsonValue, parseJson, show } from "./json.ts";
 import { readSafetensorsHeader, type SafetensorsHeader } from "./safetensors.ts";
-import { type ByteSource, readExactly } from "./source.ts";
 
 export interface ShardIndex {
   /** Whatever the writer put there, `total_size` as a rule. */

@@ -1,8 +1,8 @@
-import type { Engine } from "../core/engine.ts";
-import { codeNames, type NonFinite, oneOf } from "../core/options.ts";
-import type { SchemeName } from "../core/schemes.ts";
-import type { FloatTensor, QuantizedTensor } from "../core/tensor.ts";
 import type { CodeDType } from "../dtypes.ts";
+import type { Engine } from "../engine/engine.ts";
+import { codeNames, type NonFinite, oneOf } from "../engine/tensors/quantize-options.ts";
+import type { SchemeName } from "../engine/tensors/schemes.ts";
+import type { FloatTensor, QuantizedTensor } from "../engine/tensors/tensor.ts";
 import { ArgumentError } from "../errors.ts";
 
 export type BiasDType = "float32" | "int32" | CodeDType;

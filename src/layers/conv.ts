@@ -1,7 +1,7 @@
-import type { Engine } from "../core/engine.ts";
-import { checkKeys, oneOf } from "../core/options.ts";
-import { elementsOf } from "../core/shape.ts";
 import type { CodeDType } from "../dtypes.ts";
+import type { Engine } from "../engine/engine.ts";
+import { checkKeys, oneOf } from "../engine/tensors/quantize-options.ts";
+import { elementsOf } from "../engine/tensors/shape.ts";
 import { ArgumentError } from "../errors.ts";
 import {
   type Layer,

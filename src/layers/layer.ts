@@ -1,11 +1,11 @@
-import type { Engine } from "../core/engine.ts";
-import { type Axis, scaleShapeOf } from "../core/granularity.ts";
-import { checkBoolean, type NonFinite } from "../core/options.ts";
-import { type ResidentQuantizedTensor, type ResidentTensor, release } from "../core/resident.ts";
-import type { SchemeName } from "../core/schemes.ts";
-import { checkShape, elementsOf } from "../core/shape.ts";
-import { checkData, type FloatTensor, floatTypeOf, type QuantizedTensor } from "../core/tensor.ts";
 import type { CodeDType } from "../dtypes.ts";
+import type { Engine } from "../engine/engine.ts";
+import { type Axis, scaleShapeOf } from "../engine/tensors/granularity.ts";
+import { checkBoolean, type NonFinite } from "../engine/tensors/quantize-options.ts";
+import { type ResidentQuantizedTensor, type ResidentTensor, release } from "../engine/tensors/resident-tensor.ts";
+import type { SchemeName } from "../engine/tensors/schemes.ts";
+import { checkShape, elementsOf } from "../engine/tensors/shape.ts";
+import { checkData, type FloatTensor, floatTypeOf, type QuantizedTensor } from "../engine/tensors/tensor.ts";
 import { ArgumentError } from "../errors.ts";
 import { type BiasDType, magnitudesOf, planBias, quantizeLayerBias, widenForBias } from "./bias.ts";
 

@@ -1,6 +1,6 @@
-import type { Engine } from "../core/engine.ts";
-import { checkKeys, oneOf } from "../core/options.ts";
 import type { CodeDType } from "../dtypes.ts";
+import type { Engine } from "../engine/engine.ts";
+import { checkKeys, oneOf } from "../engine/tensors/quantize-options.ts";
 import { ArgumentError } from "../errors.ts";
 import {
   type Layer,

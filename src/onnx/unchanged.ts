@@ -1,12 +1,12 @@
 import { isWasmQuantError } from "../errors.ts";
-import type { ByteSource } from "../formats/source.ts";
-import { reasonsOf } from "../task/words.ts";
-import type { TensorFiles } from "./data.ts";
-import type { Decision } from "./decide.ts";
-import { readModel } from "./decode.ts";
-import { opNameOf } from "./ops.ts";
-import { isHalf } from "./options.ts";
-import { changeModel, type Plan, type PlanOptions } from "./plan.ts";
+import type { ByteSource } from "../formats/byte-source.ts";
+import { reasonsOf } from "../pipeline/phrases.ts";
+import { readModel } from "./io/decode.ts";
+import type { TensorFiles } from "./io/tensor-data.ts";
+import { opNameOf } from "./ir/operators.ts";
+import { isHalf } from "./onnx-options.ts";
+import type { Decision } from "./passes/pass-result.ts";
+import { changeModel, type Plan, type PlanOptions } from "./plan-model.ts";
 
 /** Other options that may do what these do not, and what they come to. */
 export interface Alternative {

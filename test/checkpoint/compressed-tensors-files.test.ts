@@ -2,10 +2,10 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { compressionOf } from "../../src/checkpoint/compressed-tensors/layout.ts";
-import { packInt32, packZeroPoints } from "../../src/checkpoint/compressed-tensors/pack.ts";
-import { scaleBytes, storedParameters } from "../../src/checkpoint/compressed-tensors/scales.ts";
-import { bytesOf } from "../../src/core/tensor.ts";
+import { compressionOf } from "../../src/checkpoint/compressed-tensors/compressed-layout.ts";
+import { packInt32, packZeroPoints } from "../../src/checkpoint/compressed-tensors/pack-int32.ts";
+import { scaleBytes, storedParameters } from "../../src/checkpoint/compressed-tensors/stored-scales.ts";
+import { bytesOf } from "../../src/engine/tensors/tensor.ts";
 import {
   type ByteSource,
   bytesSink,

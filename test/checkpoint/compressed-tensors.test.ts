@@ -1,16 +1,16 @@
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
-import { addToConfig, quantizationConfig } from "../../src/checkpoint/compressed-tensors/config.ts";
 import {
   type Compression,
   compressedParts,
   compressionOf,
   rowsTogether,
   unfitness,
-} from "../../src/checkpoint/compressed-tensors/layout.ts";
-import { brokenFusion, isLinear, moduleOf } from "../../src/checkpoint/compressed-tensors/names.ts";
-import { packInt32, packZeroPoints, shapeBytes } from "../../src/checkpoint/compressed-tensors/pack.ts";
-import { scaleBytes, storedParameters } from "../../src/checkpoint/compressed-tensors/scales.ts";
+} from "../../src/checkpoint/compressed-tensors/compressed-layout.ts";
+import { brokenFusion, isLinear, moduleOf } from "../../src/checkpoint/compressed-tensors/module-names.ts";
+import { packInt32, packZeroPoints, shapeBytes } from "../../src/checkpoint/compressed-tensors/pack-int32.ts";
+import { addToConfig, quantizationConfig } from "../../src/checkpoint/compressed-tensors/quantization-config.ts";
+import { scaleBytes, storedParameters } from "../../src/checkpoint/compressed-tensors/stored-scales.ts";
 import { ArgumentError, createEngine, type Engine, FormatError } from "../../src/index.ts";
 
 let engine: Engine;

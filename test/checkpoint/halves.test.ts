@@ -2,8 +2,8 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { lossOf } from "../../src/core/error.ts";
-import { widenHalves } from "../../src/formats/halves.ts";
+import { lossOf } from "../../src/engine/measure/quantization-error.ts";
+import { widenHalves } from "../../src/formats/half-arrays.ts";
 import {
   bytesSink,
   bytesSource,

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { feedsFromNpz, randomFeeds } from "../../src/compare/feeds.ts";
-import { randomOf } from "../../src/compare/random.ts";
-import type { ValueSpec } from "../../src/compare/runtime.ts";
-import type { Feed, Feeds } from "../../src/compare/values.ts";
+import type { ValueSpec } from "../../src/compare/model-runtime.ts";
+import { randomOf } from "../../src/compare/random-numbers.ts";
+import type { Feed, Feeds } from "../../src/compare/tensor-values.ts";
 import type { NpyArray, NpzArray } from "../../src/formats/npz.ts";
 
 const spec = (name: string, dtype: ValueSpec["dtype"], shape: ValueSpec["shape"]): ValueSpec => ({

@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { createOutputMeter, type FloatComparison, type OutputComparison } from "../../src/compare/outputs.ts";
-import type { Feed } from "../../src/compare/values.ts";
-import { createEngine, type Engine } from "../../src/core/engine.ts";
+import { createOutputMeter, type FloatComparison, type OutputComparison } from "../../src/compare/compare-outputs.ts";
+import type { Feed } from "../../src/compare/tensor-values.ts";
+import { createEngine, type Engine } from "../../src/engine/engine.ts";
 import { normals, randomOf } from "../helpers/random.ts";
 
 let engine: Engine;

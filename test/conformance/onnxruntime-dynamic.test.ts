@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { createEngine, type Engine } from "../../src/core/engine.ts";
+import { createEngine, type Engine } from "../../src/engine/engine.ts";
 import { NonFiniteError } from "../../src/errors.ts";
 import { elementsIn } from "../helpers/onnx-cases.ts";
 import { dynamicQuantizeLinear } from "../helpers/onnx-runtime.ts";

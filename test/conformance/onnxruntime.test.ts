@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { createEngine, type Engine } from "../../src/core/engine.ts";
-import type { FloatTensor, QuantizedTensor } from "../../src/core/tensor.ts";
 import { type CodeDType, codeTypes, type IntegerDType, integerTypes } from "../../src/dtypes.ts";
+import { createEngine, type Engine } from "../../src/engine/engine.ts";
+import type { FloatTensor, QuantizedTensor } from "../../src/engine/tensors/tensor.ts";
 import { skipWithout, x64 } from "../helpers/needs.ts";
 import {
   type Arrangement,

@@ -1,6 +1,4 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { createEngine, type Engine } from "../../src/core/engine.ts";
-import type { Granularity } from "../../src/core/granularity.ts";
 import {
   type CodeDType,
   codeTypes,
@@ -9,6 +7,8 @@ import {
   type IntegerDType,
   integerTypes,
 } from "../../src/dtypes.ts";
+import { createEngine, type Engine } from "../../src/engine/engine.ts";
+import type { Granularity } from "../../src/engine/tensors/granularity.ts";
 import { sharedData, skipSuiteWithout } from "../helpers/needs.ts";
 import type { OnnxTensor } from "../helpers/onnx.ts";
 import { arrayOf, codesOf, differenceOf, floatsOf, isEngineType } from "../helpers/onnx-values.ts";

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { bytesSink, bytesSource } from "../../src/formats/byte-source.ts";
 import {
   encodeNpyHeader,
   hasNpyMagic,
@@ -8,7 +9,6 @@ import {
   readNpyHeader,
   writeNpy,
 } from "../../src/formats/npy.ts";
-import { bytesSink, bytesSource } from "../../src/formats/source.ts";
 import { bytesOf, recordingSource, truncatedSource } from "../helpers/sources.ts";
 
 const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];

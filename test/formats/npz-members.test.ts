@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { bytesSource, readExactly } from "../../src/formats/byte-source.ts";
 import { encodeNpyHeader } from "../../src/formats/npy.ts";
 import { type NpzMember, openNpzMembers } from "../../src/formats/npz.ts";
-import { bytesSource, readExactly } from "../../src/formats/source.ts";
 import {
   COMPRESSED_SIZE,
   CRC32,

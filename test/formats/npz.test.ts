@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
+import { bytesSource } from "../../src/formats/byte-source.ts";
 import type { NpyDType } from "../../src/formats/npy.ts";
 import { type NpyData, readNpz } from "../../src/formats/npz.ts";
-import { bytesSource } from "../../src/formats/source.ts";
 import {
   COMPRESSED_SIZE,
   DEFLATED,

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { bytesSink, bytesSource } from "../../src/formats/byte-source.ts";
 import {
   planSafetensors,
   readSafetensorsHeader,
@@ -9,7 +10,6 @@ import {
   safetensorsTypes,
   writeSafetensors,
 } from "../../src/formats/safetensors.ts";
-import { bytesSink, bytesSource } from "../../src/formats/source.ts";
 import { sharedData, skipWithout } from "../helpers/needs.ts";
 import { bytesOf, recordingSource, truncatedSource } from "../helpers/sources.ts";
 

@@ -10,7 +10,7 @@ function load(file: string): Promise<unknown> {
 
 export const lib = (await load("index.js")) as typeof import("../../src/index.ts");
 export const node = (await load("node.js")) as typeof import("../../src/node.ts");
-export const { poolOf } = (await load("pool/pool.js")) as typeof import("../../src/pool/pool.ts");
+export const { poolOf } = (await load("workers/pool.js")) as typeof import("../../src/workers/pool.ts");
 
 /** The script of the pool's workers. */
 export const workerScript = pathToFileURL(join(dist, "node-worker.js")).href;

@@ -1,8 +1,15 @@
 import { createHash } from "node:crypto";
-import type { ByteSource } from "../../src/formats/source.ts";
-import { TensorFiles } from "../../src/onnx/data.ts";
-import { readModel } from "../../src/onnx/decode.ts";
-import { type Attribute, type Graph, graphsOf, type Node, type Tensor, type ValueInfo } from "../../src/onnx/graph.ts";
+import type { ByteSource } from "../../src/formats/byte-source.ts";
+import { readModel } from "../../src/onnx/io/decode.ts";
+import { TensorFiles } from "../../src/onnx/io/tensor-data.ts";
+import {
+  type Attribute,
+  type Graph,
+  graphsOf,
+  type Node,
+  type Tensor,
+  type ValueInfo,
+} from "../../src/onnx/ir/graph.ts";
 import { cut, numbers } from "./onnx-build.ts";
 
 // A model in a form that does not depend on the names of inner values and nodes, nor on the order of nodes: every value

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { bytesSource } from "../../src/formats/source.ts";
+import { bytesSource } from "../../src/formats/byte-source.ts";
 import { exactInt8Products, exactRuntimes } from "./exact-products.ts";
 import { type Golden, goldenSource, moreGolden, outputDifferences, runBeside, worstOf } from "./golden.ts";
 import { compareOutputs } from "./model-feeds.ts";

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { type ByteSource, bytesSource } from "../../src/formats/source.ts";
+import { type ByteSource, bytesSource } from "../../src/formats/byte-source.ts";
 import { type Difference, feedsFor, runAll } from "./model-feeds.ts";
 import { modelPath } from "./models.ts";
 import { type Need, sharedData } from "./needs.ts";

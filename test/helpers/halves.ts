@@ -1,8 +1,8 @@
 import { expect } from "vitest";
-import { createEngine } from "../../src/core/engine.ts";
-import { bytesSink, bytesSource } from "../../src/formats/source.ts";
-import { quantizeOnnx } from "../../src/onnx/quantize.ts";
-import type { ModelReport } from "../../src/task/report.ts";
+import { createEngine } from "../../src/engine/engine.ts";
+import { bytesSink, bytesSource } from "../../src/formats/byte-source.ts";
+import { quantizeOnnx } from "../../src/onnx/quantize-onnx.ts";
+import type { ModelReport } from "../../src/pipeline/model-report.ts";
 import { compareOutputs, runAll } from "./model-feeds.ts";
 import { graph, graphIn, model, payloads, type ReadGraph, readGraph } from "./onnx-build.ts";
 import { type Feeds, type Outputs, runtimes, withSession } from "./sessions.ts";

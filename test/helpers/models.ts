@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { BinaryReader } from "@bufbuild/protobuf/wire";
-import { type ByteSource, bytesSource } from "../../src/formats/source.ts";
+import { type ByteSource, bytesSource } from "../../src/formats/byte-source.ts";
 import { type Need, sharedData } from "./needs.ts";
 
 // Whole models, by their files' names without the ending: some come with the repository or an npm package, more lie in

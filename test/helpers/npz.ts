@@ -1,7 +1,7 @@
 import { Uint8ArrayReader, Uint8ArrayWriter, ZipWriter, type ZipWriterAddDataOptions } from "@zip.js/zip.js";
+import type { ByteSource } from "../../src/formats/byte-source.ts";
 import { encodeNpyHeader, type NpyDType } from "../../src/formats/npy.ts";
 import type { NpyData } from "../../src/formats/npz.ts";
-import type { ByteSource } from "../../src/formats/source.ts";
 import { bytesOf } from "./sources.ts";
 
 /** The bytes of a .npy file. */

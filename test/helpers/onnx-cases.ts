@@ -1,5 +1,5 @@
-import { checkGranularity, type Granularity, scaleShapeOf } from "../../src/core/granularity.ts";
 import { type IntegerDType, integerTypes } from "../../src/dtypes.ts";
+import { checkGranularity, type Granularity, scaleShapeOf } from "../../src/engine/tensors/granularity.ts";
 import { between, mixed, normals } from "./random.ts";
 import { groupsOf } from "./reference.ts";
 

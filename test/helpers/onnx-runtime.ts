@@ -1,7 +1,7 @@
 import { InferenceSession, type Tensor } from "onnxruntime-node";
-import { checkGranularity, type Granularity, scaleShapeOf } from "../../src/core/granularity.ts";
-import { bytesOf, type FloatTensor, type QuantizedTensor } from "../../src/core/tensor.ts";
 import type { CodeDType, IntegerDType } from "../../src/dtypes.ts";
+import { checkGranularity, type Granularity, scaleShapeOf } from "../../src/engine/tensors/granularity.ts";
+import { bytesOf, type FloatTensor, type QuantizedTensor } from "../../src/engine/tensors/tensor.ts";
 import { type ElementType, elementTypes, type OnnxGraph, type OnnxNode, type OnnxTensor } from "./onnx.ts";
 import { storedCodes } from "./onnx-values.ts";
 import { writeModel } from "./onnx-writer.ts";

@@ -1,5 +1,5 @@
-import { bytesOf } from "../../src/core/tensor.ts";
 import { type ArrayOf, type DType, dtypes } from "../../src/dtypes.ts";
+import { bytesOf } from "../../src/engine/tensors/tensor.ts";
 import { type ElementType, elementTypes, type OnnxTensor } from "./onnx.ts";
 import { unpacked } from "./reference.ts";
 

@@ -1,13 +1,13 @@
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { InferenceSession, Tensor } from "onnxruntime-node";
-import { type ByteSource, bytesSource } from "../../src/formats/source.ts";
-import { TensorFiles } from "../../src/onnx/data.ts";
-import { readModel } from "../../src/onnx/decode.ts";
-import { encodeModel } from "../../src/onnx/encode.ts";
-import type { Model } from "../../src/onnx/graph.ts";
-import { type RaiseReport, raiseOpset } from "../../src/onnx/opset/raise.ts";
-import { codeOf, type ElementType } from "../../src/onnx/proto.ts";
-import { type Chunk, Pending } from "../../src/onnx/wire.ts";
+import { type ByteSource, bytesSource } from "../../src/formats/byte-source.ts";
+import { readModel } from "../../src/onnx/io/decode.ts";
+import { encodeModel } from "../../src/onnx/io/encode.ts";
+import { TensorFiles } from "../../src/onnx/io/tensor-data.ts";
+import type { Model } from "../../src/onnx/ir/graph.ts";
+import { type RaiseReport, raiseOpset } from "../../src/onnx/passes/opset/raise-opset.ts";
+import { codeOf, type ElementType } from "../../src/onnx/proto/schema.ts";
+import { type Chunk, Pending } from "../../src/onnx/proto/wire-format.ts";
 import { halvesWidened } from "./onnx-values.ts";
 
 // Models of any opset, with attributes and graphs of every kind, and what happens to them when they are raised.

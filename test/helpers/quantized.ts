@@ -1,4 +1,4 @@
-import type { Engine } from "../../src/core/engine.ts";
+import type { Engine } from "../../src/engine/engine.ts";
 import { bytesSink, bytesSource, type ModelReport, type QuantizeModelOptions, quantizeModel } from "../../src/index.ts";
 
 /**

@@ -1,4 +1,4 @@
-import type { Axis, Granularity } from "../../src/core/granularity.ts";
+import type { Axis, Granularity } from "../../src/engine/tensors/granularity.ts";
 
 // The number contract written down a second time, element by element and with nothing shared with src/: what the engine
 // is held to.

@@ -1,5 +1,5 @@
 import { expect } from "vitest";
-import type { Engine } from "../../src/core/engine.ts";
+import type { Engine } from "../../src/engine/engine.ts";
 import type { QuantizeModelOptions } from "../../src/model.ts";
 import { quantizerOf } from "./quantized.ts";
 import { nearness, opsIn, type Sketch, sketch } from "./sketch.ts";

@@ -1,5 +1,5 @@
-import type { ByteSource } from "../../src/formats/source.ts";
-import { readModel } from "../../src/onnx/decode.ts";
+import type { ByteSource } from "../../src/formats/byte-source.ts";
+import { readModel } from "../../src/onnx/io/decode.ts";
 import { type CanonicalModel, type CanonicalTensor, canonicalModel, exactly } from "./canonical-graph.ts";
 
 // Two models held against each other: whether they are the same but for what runtimes do not look at. Not compared are IR

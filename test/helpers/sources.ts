@@ -1,4 +1,4 @@
-import { type ByteSource, bytesSource } from "../../src/formats/source.ts";
+import { type ByteSource, bytesSource } from "../../src/formats/byte-source.ts";
 
 /** A source over `bytes` that keeps a list of what was read of it, as [start, end]. */
 export function recordingSource(bytes: Uint8Array): ByteSource & { readonly reads: [number, number][] } {

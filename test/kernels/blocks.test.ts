@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { levelsOf, parametersOf, type SchemeName } from "../../src/core/schemes.ts";
 import { type CodeDType, codeTypes } from "../../src/dtypes.ts";
+import { levelsOf, parametersOf, type SchemeName } from "../../src/engine/tensors/schemes.ts";
 import type { Rows } from "../../src/kernels/abi.ts";
 import { between, mixed, normals, randomOf } from "../helpers/random.ts";
 import { expectSame, given, sides, written } from "./parts.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { bnb4Levels } from "../../src/core/bnb4.ts";
+import { bnb4Levels } from "../../src/engine/blockwise/quantize-bnb4.ts";
 import type { Kernels } from "../../src/kernels/abi.ts";
 import type { Platform } from "../helpers/platforms.ts";
 import { between, mixed, nonFinite, normals, randomOf } from "../helpers/random.ts";

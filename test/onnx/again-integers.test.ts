@@ -1,9 +1,9 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { createEngine, type Engine } from "../../src/core/engine.ts";
-import { bytesSink, bytesSource } from "../../src/formats/source.ts";
+import { createEngine, type Engine } from "../../src/engine/engine.ts";
+import { bytesSink, bytesSource } from "../../src/formats/byte-source.ts";
 import { compareModels, inspectModel, type QuantizeModelOptions, quantizeForTransformers } from "../../src/model.ts";
-import type { ModelInspection } from "../../src/onnx/inspect.ts";
-import type { Variant } from "../../src/onnx/transformers.ts";
+import type { ModelInspection } from "../../src/onnx/inspect-onnx.ts";
+import type { Variant } from "../../src/onnx/transformers-js.ts";
 import { node, tensor } from "../helpers/onnx-build.ts";
 import { quantizerOf } from "../helpers/quantized.ts";
 import { floats, indices, type Sketch, sketch } from "../helpers/sketch.ts";

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { createEngine, type Engine } from "../../src/core/engine.ts";
-import { bytesSource } from "../../src/formats/source.ts";
+import { createEngine, type Engine } from "../../src/engine/engine.ts";
+import { bytesSource } from "../../src/formats/byte-source.ts";
 import { inspectModel, type QuantizeModelOptions } from "../../src/model.ts";
 import { graph, graphIn, model, node, readGraph, tensor, value } from "../helpers/onnx-build.ts";
 import { quantizerOf } from "../helpers/quantized.ts";

@@ -4,10 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createEngine, type Engine } from "../../src/core/engine.ts";
-import { bytesOf } from "../../src/core/tensor.ts";
+import { createEngine, type Engine } from "../../src/engine/engine.ts";
+import { bytesOf } from "../../src/engine/tensors/tensor.ts";
 import { isWasmQuantError } from "../../src/errors.ts";
-import { type ByteSink, type ByteSource, bytesSource } from "../../src/formats/source.ts";
+import { type ByteSink, type ByteSource, bytesSource } from "../../src/formats/byte-source.ts";
 import { inspectModel, type QuantizeModelOptions, quantizeModel } from "../../src/model.ts";
 import { createFile, openFile } from "../../src/node.ts";
 import {

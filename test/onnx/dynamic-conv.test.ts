@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
-import { createEngine, type Engine } from "../../src/core/engine.ts";
+import { createEngine, type Engine } from "../../src/engine/engine.ts";
 import { node } from "../helpers/onnx-build.ts";
 import { eightBits, integerTypes, NEAR, rewriterOf } from "../helpers/rewritten.ts";
 import { openNode, withSession } from "../helpers/sessions.ts";

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { createEngine, type Engine } from "../../src/core/engine.ts";
-import { bytesSink, bytesSource } from "../../src/formats/source.ts";
+import { createEngine, type Engine } from "../../src/engine/engine.ts";
+import { bytesSink, bytesSource } from "../../src/formats/byte-source.ts";
 import { type QuantizeModelOptions, quantizeModel } from "../../src/model.ts";
 import { exactRuntimes } from "../helpers/exact-products.ts";
 import { compareOutputs } from "../helpers/model-feeds.ts";

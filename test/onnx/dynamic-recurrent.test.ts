@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { createEngine, type Engine } from "../../src/core/engine.ts";
+import { createEngine, type Engine } from "../../src/engine/engine.ts";
 import { graphIn, node, readGraph, typeCodes } from "../helpers/onnx-build.ts";
 import { eightBits, integerTypes, rewriterOf } from "../helpers/rewritten.ts";
 import { floats, indices, initializersIn, type Sketch } from "../helpers/sketch.ts";

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { createEngine, type Engine } from "../../src/core/engine.ts";
+import { createEngine, type Engine } from "../../src/engine/engine.ts";
 import { graph, graphsIn, node, tensor, typeCodes, value } from "../helpers/onnx-build.ts";
 import { eightBits, integerTypes, NEAR, rewriterOf } from "../helpers/rewritten.ts";
 import { drawnTensor, floats, indices, initializersIn, nearness, type Sketch } from "../helpers/sketch.ts";

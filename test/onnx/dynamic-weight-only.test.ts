@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { createEngine, type Engine } from "../../src/core/engine.ts";
+import { createEngine, type Engine } from "../../src/engine/engine.ts";
 import type { QuantizeModelOptions } from "../../src/model.ts";
 import { graph, graphIn, node, type ReadTensor, readGraph, value } from "../helpers/onnx-build.ts";
 import { NEAR, rewriterOf } from "../helpers/rewritten.ts";

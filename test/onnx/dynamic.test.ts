@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
-import { createEngine, type Engine } from "../../src/core/engine.ts";
+import { createEngine, type Engine } from "../../src/engine/engine.ts";
 import { exactRuntimes } from "../helpers/exact-products.ts";
 import { compareOutputs } from "../helpers/model-feeds.ts";
 import { graphIn, node, readGraph, tensor, typeCodes } from "../helpers/onnx-build.ts";

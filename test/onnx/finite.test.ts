@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { bytesSink, bytesSource, createEngine, quantizeModel } from "../../src/index.ts";
-import { finiteScales } from "../../src/onnx/jobs/finite.ts";
-import type { Recipe } from "../../src/onnx/recipe.ts";
+import { finiteScales } from "../../src/onnx/codecs/finite-scales.ts";
+import type { Recipe } from "../../src/onnx/weights/weight-granularity.ts";
 import { graph, model, node, tensor, value } from "../helpers/onnx-build.ts";
 import { openNode } from "../helpers/sessions.ts";
 

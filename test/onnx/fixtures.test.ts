@@ -2,12 +2,12 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createEngine, type Engine } from "../../src/core/engine.ts";
-import type { Axis } from "../../src/core/granularity.ts";
-import type { QuantizeOptions } from "../../src/core/options.ts";
-import { bytesOf, type FloatTensor } from "../../src/core/tensor.ts";
 import { codeTypes } from "../../src/dtypes.ts";
-import { bytesSink, bytesSource } from "../../src/formats/source.ts";
+import { createEngine, type Engine } from "../../src/engine/engine.ts";
+import type { Axis } from "../../src/engine/tensors/granularity.ts";
+import type { QuantizeOptions } from "../../src/engine/tensors/quantize-options.ts";
+import { bytesOf, type FloatTensor } from "../../src/engine/tensors/tensor.ts";
+import { bytesSink, bytesSource } from "../../src/formats/byte-source.ts";
 import { type QuantizeModelOptions, quantizeModel } from "../../src/model.ts";
 import { createFile, openFile } from "../../src/node.ts";
 import {

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { createEngine, type Engine } from "../../src/core/engine.ts";
+import { createEngine, type Engine } from "../../src/engine/engine.ts";
 import type { QuantizeModelOptions } from "../../src/model.ts";
 import { exactRuntimes } from "../helpers/exact-products.ts";
 import { compareOutputs } from "../helpers/model-feeds.ts";

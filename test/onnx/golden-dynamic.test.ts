@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { createEngine, type Engine } from "../../src/core/engine.ts";
-import { bytesSource } from "../../src/formats/source.ts";
+import { createEngine, type Engine } from "../../src/engine/engine.ts";
+import { bytesSource } from "../../src/formats/byte-source.ts";
 import type { QuantizeModelOptions } from "../../src/model.ts";
 import type { CanonicalTensor } from "../helpers/canonical-graph.ts";
 import { commandOutput } from "../helpers/command-output.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { createEngine } from "../../src/core/engine.ts";
+import { createEngine } from "../../src/engine/engine.ts";
 import { expectAlike, halved, modelOf } from "../helpers/halves.ts";
 import { node, tensor, value } from "../helpers/onnx-build.ts";
 import { halvesWidened } from "../helpers/onnx-values.ts";

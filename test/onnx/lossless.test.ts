@@ -1,11 +1,11 @@
 import { InferenceSession } from "onnxruntime-node";
 import { beforeAll, describe, expect, it } from "vitest";
-import { createEngine, type Engine } from "../../src/core/engine.ts";
-import type { QuantizeOptions } from "../../src/core/options.ts";
-import { bytesOf, type FloatTensor } from "../../src/core/tensor.ts";
-import { type ByteSource, bytesSource } from "../../src/formats/source.ts";
+import { createEngine, type Engine } from "../../src/engine/engine.ts";
+import type { QuantizeOptions } from "../../src/engine/tensors/quantize-options.ts";
+import { bytesOf, type FloatTensor } from "../../src/engine/tensors/tensor.ts";
+import { type ByteSource, bytesSource } from "../../src/formats/byte-source.ts";
 import type { QuantizeModelOptions } from "../../src/model.ts";
-import { readModel } from "../../src/onnx/decode.ts";
+import { readModel } from "../../src/onnx/io/decode.ts";
 import {
   attribute,
   type Cut,

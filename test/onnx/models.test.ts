@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { createEngine, type Engine } from "../../src/core/engine.ts";
-import { bytesSink, bytesSource } from "../../src/formats/source.ts";
+import { createEngine, type Engine } from "../../src/engine/engine.ts";
+import { bytesSink, bytesSource } from "../../src/formats/byte-source.ts";
 import { type QuantizeModelOptions, quantizeModel } from "../../src/model.ts";
 import { exactInt8Products, exactRuntimes } from "../helpers/exact-products.ts";
 import { agreement, evaluators } from "../helpers/images.ts";

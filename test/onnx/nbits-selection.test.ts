@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { createEngine, type Engine } from "../../src/core/engine.ts";
+import { createEngine, type Engine } from "../../src/engine/engine.ts";
 import type { QuantizeModelOptions } from "../../src/model.ts";
 import { matricesIn } from "../helpers/nbits.ts";
 import { graph, node, value } from "../helpers/onnx-build.ts";

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
-import { createEngine, type Engine } from "../../src/core/engine.ts";
+import { createEngine, type Engine } from "../../src/engine/engine.ts";
 import type { QuantizeModelOptions } from "../../src/model.ts";
 import { intOf, matricesIn, turned } from "../helpers/nbits.ts";
 import { node, type ReadNode } from "../helpers/onnx-build.ts";

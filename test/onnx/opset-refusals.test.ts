@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { NEWEST_OPSET } from "../../src/onnx/opset/versions.ts";
+import { NEWEST_OPSET } from "../../src/onnx/passes/opset/operator-versions.ts";
 import { type ModelSpec, type NodeSpec, node, raised } from "../helpers/opset-models.ts";
 
 const relu = (name: string) => node("Relu", "x", "y", {}, { name });

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { createEngine, type Engine } from "../../src/core/engine.ts";
+import { createEngine, type Engine } from "../../src/engine/engine.ts";
 import { node } from "../helpers/onnx-build.ts";
 import { quantizerOf } from "../helpers/quantized.ts";
 import { floats, nearness, opsIn, type Sketch, sketch } from "../helpers/sketch.ts";

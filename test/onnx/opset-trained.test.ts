@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { InferenceSession, Tensor } from "onnxruntime-node";
 import { describe, expect, it } from "vitest";
-import { readModel } from "../../src/onnx/decode.ts";
+import { readModel } from "../../src/onnx/io/decode.ts";
 import { modelNames, modelNeeds, modelPath, modelSource, originalName } from "../helpers/models.ts";
 import { skipWithout } from "../helpers/needs.ts";
 import { distance, type FeedSpec, raised, runModel } from "../helpers/opset-models.ts";

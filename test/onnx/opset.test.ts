@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { bytesSource } from "../../src/formats/source.ts";
-import { TensorFiles } from "../../src/onnx/data.ts";
-import { readModel } from "../../src/onnx/decode.ts";
-import { encodeModel } from "../../src/onnx/encode.ts";
-import { attributeOf, type Graph, graphsOf, type Model, type Node } from "../../src/onnx/graph.ts";
-import { raiseOpset } from "../../src/onnx/opset/raise.ts";
-import { rewriteNames } from "../../src/onnx/opset/rewrites/index.ts";
-import { histories, irVersionOf, NEWEST_OPSET } from "../../src/onnx/opset/versions.ts";
+import { bytesSource } from "../../src/formats/byte-source.ts";
+import { readModel } from "../../src/onnx/io/decode.ts";
+import { encodeModel } from "../../src/onnx/io/encode.ts";
+import { TensorFiles } from "../../src/onnx/io/tensor-data.ts";
+import { attributeOf, type Graph, graphsOf, type Model, type Node } from "../../src/onnx/ir/graph.ts";
+import { histories, irVersionOf, NEWEST_OPSET } from "../../src/onnx/passes/opset/operator-versions.ts";
+import { raiseOpset } from "../../src/onnx/passes/opset/raise-opset.ts";
+import { rewriteNames } from "../../src/onnx/passes/opset/rewrites/rewrite-table.ts";
 import {
   bytesOfChunks,
   type ModelSpec,

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { createEngine, type Engine } from "../../src/core/engine.ts";
-import { bytesSink, bytesSource } from "../../src/formats/source.ts";
+import { createEngine, type Engine } from "../../src/engine/engine.ts";
+import { bytesSink, bytesSource } from "../../src/formats/byte-source.ts";
 import { quantizeForTransformers } from "../../src/index.ts";
 import type { QuantizeModelOptions } from "../../src/model.ts";
 import { node } from "../helpers/onnx-build.ts";

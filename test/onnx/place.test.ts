@@ -2,9 +2,9 @@ import { link, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { createEngine, type Engine } from "../../src/core/engine.ts";
-import { bytesOf } from "../../src/core/tensor.ts";
-import { type ByteSink, type ByteSource, bytesSink, bytesSource } from "../../src/formats/source.ts";
+import { createEngine, type Engine } from "../../src/engine/engine.ts";
+import { bytesOf } from "../../src/engine/tensors/tensor.ts";
+import { type ByteSink, type ByteSource, bytesSink, bytesSource } from "../../src/formats/byte-source.ts";
 import { type QuantizeModelOptions, quantizeModel } from "../../src/model.ts";
 import { createFile, openFile } from "../../src/node.ts";
 import {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { bytesSource } from "../../src/formats/source.ts";
+import { bytesSource } from "../../src/formats/byte-source.ts";
 import {
   type AttributeSpec,
   attribute,

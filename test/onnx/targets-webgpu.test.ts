@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { bytesSource } from "../../src/index.ts";
-import { readModel } from "../../src/onnx/decode.ts";
-import { Scope } from "../../src/onnx/scopes.ts";
-import { formsOn } from "../../src/onnx/targets/forms.ts";
-import { findingsFor } from "../../src/onnx/targets/index.ts";
+import { readModel } from "../../src/onnx/io/decode.ts";
+import { Scope } from "../../src/onnx/ir/scopes.ts";
+import { findingsFor } from "../../src/onnx/targets/target-findings.ts";
+import { formsOn } from "../../src/onnx/targets/target-forms.ts";
 import { graph, model, node, type TypeName, tensor, value } from "../helpers/onnx-build.ts";
 import {
   type Case,

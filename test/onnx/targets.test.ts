@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { blockSizes } from "../../src/core/blocks.ts";
+import { blockSizes } from "../../src/engine/blockwise/quantize-matrix.ts";
 import { bytesSource, createEngine, inspectModel } from "../../src/index.ts";
-import { formsOn } from "../../src/onnx/targets/forms.ts";
+import { formsOn } from "../../src/onnx/targets/target-forms.ts";
 import { f32, safetensorsFile } from "../helpers/checkpoints.ts";
 import { node } from "../helpers/onnx-build.ts";
 import { runtimes, withSession } from "../helpers/sessions.ts";

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { createEngine, type Engine } from "../../src/core/engine.ts";
+import { createEngine, type Engine } from "../../src/engine/engine.ts";
 import {
   bytesSink,
   bytesSource,
@@ -9,7 +9,7 @@ import {
   type Variant,
   variants,
 } from "../../src/index.ts";
-import { isVariant, suffixes } from "../../src/onnx/transformers.ts";
+import { isVariant, suffixes } from "../../src/onnx/transformers-js.ts";
 import { compareOutputs, runAll } from "../helpers/model-feeds.ts";
 import { attribute as attributeBytes, graphsIn, node, tensor } from "../helpers/onnx-build.ts";
 import { quantizerOf } from "../helpers/quantized.ts";

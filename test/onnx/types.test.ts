@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { bytesSource } from "../../src/formats/source.ts";
-import { readModel } from "../../src/onnx/decode.ts";
-import { Scope } from "../../src/onnx/scopes.ts";
-import { type InferenceOptions, Values } from "../../src/onnx/types/values.ts";
+import { bytesSource } from "../../src/formats/byte-source.ts";
+import { readModel } from "../../src/onnx/io/decode.ts";
+import { Scope } from "../../src/onnx/ir/scopes.ts";
+import { type InferenceOptions, Values } from "../../src/onnx/ir/types/type-inference.ts";
 import { field, type GraphParts, graph, model, node, tensor, value } from "../helpers/onnx-build.ts";
 
 const ms = { domain: "com.microsoft" };

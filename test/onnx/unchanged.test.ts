@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { createEngine, type Engine } from "../../src/core/engine.ts";
+import { createEngine, type Engine } from "../../src/engine/engine.ts";
 import { isWasmQuantError, type UnchangedError } from "../../src/errors.ts";
-import { bytesSink, bytesSource } from "../../src/formats/source.ts";
+import { bytesSink, bytesSource } from "../../src/formats/byte-source.ts";
 import { type QuantizeModelOptions, quantizeForTransformers, quantizeModel } from "../../src/model.ts";
 import { node } from "../helpers/onnx-build.ts";
 import { type Drawn, floats, indices, type Sketch, sketch } from "../helpers/sketch.ts";

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createEngine, type Engine } from "../../src/core/engine.ts";
-import { bytesSink, bytesSource } from "../../src/formats/source.ts";
+import { createEngine, type Engine } from "../../src/engine/engine.ts";
+import { bytesSink, bytesSource } from "../../src/formats/byte-source.ts";
 import type { ModelReport, QuantizeModelOptions } from "../../src/index.ts";
 import { compareModels, inspectModel, quantizeForTransformers, quantizeModel } from "../../src/model.ts";
 import type { WorkerPool } from "../../src/node.ts";

@@ -1,8 +1,8 @@
 import { FileError, FormatError } from "../../errors.ts";
-import { type ByteSink, type ByteSource, readExactly } from "../../formats/source.ts";
-import type { Checkpoint } from "../open.ts";
-import { besides, stemOf } from "../outputs.ts";
-import { addToConfig, type QuantizationConfig } from "./config.ts";
+import { type ByteSink, type ByteSource, readExactly } from "../../formats/byte-source.ts";
+import type { Checkpoint } from "../files/open-checkpoint.ts";
+import { besides, stemOf } from "../files/output-files.ts";
+import { addToConfig, type QuantizationConfig } from "./quantization-config.ts";
 
 const CONFIG = "config.json";
 

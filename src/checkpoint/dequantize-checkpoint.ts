@@ -1,0 +1,92 @@
+import type { Engine } from "../engine/engine.ts";
+import { elementsOf } from "../engine/tensors/shape.ts";
+import { FormatError } from "../errors.ts";
+import type { ByteSink, ByteSource } from "../formats/byte-source.ts";
+import type { FormatName } from "../formats/detect-format.ts";
+import { npyTypeOf } from "../formats/float-types.ts";
+import { encodeNpyHeader, npyTypes } from "../formats/npy.ts";
+import { planSafetensors, type SafetensorsItem, type SafetensorsPlan } from "../formats/safetensors.ts";
+import { runsOf } from "../pipeline/chunk-runs.ts";
+import type { ModelReport } from "../pipeline/model-report.ts";
+import type { TaskOptions } from "../pipeline/progress.ts";
+import { allInOrder } from "../pipeline/schedule.ts";
+import { holdsPacked } from "./compressed-tensors/module-names.ts";
+import { convert, copyStep, type Step } from "./files/convert-checkpoint.ts";
+import { type Checkpoint, type CheckpointTensor, metadataOf, withCheckpoint } from "./files/open-checkpoint.ts";
+import { type RestoreUnit, restoreCut, restoreWork } from "./plain/dequantize-work.ts";
+import { type Places, type Quantized, quantizedIn } from "./plain/locate-parts.ts";
+import { type Entry, METADATA_KEY } from "./plain/plain-layout.ts";
+
+export interface DequantizeCheckpointOptions extends TaskOptions {
+  /** What to write; a .npy file holds one tensor, no metadata and no bfloat16. */
+  readonly format: Exclude<FormatName, "npz">;
+}
+
+/**
+ * Restores float files from quantized ones: every tensor in the type and shape it had, other tensors and metadata as they
+ * are. Leaves the sink open.
+ *
+ * @throws FormatError, the signal's reason
+ */
+export function dequantizeCheckpoint(
+  engine: Engine,
+  source: ByteSource,
+  sink: ByteSink,
+  { format, ...options }: DequantizeCheckpointOptions,
+): Promise<ModelReport> {
+  return withCheckpoint(source, (checkpoint) => {
+    const quantized = quantizedIn(checkpoint);
+    if (!quantized) throw new FormatError(source.name, whyNot(checkpoint));
+    if (format === "npy" && checkpoint.index) throw new FormatError(source.name, "is in shards, a .npy file is not");
+    const metadata = metadataOf(checkpoint).map(({ [METADATA_KEY]: _, ...rest }) => rest);
+    const plan = (items: readonly SafetensorsItem[], output: number) =>
+      format === "npy" ? planNpy(source.name, items) : planSafetensors(items, metadata[output]);
+    return convert(engine, checkpoint, sink, { steps: stepsOf(checkpoint, quantized), plan }, options);
+  });
+}
+
+function whyNot({ tensors }: Checkpoint): string {
+  return holdsPacked(tensors)
+    ? "is in the layout of compressed-tensors, for vLLM and transformers; dequantize reads the plain one"
+    : `was not quantized by wasm-quant: its metadata has no ${METADATA_KEY}`;
+}
+
+function stepsOf({ tensors }: Checkpoint, { entries, placesOf, parts }: Quantized): Step[] {
+  return tensors.flatMap((tensor) => {
+    const entry = entries.get(tensor.name);
+    if (entry) return [restoreStep(tensor, entry, placesOf.get(tensor.name)!)];
+    return parts.has(tensor.name) ? [] : [copyStep(tensor, "was not quantized")];
+  });
+}
+
+function restoreStep(tensor: CheckpointTensor, entry: Entry, places: Places): Step {
+  const { name } = tensor;
+  const { dtype, source, shape } = entry;
+  const bytesBefore = [...places.values()].reduce((sum, { start, end }) => sum + end - start, 0);
+  return {
+    tensor,
+    told: { name, shape, from: dtype, to: source, bytesBefore },
+    items: [{ name, dtype: source, shape }],
+    async make({ schedule }, files, [to]) {
+      const begins = Object.fromEntries(Array.from(places, ([part, { start }]) => [part, start]));
+      const common = { name, entry, file: 0, places: begins, sink: 0, to: to! };
+      const units = runsOf(restoreCut(entry).count).map((run): RestoreUnit => ({ ...common, ...run }));
+      await allInOrder(units.map((u) => schedule.run(name, bytesBefore / units.length, restoreWork, files, u)));
+      return undefined;
+    },
+  };
+}
+
+/** The same plan for a .npy file. */
+function planNpy(file: string, items: readonly SafetensorsItem[]): SafetensorsPlan {
+  const [item, ...others] = items;
+  if (!item || others.length > 0) {
+    throw new FormatError(file, `holds ${items.length} tensors, a .npy file holds one; write safetensors instead`);
+  }
+  const descr = npyTypeOf(item.dtype);
+  if (!descr)
+    throw new FormatError(file, `${item.dtype} has no place in a .npy file; write safetensors instead`, item.name);
+  const header = encodeNpyHeader(descr, item.shape);
+  const byteLength = header.byteLength + npyTypes[descr] * elementsOf(item.shape);
+  return { header, byteLength, tensors: [{ ...item, start: header.byteLength, end: byteLength }] };
+}

@@ -1,0 +1,24 @@
+import type { CodeDType } from "../../dtypes.ts";
+import type { NonFinite } from "../../engine/tensors/quantize-options.ts";
+import type { SchemeName } from "../../engine/tensors/schemes.ts";
+import type { TaskOptions } from "../../pipeline/progress.ts";
+
+export interface QuantizeCheckpointOptions extends Selection, TaskOptions {
+  readonly reduceRange: boolean;
+  readonly nonFinite: NonFinite;
+  readonly allowUnchanged: boolean;
+}
+
+/** Which tensors to quantize, and how. */
+export interface Selection {
+  readonly dtype: CodeDType;
+  readonly scheme: SchemeName;
+  /** A scale for each slice along `axis`, or one for the tensor. */
+  readonly perChannel: boolean;
+  /** The channel axis (0 if not said); with `blockSize` the axis that blocks run along (1 if not said). */
+  readonly axis?: number | undefined;
+  readonly blockSize?: number | undefined;
+  /** Globs over tensor names; `*` matches across dots and slashes. */
+  readonly include?: readonly string[] | undefined;
+  readonly exclude?: readonly string[] | undefined;
+}

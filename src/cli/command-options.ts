@@ -1,0 +1,60 @@
+import type { Layout } from "../checkpoint/quantize-checkpoint.ts";
+import type { CodeDType, HalfDType } from "../dtypes.ts";
+import type { AccuracyLevel, Algorithm, BitWidth, Format, Mode, Tool } from "../onnx/onnx-options.ts";
+import type { Target } from "../onnx/targets/target.ts";
+import type { Variant } from "../onnx/transformers-js.ts";
+import type { WorkOptions } from "./threads.ts";
+
+/** Options of every subcommand. */
+export interface CommonOptions {
+  readonly json?: true;
+  readonly quiet?: true;
+  readonly debug?: true;
+}
+export interface WriteOptions extends CommonOptions, WorkOptions {
+  readonly output?: string;
+  readonly force?: true;
+}
+export interface QuantizeArguments extends WriteOptions {
+  readonly recipe?: "transformers.js";
+  readonly only?: Variant[];
+  readonly mode?: Mode;
+  readonly dtype?: CodeDType | HalfDType;
+  readonly scheme?: "affine" | "symmetric" | "minmax";
+  readonly symmetric?: true;
+  readonly asymmetric?: true;
+  readonly perChannel?: true;
+  readonly perTensor?: true;
+  readonly axis?: number;
+  readonly blockSize?: number;
+  readonly layout?: Layout;
+  readonly reduceRange?: true;
+  readonly include?: string[];
+  readonly exclude?: string[];
+  readonly format?: Format;
+  readonly bits?: BitWidth;
+  readonly accuracyLevel?: AccuracyLevel;
+  readonly algorithm?: Algorithm;
+  readonly io?: "float32" | HalfDType;
+  readonly clamp?: true;
+  readonly target?: Target;
+  readonly opset?: number;
+  readonly opTypes?: string[];
+  readonly like?: Tool;
+  readonly again?: true;
+  readonly allowUnchanged?: true;
+}
+export interface InspectArguments extends CommonOptions, WorkOptions {
+  readonly target?: Target;
+}
+export interface CompareArguments extends CommonOptions {
+  readonly inputs?: string;
+  readonly seed?: number;
+  readonly sets?: number;
+}
+export interface Actions {
+  quantize(input: string, options: QuantizeArguments): Promise<void>;
+  dequantize(input: string, options: WriteOptions): Promise<void>;
+  inspect(input: string, options: InspectArguments): Promise<void>;
+  compare(a: string, b: string, options: CompareArguments): Promise<void>;
+}

@@ -1,0 +1,165 @@
+import type { ModelComparison, NamedOutput } from "../compare/compare-models.ts";
+import type { ModelInspection, ValueInspection } from "../onnx/inspect-onnx.ts";
+import type { Target, TargetFinding } from "../onnx/targets/target.ts";
+import {
+  columnsOf,
+  formatBytes,
+  formatDecibels,
+  formatNumber,
+  formatShape,
+  printable,
+  printableName,
+  tableOf,
+} from "./table.ts";
+
+/** What is in a model, for people. */
+export function renderModel(input: string, model: ModelInspection): string {
+  const { bytes, irVersion, opsets, dataFiles, inputs, outputs, nodes, weights, quantized, target, findings } = model;
+  const imports = Object.entries(opsets).map(([domain, version]) => `${printable(domain) || "opset"} ${version}`);
+  const data = dataFiles.length === 0 ? "" : `, with ${dataFiles.map(printable).join(", ")}`;
+  const lines = [
+    `${printable(input)}: ONNX, ${formatBytes(bytes)}${data}, IR version ${irVersion}, ${imports.join(", ")}`,
+    ...inputs.map((value) => `input   ${formatValue(value)}`),
+    ...outputs.map((value) => `output  ${formatValue(value)}`),
+    `nodes   ${Object.entries(nodes)
+      .sort(([, a], [, b]) => b - a)
+      .map(([op, count]) => `${count} ${printable(op)}`)
+      .join(", ")}`,
+  ];
+  const tables = [
+    ...(target ? [targetTable(target, findings ?? [])] : []),
+    ...(weights.length > 0 ? [weightTable(weights)] : []),
+    ...(quantized.length > 0 ? [quantizedTable(quantized)] : []),
+  ];
+  return `${lines.join("\n")}\n${tables.map((table) => `\n${table}`).join("")}`;
+}
+
+/** Nodes that are named in the table; the JSON has all. */
+const NAMED = 2;
+
+/** What is known of a model's nodes where it is to run, equal findings of an op in one line. */
+function targetTable(target: Target, findings: readonly TargetFinding[]): string {
+  if (findings.length === 0) return `${target}: nothing known against it\n`;
+  const groups = new Map<string, TargetFinding[]>();
+  for (const finding of findings) {
+    const { op, severity, reason } = finding;
+    const key = JSON.stringify([op, severity, reason]);
+    groups.set(key, [...(groups.get(key) ?? []), finding]);
+  }
+  const columns = columnsOf(`on ${target}`, "op", ">nodes", "first", "");
+  const rows = Array.from(groups.values(), (group) => {
+    const [{ severity, op, reason, advice, upTo }] = group as [TargetFinding];
+    const names = group.slice(0, NAMED).map(({ node }) => printableName(node ?? "", LONGEST_NODE));
+    const until = upTo === undefined ? "" : ` (up to ONNX Runtime ${upTo})`;
+    return [
+      severity,
+      op === undefined ? "(the model)" : printable(op),
+      op === undefined ? "" : String(group.length),
+      `${names.join(", ")}${group.length > NAMED ? ", ..." : ""}`,
+      `${printable(reason)}${until}${advice === undefined ? "" : `; ${printable(advice)}`}`,
+    ];
+  });
+  return tableOf(columns, rows);
+}
+
+const LONGEST_NODE = 40;
+
+function weightTable(weights: ModelInspection["weights"]): string {
+  const columns = columnsOf(
+    "op",
+    "weight",
+    "shape",
+    "dtype",
+    ">bytes",
+    ">min",
+    ">max",
+    ">int8 tensor",
+    ">int8 channel",
+    ">int4 tensor",
+    ">int4 channel",
+    "",
+  );
+  const rows = weights.map((weight) => [
+    printable(weight.ops.join(", ")),
+    printableName(weight.name),
+    formatShape(weight.shape),
+    weight.dtype,
+    formatBytes(weight.bytes),
+    formatNumber(weight.min),
+    formatNumber(weight.max),
+    formatDecibels(weight.sqnr?.int8PerTensor),
+    formatDecibels(weight.sqnr?.int8PerChannel),
+    formatDecibels(weight.sqnr?.int4PerTensor),
+    formatDecibels(weight.sqnr?.int4PerChannel),
+    weight.reason === undefined ? "" : `not quantized: ${printable(weight.reason)}`,
+  ]);
+  return tableOf(columns, rows);
+}
+
+function quantizedTable(quantized: ModelInspection["quantized"]): string {
+  const columns = columnsOf("quantized already", "shape", "dtype", ">bytes", ">scales");
+  const rows = quantized.map(({ name, shape, dtype, bytes, scales }) => [
+    printableName(name),
+    formatShape(shape),
+    dtype,
+    formatBytes(bytes),
+    String(scales),
+  ]);
+  return tableOf(columns, rows);
+}
+
+function formatValue({ name, dtype, shape }: ValueInspection): string {
+  const sizes = shape?.map((dimension) => (dimension === "" ? "?" : printable(String(dimension)))).join(", ");
+  return `${printableName(name)} ${dtype ?? "(no tensor)"}${sizes === undefined ? "" : ` [${sizes}]`}`;
+}
+
+/** Two models side by side, for people. */
+export function renderComparison(a: string, b: string, comparison: ModelComparison): string {
+  const { weights, otherShapes, onlyInA, onlyInB, outputs, sets, random, bytesA, bytesB } = comparison;
+  const columns = columnsOf("weight", "shape", "dtype", ">SQNR", ">largest error", "");
+  const rows = weights.map((weight) => [
+    printableName(weight.name),
+    formatShape(weight.shape),
+    weight.a === weight.b ? weight.a : `${weight.a} | ${weight.b}`,
+    formatDecibels(weight.sqnr),
+    formatNumber(weight.maxAbs),
+    weight.transposed ? "transposed" : "",
+  ]);
+  const lone = [
+    ...otherShapes.map(
+      ({ name, a, b }) => `laid out otherwise: ${printableName(name)}, ${formatShape(a)} | ${formatShape(b)}\n`,
+    ),
+    ...onlyInA.map((name) => `only in ${printable(a)}: ${printableName(name)}\n`),
+    ...onlyInB.map((name) => `only in ${printable(b)}: ${printableName(name)}\n`),
+  ];
+  const sizes = `${printable(a)} ${formatBytes(bytesA)}, ${printable(b)} ${formatBytes(bytesB)} (${(bytesB / bytesA).toFixed(3)})\n`;
+  const on = `${sets} ${sets === 1 ? "set" : "sets"} of ${random ? "random " : ""}inputs`;
+  const ran = outputs
+    ? `\n${outputTable(outputs)}on ${on}\n`
+    : "\nnot run: npm install onnxruntime-node to compare what they give\n";
+  return `${tableOf(columns, rows)}${lone.join("")}${ran}${sizes}`;
+}
+
+function outputTable(outputs: readonly NamedOutput[]): string {
+  const columns = columnsOf("output", ">SQNR", ">cosine", ">largest error", ">same top-1", "");
+  const rows = outputs.map(({ name, comparison }) => {
+    const called = printableName(name);
+    switch (comparison.kind) {
+      case "float": {
+        const { sqnr, cosine, maxAbs, top1, nonFinite } = comparison;
+        const agreement = top1 === undefined ? "" : formatShare(top1);
+        const warning = nonFinite === 0 ? "" : `${nonFinite} values are NaN or infinite in one of them`;
+        return [called, formatDecibels(sqnr), cosine.toFixed(6), formatNumber(maxAbs), agreement, warning];
+      }
+      case "exact":
+        return [called, "", "", "", "", `${formatShare(comparison.equal)} of ${comparison.elements} values equal`];
+      default:
+        return [called, "", "", "", "", `not comparable: ${printable(comparison.reason)}`];
+    }
+  });
+  return tableOf(columns, rows);
+}
+
+function formatShare(share: number): string {
+  return `${(100 * share).toFixed(1)} %`;
+}

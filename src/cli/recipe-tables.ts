@@ -1,0 +1,44 @@
+import { basename } from "node:path";
+import type { SkippedVariant, VariantReport } from "../model.ts";
+import type { Variant } from "../onnx/transformers-js.ts";
+import { columnsOf, formatBytes, formatDecibels, printable, printableName, tableOf } from "./table.ts";
+import { inOptions } from "./words.ts";
+
+/** The files of one session. */
+export interface SessionReport {
+  readonly input: string;
+  readonly bytesBefore: number;
+  readonly files: readonly (VariantReport & { readonly output: string })[];
+  /** Variants that were left out, and why. */
+  readonly skipped: readonly SkippedVariant[];
+}
+
+/** One line a file: what it is, how large, and how much the worst of its weights lost. */
+export function renderSession({ input, bytesBefore, files, skipped }: SessionReport): string {
+  const columns = columnsOf("variant", "file", ">bytes", ">of input", ">weights", ">worst error", "");
+  const rows = files.map(({ variant, output, bytesAfter, tensors }) => {
+    const made = tensors.filter(({ sqnr }) => sqnr !== undefined);
+    const worst = made.reduce((least, { sqnr }) => Math.min(least, sqnr!), Number.POSITIVE_INFINITY);
+    return [
+      variant,
+      printableName(basename(output)),
+      formatBytes(bytesAfter),
+      (bytesAfter / bytesBefore).toFixed(3),
+      `${made.length} of ${tensors.length}`,
+      made.length === 0 ? "" : formatDecibels(worst),
+      bytesAfter > bytesBefore ? "warning: larger than the model" : "",
+    ];
+  });
+  const said = new Map<string, Variant[]>();
+  for (const { variant, remarks = [] } of files) {
+    for (const remark of remarks) said.set(remark, [...(said.get(remark) ?? []), variant]);
+  }
+  const left = new Map<string, Variant[]>();
+  for (const { variant, reason } of skipped) left.set(reason, [...(left.get(reason) ?? []), variant]);
+  const skips = Array.from(
+    left,
+    ([reason, variants]) => `left out: ${variants.join(", ")} (${inOptions(printable(reason))})\n`,
+  );
+  const lines = Array.from(said, ([remark, variants]) => `${variants.join(", ")}: ${inOptions(printable(remark))}\n`);
+  return `${printable(input)}, ${formatBytes(bytesBefore)}\n${files.length > 0 ? tableOf(columns, rows) : ""}${skips.join("")}${lines.join("")}`;
+}

@@ -1,0 +1,204 @@
+import { type ArrayOf, type CodeDType, codeTypes, type IntegerType } from "../../dtypes.ts";
+import { ArgumentError } from "../../errors.ts";
+import { checkGranularity, type Granularity, type Layout, layoutOf } from "./granularity.ts";
+import {
+  type Parameters,
+  parametersOf,
+  type Range,
+  type SchemeName,
+  type SchemeOptions,
+  schemeNames,
+} from "./schemes.ts";
+
+/** What to do with NaN and infinities when a range is sought: refuse the data, or leave them out. */
+export type NonFinite = "error" | "ignore";
+
+/** One value for each group; a number where there is one group. */
+export type PerGroup = number | ArrayLike<number>;
+
+export interface RangeOptions extends Granularity {
+  /** `"error"` (the default) refuses NaN and infinities, `"ignore"` leaves them out. */
+  readonly nonFinite?: NonFinite | undefined;
+}
+
+export interface QuantizeOptions<D extends CodeDType = CodeDType> extends RangeOptions {
+  /** int8 if not said. */
+  readonly dtype?: D | undefined;
+  /** `symmetric` for signed types, `affine` for unsigned ones if not said. */
+  readonly scheme?: SchemeName | undefined;
+  /** Leaves half of the codes unused, for runtimes whose 16-bit accumulators saturate. */
+  readonly reduceRange?: boolean | undefined;
+  /**
+   * Of uint8 and uint16, `symmetric`: leaves out the lowest code, so that the codes are those of the signed type plus the
+   * zero point, 128 or 32768. Without it the scale is `2 * absmax / 255`, as ONNX Runtime's tool has it, under which +absmax
+   * saturates.
+   */
+  readonly narrowRange?: boolean | undefined;
+  /** The scales to use: the data is not scanned. Negative ones are allowed, 0 is not. */
+  readonly scale?: PerGroup | undefined;
+  /** The zero points that go with `scale`; 0 if not said. */
+  readonly zeroPoint?: PerGroup | undefined;
+  /** The range to use, from calibration perhaps: the data is not scanned. */
+  readonly range?: { readonly min: PerGroup; readonly max: PerGroup } | undefined;
+  /** Takes the codes, instead of a new array. */
+  readonly out?: ArrayOf<D> | undefined;
+}
+
+/** The code types' names, for options that are checked against them. */
+export const codeNames = Object.keys(codeTypes) as readonly CodeDType[];
+
+const rangeOptions = ["axis", "blockSize", "nonFinite"] as const satisfies (keyof RangeOptions)[];
+const quantizeOptions = [
+  ...rangeOptions,
+  "dtype",
+  "scheme",
+  "reduceRange",
+  "narrowRange",
+  "scale",
+  "zeroPoint",
+  "range",
+  "out",
+] as const satisfies (keyof QuantizeOptions)[];
+
+/** @throws ArgumentError for a key that is not one of `known`: a misspelt option would be ignored in silence. */
+export function checkKeys(options: object, known: readonly string[]): void {
+  if (typeof options !== "object" || options === null) {
+    throw new ArgumentError("options", `${String(options)} given; an object is wanted`);
+  }
+  for (const key in options) {
+    if (!known.includes(key)) throw new ArgumentError(key, `no such option; there are ${known.join(", ")}`);
+  }
+}
+
+/** @throws ArgumentError unless `value` is true, false or not said. */
+export function checkBoolean(argument: string, value: boolean | undefined, otherwise: boolean): boolean {
+  if (value === undefined) return otherwise;
+  if (typeof value === "boolean") return value;
+  throw new ArgumentError(argument, `${String(value)} given; true and false are allowed`);
+}
+
+/** @throws ArgumentError for an option that is given where it means nothing */
+export function refuseGiven<O extends object>(options: O, names: readonly (keyof O & string)[], why: string): void {
+  for (const name of names) if (options[name] !== undefined) throw new ArgumentError(name, why);
+}
+
+/** @throws ArgumentError unless `value` is one of `allowed`. */
+export function oneOf<const T extends string | number>(
+  argument: string,
+  value: string | number,
+  allowed: readonly T[],
+): T {
+  const found = allowed.find((each) => each === value);
+  if (found !== undefined) return found;
+  const given = typeof value === "string" ? JSON.stringify(value) : String(value);
+  throw new ArgumentError(argument, `${given} given; ${allowed.join(", ")} are allowed`);
+}
+
+export interface RangePlan {
+  readonly granularity: Granularity;
+  readonly layout: Layout;
+  readonly nonFinite: NonFinite;
+}
+
+/** Range options made definite and checked against a shape. */
+export function planRange(shape: readonly number[], options: RangeOptions): RangePlan {
+  checkKeys(options, rangeOptions);
+  return rangePlanOf(shape, options);
+}
+
+function rangePlanOf(shape: readonly number[], options: RangeOptions): RangePlan {
+  const granularity = checkGranularity(shape, options);
+  const nonFinite = oneOf("nonFinite", options.nonFinite ?? "error", ["error", "ignore"]);
+  return { granularity, layout: layoutOf(shape, granularity), nonFinite };
+}
+
+export interface QuantizePlan<D extends CodeDType> extends RangePlan, SchemeOptions {
+  readonly dtype: D;
+  /** Known beforehand where the caller gave scales or a range. */
+  readonly parameters: Parameters | undefined;
+}
+
+/** Quantize options made definite and checked against a shape and against each other. */
+export function planQuantize<D extends CodeDType>(
+  shape: readonly number[],
+  options: QuantizeOptions<D>,
+): QuantizePlan<D> {
+  checkKeys(options, quantizeOptions);
+  const dtype = oneOf("dtype", options.dtype ?? ("int8" as D), codeNames as readonly D[]);
+  const { signed } = codeTypes[dtype];
+  const given = options.scale !== undefined;
+  const scheme = oneOf("scheme", options.scheme ?? (signed && !given ? "symmetric" : "affine"), schemeNames);
+  const reduceRange = checkBoolean("reduceRange", options.reduceRange, false);
+  const narrowRange = checkBoolean("narrowRange", options.narrowRange, false);
+  checkTogether(dtype, scheme, options);
+
+  const { granularity, layout, nonFinite } = rangePlanOf(shape, options);
+  const how = { dtype, scheme, reduceRange, narrowRange, blocks: granularity.blockSize !== undefined };
+  const parameters = given
+    ? givenParameters(options, layout, codeTypes[dtype])
+    : options.range && parametersOf(givenRange(options.range, layout), how);
+  // Written out: a spread costs a small tensor more than its codes do.
+  return { dtype, scheme, reduceRange, narrowRange, blocks: how.blocks, granularity, layout, nonFinite, parameters };
+}
+
+function checkTogether(dtype: CodeDType, scheme: SchemeName, options: QuantizeOptions): void {
+  const { scale, zeroPoint, range, reduceRange, narrowRange } = options;
+  if (narrowRange && (scheme !== "symmetric" || (dtype !== "uint8" && dtype !== "uint16"))) {
+    throw new ArgumentError("narrowRange", `${dtype}, ${scheme} given; it is for uint8 and uint16, symmetric`);
+  }
+  if (scale === undefined && zeroPoint !== undefined) throw new ArgumentError("zeroPoint", "goes with scale");
+  if (scale !== undefined && range !== undefined) throw new ArgumentError("range", "scale says it already; give one");
+  if (scale !== undefined && (scheme === "minmax" || scheme === "dynamic")) {
+    throw new ArgumentError("scale", `${scheme} makes its own from a range; give range, or take "affine"`);
+  }
+  if (scheme === "dynamic" && (dtype !== "uint8" || reduceRange)) {
+    throw new ArgumentError("scheme", "dynamic is ONNX DynamicQuantizeLinear: uint8, its full range");
+  }
+}
+
+/** @throws ArgumentError unless every scale is finite and not 0 and every zero point one of the type's codes. */
+export function givenParameters(
+  given: { readonly scale?: PerGroup | undefined; readonly zeroPoint?: PerGroup | undefined },
+  { parameters }: Layout,
+  { min, max }: IntegerType,
+): Parameters {
+  const scale = new Float32Array(perGroup("scale", given.scale, parameters));
+  for (const s of scale) {
+    if (s !== 0 && Number.isFinite(s)) continue;
+    throw new ArgumentError("scale", `${s} given; scales are finite float32 numbers other than 0`);
+  }
+  const zeroPoint = new Int32Array(parameters);
+  if (given.zeroPoint === undefined) return { scale, zeroPoint };
+  const values = perGroup("zeroPoint", given.zeroPoint, parameters);
+  for (let i = 0; i < parameters; i++) {
+    const z = values[i]!;
+    if (!(Number.isInteger(z) && z >= min && z <= max)) {
+      throw new ArgumentError("zeroPoint", `${z} given; whole numbers ${min} to ${max} are allowed`);
+    }
+    zeroPoint[i] = z;
+  }
+  return { scale, zeroPoint };
+}
+
+/** @throws ArgumentError unless every bound is finite in float32 and no minimum above its maximum. */
+function givenRange(given: NonNullable<QuantizeOptions["range"]>, { parameters }: Layout): Range {
+  const min = new Float32Array(perGroup("range.min", given.min, parameters));
+  const max = new Float32Array(perGroup("range.max", given.max, parameters));
+  for (let i = 0; i < parameters; i++) {
+    const [low, high] = [min[i]!, max[i]!];
+    if (!(low <= high && Number.isFinite(low) && Number.isFinite(high))) {
+      throw new ArgumentError(
+        "range",
+        `${low} to ${high} given for group ${i}; finite numbers, min <= max, are allowed`,
+      );
+    }
+  }
+  return { min, max };
+}
+
+function perGroup(argument: string, values: PerGroup | undefined, groups: number): ArrayLike<number> {
+  if (typeof values === "number" && groups === 1) return [values];
+  if (typeof values === "object" && values !== null && values.length === groups) return values;
+  const given = typeof values === "number" ? "one number" : `${values?.length} values`;
+  throw new ArgumentError(argument, `${given} given; this axis and block size make ${groups} groups`);
+}

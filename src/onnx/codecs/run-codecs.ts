@@ -1,0 +1,97 @@
+import type { NonFinite } from "../../engine/tensors/quantize-options.ts";
+import type { ByteSource } from "../../formats/byte-source.ts";
+import { nameFileLater } from "../../pipeline/error-context.ts";
+import type { Tracker } from "../../pipeline/progress.ts";
+import { allInOrder, type Schedule } from "../../pipeline/schedule.ts";
+import { storedOf } from "../io/load-tensor.ts";
+import { bytesOfTensor, type TensorFiles } from "../io/tensor-data.ts";
+import type { Addresses } from "../io/write-chunks.ts";
+import { type Job, keyOf, type Loss } from "./codec.ts";
+import type { Order } from "./codec-order.ts";
+import { jobWork } from "./codec-work.ts";
+import { doInParts, isLarge } from "./run-in-parts.ts";
+
+interface JobOptions {
+  readonly nonFinite: NonFinite;
+  readonly addresses: Addresses;
+  readonly tracker: Tracker;
+  /** Bytes that one worker may take for a constant. */
+  readonly share: number;
+}
+
+/**
+ * Does jobs, as many at a time as there are workers, and has what they make written to its place. What several want of the
+ * same numbers is read once, and made once where it is the same.
+ *
+ * @throws FormatError naming file and weight, the signal's reason
+ */
+export async function runJobs(
+  schedule: Schedule,
+  files: TensorFiles,
+  jobs: readonly Job[],
+  { nonFinite, addresses, tracker, share }: JobOptions,
+): Promise<ReadonlyMap<Job, Loss>> {
+  const losses = new Map<Job, Loss>();
+  const doGroup = async (group: Group): Promise<void> => {
+    const [{ constant }] = group;
+    const { name, tensor } = constant;
+    const same = alikeIn(group);
+    const orders = same.map((alike): Order => {
+      const [{ spec, parts }] = alike;
+      const ordered = parts.map(({ byteLength }, part) => {
+        return { byteLength, targets: alike.map((job) => addresses.of(job.parts[part]!)) };
+      });
+      return { spec, parts: ordered };
+    });
+    const { source, stored } = storedOf(files, name, tensor);
+    const run = { sources: [source], sinks: addresses.targets };
+    const found = await nameFileLater(files.source.name, name, () => {
+      if (!isLarge(stored, share)) {
+        return schedule.run(name, bytesOfTensor(tensor), jobWork, run, { tensor: stored, orders, nonFinite });
+      }
+      const how = { schedule, files: run, share, nonFinite };
+      return allInOrder(orders.map((order) => doInParts(how, stored, order))).finally(() => {
+        tracker.advance(bytesOfTensor(tensor));
+      });
+    });
+    same.forEach((alike, i) => {
+      for (const job of alike) losses.set(job, found[i]!);
+    });
+  };
+  await allInOrder(groupsOf(files, jobs).map(doGroup));
+  return losses;
+}
+
+/** Bytes of the weights that jobs are for, those that several share once. */
+export function bytesReadBy(files: TensorFiles, jobs: readonly Job[]): number {
+  return groupsOf(files, jobs).reduce((sum, [{ constant }]) => sum + bytesOfTensor(constant.tensor), 0);
+}
+
+type Group = [Job, ...Job[]];
+
+/** Jobs on the same numbers together, at the place of the first: models read from one file have them at one place. */
+function groupsOf(files: TensorFiles, jobs: readonly Job[]): Group[] {
+  const numbers = new Map<ByteSource, number>();
+  return together(jobs, ({ constant: { tensor } }) => {
+    const place = files.placeOf(tensor);
+    if (!place) return tensor;
+    if (!numbers.has(place.source)) numbers.set(place.source, numbers.size);
+    return [numbers.get(place.source), place.start, tensor.type, ...tensor.shape].join();
+  });
+}
+
+/** Jobs that make the same bytes together. */
+function alikeIn(group: Group): Group[] {
+  return together(group, keyOf);
+}
+
+function together(jobs: readonly Job[], keyOf: (job: Job) => unknown): Group[] {
+  const groups = new Map<unknown, Group>();
+  for (const job of jobs) {
+    const key = keyOf(job);
+    const group = groups.get(key);
+    if (group) group.push(job);
+    else groups.set(key, [job]);
+  }
+  return [...groups.values()];
+}

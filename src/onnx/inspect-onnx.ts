@@ -1,0 +1,197 @@
+import type { Engine } from "../engine/engine.ts";
+import { elementsOf } from "../engine/tensors/shape.ts";
+import type { ByteSource } from "../formats/byte-source.ts";
+import { inspectStored, isFinding } from "../pipeline/inspect-work.ts";
+import { shareOf, type TaskOptions, type Tracker, trackerOf, workersFor } from "../pipeline/progress.ts";
+import { allInOrder, Schedule } from "../pipeline/schedule.ts";
+import { readModel } from "./io/decode.ts";
+import { storedOf } from "./io/load-tensor.ts";
+import { bytesOfTensor, TensorFiles } from "./io/tensor-data.ts";
+import { graphsOf, type Model, type ValueInfo } from "./ir/graph.ts";
+import { opNameOf } from "./ir/operators.ts";
+import { checkedScope } from "./ir/validate-graph.ts";
+import type { Decision } from "./passes/pass-result.ts";
+import { decide } from "./passes/weight-only/plan-weights.ts";
+import { isTold } from "./reported-weights.ts";
+import type { Target, TargetFinding } from "./targets/target.ts";
+import { findingsFor } from "./targets/target-findings.ts";
+import { findRestored } from "./weights/find-quantized.ts";
+import { type FloatConstant, usersOf } from "./weights/find-weights.ts";
+import { granularityFor, type Wishes } from "./weights/weight-granularity.ts";
+
+/** What a weight would lose, as signal-to-quantization-noise ratio in dB. */
+export interface WeightProspects {
+  readonly int8PerTensor: number;
+  readonly int8PerChannel: number;
+  readonly int4PerTensor: number;
+  readonly int4PerChannel: number;
+}
+
+/** A float constant of a model. */
+export interface WeightInspection {
+  readonly name: string;
+  /** Types of the nodes that use it. */
+  readonly ops: readonly string[];
+  /** Names of the nodes to which it is a weight. */
+  readonly nodes: readonly string[];
+  readonly shape: readonly number[];
+  readonly dtype: string;
+  readonly bytes: number;
+  readonly min?: number | undefined;
+  readonly max?: number | undefined;
+  /** Of weights. */
+  readonly sqnr?: WeightProspects | undefined;
+  /** Why it would not be quantized (as int8, in the format "cast"). */
+  readonly reason?: string | undefined;
+}
+
+/** A weight that is quantized already. */
+export interface QuantizedWeight {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly dtype: string;
+  /** With scales and zero points. */
+  readonly bytes: number;
+  /** How many scales it has. */
+  readonly scales: number;
+}
+
+export interface ValueInspection {
+  readonly name: string;
+  /** Undefined for what is no tensor. */
+  readonly dtype: string | undefined;
+  /** Strings are symbolic dimensions; undefined where the rank is not known. */
+  readonly shape: readonly (number | string)[] | undefined;
+}
+
+export interface ModelInspection {
+  readonly format: "onnx";
+  /** Data files among them. */
+  readonly bytes: number;
+  readonly irVersion: number;
+  /** Of each domain; ONNX's own is "". */
+  readonly opsets: Readonly<Record<string, number>>;
+  readonly inputs: readonly ValueInspection[];
+  readonly outputs: readonly ValueInspection[];
+  /** How many nodes of each type there are, subgraphs among them. */
+  readonly nodes: Readonly<Record<string, number>>;
+  /** Other files that hold its tensors. */
+  readonly dataFiles: readonly string[];
+  readonly weights: readonly WeightInspection[];
+  readonly quantized: readonly QuantizedWeight[];
+  /** If asked about one. */
+  readonly target?: Target | undefined;
+  /** What of it fails, runs elsewhere, is off or slow on the target, the worst first. */
+  readonly findings?: readonly TargetFinding[] | undefined;
+}
+
+export interface InspectOptions extends TaskOptions {
+  /** Where the model is to run: what is known of its nodes there is listed as `findings`. */
+  readonly target?: Target | undefined;
+}
+
+/** What the command does when nothing is said. */
+const wishes: Wishes = { dtype: "int8", scheme: "symmetric", perChannel: true, reduceRange: false, form: "cast" };
+
+/**
+ * What is in a model, what of it would be quantized, and what that would cost.
+ *
+ * @throws FormatError, the signal's reason
+ */
+export async function inspectOnnx(
+  engine: Engine,
+  source: ByteSource,
+  { target, ...options }: InspectOptions,
+): Promise<ModelInspection> {
+  const model = await readModel(source);
+  const files = await TensorFiles.open(source, model);
+  try {
+    const root = checkedScope(source.name, model);
+    const findings = target && findingsFor(target, model, root);
+    const quantized = findRestored(root);
+    const decisions = (await decide(model, files, root, wishes)).filter(isTold);
+    const total = decisions.reduce((sum, { constant }) => sum + bytesOfTensor(constant.tensor), 0);
+    const tracker = trackerOf(options, total);
+    const workers = workersFor(options, engine, total);
+    const schedule = new Schedule(workers, tracker, isFinding);
+    const run: Run = { files, schedule, share: shareOf(options, workers), tracker };
+    const weights = await allInOrder(decisions.map((decision) => inspectWeight(run, decision)));
+    await tracker.at("");
+    return {
+      ...factsOf(model, files),
+      weights,
+      quantized: quantized.map(({ name, shape, dtype, codes, scale, zeroPoint }) => ({
+        name,
+        shape,
+        dtype,
+        bytes: [codes, scale, zeroPoint].reduce((sum, tensor) => sum + (tensor ? bytesOfTensor(tensor) : 0), 0),
+        scales: elementsOf(scale.shape),
+      })),
+      ...(target && { target, findings }),
+    };
+  } finally {
+    await files.close();
+  }
+}
+
+function factsOf(model: Model, files: TensorFiles) {
+  const nodes = new Map<string, number>();
+  for (const graph of graphsOf(model.graph)) {
+    for (const node of graph.nodes) nodes.set(opNameOf(node), (nodes.get(opNameOf(node)) ?? 0) + 1);
+  }
+  const constants = new Set(model.graph.initializers.map(({ name }) => name));
+  return {
+    format: "onnx" as const,
+    bytes: files.byteLength,
+    irVersion: model.irVersion,
+    opsets: Object.fromEntries(model.opsets),
+    inputs: model.graph.inputs.filter(({ name }) => !constants.has(name)).map(valueFrom),
+    outputs: model.graph.outputs.map(valueFrom),
+    nodes: Object.fromEntries(nodes),
+    dataFiles: files.locations,
+  };
+}
+
+function valueFrom({ name, elementType, shape }: ValueInfo): ValueInspection {
+  return { name, dtype: elementType, shape };
+}
+
+/** What the inspection of all weights has in common. */
+interface Run {
+  readonly files: TensorFiles;
+  readonly schedule: Schedule;
+  readonly share: number;
+  readonly tracker: Tracker;
+}
+
+/** Of float64 the engine knows too little, of nothing there is nothing to know. */
+function isMeasured({ constant: { tensor } }: Decision): boolean {
+  return tensor.type !== "float64" && !tensor.shape.includes(0);
+}
+
+async function inspectWeight({ files, schedule, share, tracker }: Run, decision: Decision): Promise<WeightInspection> {
+  const { constant, isWeight, reason } = decision;
+  const { tensor, name, uses } = constant;
+  const nodes = [...new Set(uses.filter(({ axes }) => axes).map(({ node }) => node.name))];
+  const { shape, type = "?" } = tensor;
+  const bytes = bytesOfTensor(tensor);
+  const facts = { name, ops: usersOf(constant), nodes, shape, dtype: type, bytes, reason };
+  if (!isMeasured(decision)) return facts;
+  const { source, stored } = storedOf(files, name, tensor);
+  const recipes = isWeight ? recipesFor(constant) : [];
+  const { sqnr, ...found } = await inspectStored(schedule, { sources: [source], sinks: [] }, stored, share, recipes);
+  tracker.advance(bytes);
+  if (!isWeight || !sqnr) return { ...facts, ...found };
+  const [int8PerTensor, int8PerChannel, int4PerTensor, int4PerChannel] = sqnr as [number, number, number, number];
+  return { ...facts, ...found, sqnr: { int8PerTensor, int8PerChannel, int4PerTensor, int4PerChannel } };
+}
+
+/** In the order of the prospects. */
+function recipesFor(constant: FloatConstant) {
+  const channel = granularityFor(constant, wishes);
+  const common = { scheme: "symmetric", reduceRange: false, nonFinite: "error" } as const;
+  return (["int8", "int4"] as const).flatMap((dtype) => [
+    { ...common, dtype, granularity: {} },
+    { ...common, dtype, granularity: channel },
+  ]);
+}

@@ -1,0 +1,40 @@
+import type { FloatTensor } from "../../engine/tensors/tensor.ts";
+import type { ByteSource } from "../../formats/byte-source.ts";
+import { type FloatName, floatTensorOf } from "../../formats/float-types.ts";
+import type { StoredTensor } from "../../pipeline/stored-tensor.ts";
+import type { Tensor } from "../ir/graph.ts";
+import { bytesOfTensor, type TensorFiles } from "./tensor-data.ts";
+
+const floatNames: Readonly<Partial<Record<string, FloatName>>> = {
+  float16: "F16",
+  bfloat16: "BF16",
+  float32: "F32",
+  float64: "F64",
+};
+
+/** A constant as it lies in its file; what is not in one piece there as a source of its own. */
+export function storedOf(
+  files: TensorFiles,
+  name: string,
+  tensor: Tensor,
+): { readonly source: ByteSource; readonly stored: StoredTensor } {
+  const place = files.placeOf(tensor);
+  const stored = { name, dtype: floatNames[tensor.type!]!, shape: tensor.shape, file: 0, start: place?.start ?? 0 };
+  if (place) return { source: place.source, stored };
+  // Decoded once, however many parts of it are asked for.
+  let bytes: Promise<Uint8Array> | undefined;
+  const slice = async (start: number, end: number) => {
+    bytes ??= files.read(tensor);
+    return (await bytes).subarray(start, end);
+  };
+  return { source: { name: files.source.name, byteLength: bytesOfTensor(tensor), slice }, stored };
+}
+
+/** Loads a float tensor of a model into an array. */
+export async function loadTensor(
+  files: TensorFiles,
+  { name, tensor }: { readonly name: string; readonly tensor: Tensor },
+): Promise<FloatTensor> {
+  const { type, shape } = tensor;
+  return floatTensorOf(files.source.name, await files.read(tensor), { name, dtype: floatNames[type!]!, shape });
+}

@@ -1,0 +1,53 @@
+import { intAttribute, makeNode, type Node } from "../../ir/graph.ts";
+import type { ElementType } from "../../proto/schema.ts";
+import { narrowed, type Pass, type Rewrite } from "./rewrite-context.ts";
+
+/** Gather of a table's codes, uint8 as activations are: whoever takes them as codes needs no more. */
+export const rewriteGather: Rewrite = ({ node, scope }, pass) => {
+  const claim = pass.claims.find(scope, node.inputs[0]);
+  const [output = ""] = node.outputs;
+  if (!claim || output === "") return undefined;
+  const refused = pass.claims.refusal(node, claim);
+  if (refused !== undefined) return refused;
+  const recipe = { dtype: "uint8", scheme: "affine", reduceRange: false, granularity: {} } as const;
+  const stored = pass.weights.plain(claim) ?? pass.weights.store(claim, { recipe });
+  const codes = pass.names.fresh(`${output}_quantized`);
+  claim.take(node, 0);
+  const { scale, zeroPoint } = stored;
+  const type = claim.constant.dtype;
+  pass.activations.know(scope, { name: output, codes, scale, zeroPoint, by: node, type });
+  pass.edits.replace(node, [{ ...node, inputs: [stored.codes, ...node.inputs.slice(1)], outputs: [codes] }]);
+  return undefined;
+};
+
+/** Transpose of what is codes. */
+export const rewriteTranspose: Rewrite = ({ node, scope }, pass) => {
+  const [input = ""] = node.inputs;
+  const [output = ""] = node.outputs;
+  const known = pass.activations.taken(scope, input, node);
+  if (!known) return undefined;
+  const codes = pass.names.fresh(`${output}_quantized`);
+  pass.activations.know(scope, { ...known, name: output, codes, by: node });
+  pass.edits.replace(node, [{ ...node, inputs: [known.codes], outputs: [codes] }]);
+  return undefined;
+};
+
+/** Restores codes under a name. */
+export function dequantize(
+  name: string,
+  { codes, scale, zeroPoint }: { codes: string; scale: string; zeroPoint: string },
+  { type, axis }: { type: ElementType; axis?: number | undefined },
+  { names }: Pick<Pass, "names">,
+): Node[] {
+  const attributes = axis === undefined ? [] : [intAttribute("axis", axis)];
+  const isNarrow = type !== "float32";
+  const wide = isNarrow ? names.fresh(`${name}_float32`) : name;
+  const nodes = [
+    makeNode("DequantizeLinear", [codes, scale, zeroPoint], [wide], {
+      name: names.fresh(`${name}_DequantizeLinear`),
+      attributes,
+    }),
+  ];
+  if (isNarrow) nodes.push(narrowed(wide, name, type, { names }));
+  return nodes;
+}

@@ -1,0 +1,78 @@
+import { scaleShapeOf } from "../../../engine/tensors/granularity.ts";
+import { elementsOf } from "../../../engine/tensors/shape.ts";
+import { type AffineForm, AffineJob } from "../../codecs/integer-codec.ts";
+import type { Names } from "../../ir/fresh-names.ts";
+import { makeTensor } from "../../ir/graph.ts";
+import type { Recipe } from "../../weights/weight-granularity.ts";
+import type { Claim } from "../weight-usage.ts";
+import type { Quantized } from "./quantized-activations.ts";
+
+/** How a weight is stored for a node. */
+export interface Storage {
+  readonly recipe: Omit<Recipe, "groups">;
+  /** The codes' shape, the constant's own if not said; with the last two axes swapped where the form says so. */
+  readonly shape?: readonly number[];
+  /** The shape of scale and zero point: that of the groups if not said. */
+  readonly scaleShape?: readonly number[];
+  readonly form?: Omit<AffineForm, "storesZeros">;
+}
+
+/** A weight as it is stored: names of its tensors. */
+export interface Stored extends Quantized {
+  readonly job: AffineJob;
+}
+
+/** Weights stored as codes, scale and zero point: once for all nodes that take them alike. */
+export class StoredWeights {
+  readonly #stored = new Map<Claim, Map<string, Stored>>();
+
+  constructor(private readonly names: Names) {}
+
+  store(claim: Claim, storage: Storage): Stored {
+    const key = JSON.stringify(storage);
+    const own = this.#stored.get(claim) ?? new Map<string, Stored>();
+    this.#stored.set(claim, own);
+    const there = own.get(key);
+    if (there) return there;
+    const { constant } = claim;
+    const { shape } = constant.tensor;
+    const { recipe, form } = storage;
+    const groups = scaleShapeOf(shape, recipe.granularity);
+    const job = new AffineJob(constant, { ...recipe, groups: elementsOf(groups) }, { ...form, storesZeros: true });
+    const scaleShape = storage.scaleShape ?? groups;
+    const zeroShape = form?.zeroPoint === undefined ? scaleShape : [];
+    const add = (
+      suffix: string,
+      ...[type, dims, data]: [Parameters<typeof makeTensor>[1], readonly number[], typeof job.codes]
+    ) => {
+      const name = this.names.fresh(`${constant.name}_${suffix}`);
+      claim.tensors.push(makeTensor(name, type, dims, data));
+      return name;
+    };
+    const stored = {
+      job,
+      scale: add("scale", "float32", scaleShape, job.scale),
+      zeroPoint: add("zero_point", recipe.dtype, zeroShape, job.zeroPoint!),
+      codes: add("quantized", recipe.dtype, storage.shape ?? shape, job.codes),
+    };
+    claim.jobs.push(job);
+    own.set(key, stored);
+    return stored;
+  }
+
+  /** A form with the constant's own shape and one scale, which any node may take. */
+  plain(claim: Claim): Stored | undefined {
+    return this.#straight(claim).find(({ job }) => job.recipe.granularity.axis === undefined);
+  }
+
+  /** A form that DequantizeLinear restores the constant from: with one scale, or from opset 13 on with scales along an axis. */
+  straight(claim: Claim, hasAxis: boolean): Stored | undefined {
+    const scaled = ({ job: { form, recipe } }: Stored) =>
+      typeof recipe.granularity.axis === "number" && form.zeroPoint === undefined;
+    return this.plain(claim) ?? (hasAxis ? this.#straight(claim).find(scaled) : undefined);
+  }
+
+  #straight(claim: Claim): Stored[] {
+    return Array.from(this.#stored.get(claim)?.values() ?? []).filter(({ job }) => !job.form.swapsLast);
+  }
+}

@@ -1,0 +1,89 @@
+import type { HalfDType } from "../../../dtypes.ts";
+import { ArgumentError } from "../../../errors.ts";
+import type { NarrowJob } from "../../codecs/half-codec.ts";
+import type { TensorFiles } from "../../io/tensor-data.ts";
+import { graphsOf, type Model } from "../../ir/graph.ts";
+import { Scope } from "../../ir/scopes.ts";
+import { sortNodes } from "../../ir/topological-sort.ts";
+import { type FloatConstant, findConstants, readIntegers, usersOf } from "../../weights/find-weights.ts";
+import type { WeightSelection } from "../../weights/select-weights.ts";
+import { Edits } from "../graph-edits.ts";
+import type { Decision, Rewritten } from "../pass-result.ts";
+import { unwanted } from "./excluded-nodes.ts";
+import { remarksOnRoles } from "./half-remarks.ts";
+import { declare, rewriteNodes } from "./insert-casts.ts";
+import { isFloat, valuesOf } from "./node-order.ts";
+import { Roles } from "./node-precision.ts";
+import { Versions } from "./value-versions.ts";
+
+export interface HalfOptions extends WeightSelection {
+  readonly dtype: HalfDType;
+  /** What the model's own inputs and outputs are from now on, where they were float32. */
+  readonly io: "float32" | HalfDType;
+  /** Numbers beyond the largest half become it; they are an error otherwise. */
+  readonly clamp: boolean;
+}
+
+/**
+ * Converts a model from float32 to half precision: weights, and the values between nodes. Nodes that cannot run so stay
+ * float32, with Casts around them, one for each value. Tensors that are yet to be made stay as they are. What the graphs
+ * declare of their values is changed at once, all else when the edits are applied.
+ *
+ * Where the opset lacks the type nothing is done but to say which one is needed.
+ *
+ * @throws ArgumentError for a glob or a type that matches nothing
+ */
+export async function convertHalf(model: Model, files: TensorFiles, options: HalfOptions): Promise<Rewritten> {
+  const { dtype, io, clamp } = options;
+  const file = files.source.name;
+  if (io !== "float32" && io !== dtype) throw new ArgumentError("io", `${io} given; float32 or ${dtype} is wanted`);
+  const edits = new Edits();
+  if (!valuesOf(new Scope(file, model.graph)).all.some(isFloat)) {
+    const constants = findConstants(new Scope(file, model.graph), await readIntegers(model, files));
+    const decisions = constants.map((constant) => decisionOn(constant));
+    return { edits, decisions, remarks: [`nothing to convert to ${dtype}: it has no float32`] };
+  }
+  const needs = { opset: LEAST[dtype], what: dtype };
+  if ((model.opsets.get("") ?? needs.opset) < needs.opset) return { edits, decisions: [], needs, isBlocked: true };
+  sortNodes(file, model);
+
+  const root = new Scope(file, model.graph);
+  const values = valuesOf(root);
+  const whyUnwanted = unwanted(model, values, options);
+  const roles = new Roles(model, root, values, { dtype, io: io === "float32" ? "float" : "half", whyUnwanted });
+  const constants = findConstants(root, await readIntegers(model, files));
+  const versions = new Versions(model, values, roles, constants, edits, { dtype, clamp });
+  rewriteNodes(roles, versions, edits, dtype);
+  for (const graph of graphsOf(model.graph)) declare(graph, values, versions, dtype);
+
+  const { jobs } = versions;
+  edits.jobs.push(...jobs);
+  edits.need({ ir: LEAST_IR, ...(model.opsets.has("") ? {} : { domain: "", opset: LEAST.bfloat16 }) });
+  const byConstant = new Map(jobs.map((job) => [job.constant, job]));
+  const decisions = constants.map((constant) => decisionOn(constant, byConstant.get(constant), roles));
+  const changesValues = roles.places.some(({ node, outputs }) => {
+    return outputs.some((value) => isFloat(value) && !value.constant) && !roles.kept.has(node);
+  });
+  return { edits, decisions, changesValues, remarks: remarksOnRoles(roles, dtype) };
+}
+
+/** Initializers that are no inputs. */
+const LEAST_IR = 4;
+
+/** ONNX Runtime has kernels from opset 7 on; bfloat16 came with 13. */
+const LEAST = { float16: 7, bfloat16: 13 } as const;
+
+function decisionOn(constant: FloatConstant, job?: NarrowJob, roles?: Roles): Decision {
+  const { tensor, uses } = constant;
+  const isWeight = uses.some(({ axes }) => axes !== undefined);
+  const decision = { constant, isWeight, isPart: false, jobs: job ? [job] : [] };
+  if (job) return decision;
+  if (tensor.type !== "float32")
+    return {
+      ...decision,
+      reason: tensor.type === undefined ? "of a type that is not known" : `${tensor.type} already`,
+    };
+  const why = uses.map(({ node }) => roles?.kept.get(node)).find((reason) => reason);
+  const users = usersOf(constant).join(", ");
+  return { ...decision, reason: users === "" ? "used by no node" : `used by ${users}${why ? ` (${why})` : ""}` };
+}

@@ -1,0 +1,21 @@
+import type { HalfDType } from "../../../dtypes.ts";
+import type { Algorithm, BitWidth, BlockSize } from "../../../engine/blockwise/quantize-matrix.ts";
+import type { WeightSelection } from "../../weights/select-weights.ts";
+
+/** What a product is computed in, by MatMulNBits' numbers: 0, the runtime decides; float32, float16, bfloat16, int8. */
+export const accuracyLevels = [0, 1, 2, 3, 4] as const;
+export type AccuracyLevel = (typeof accuracyLevels)[number];
+
+export interface NbitsWishes extends WeightSelection {
+  /** The op types that are taken if the options name none. */
+  readonly usual: readonly string[];
+  readonly bits: BitWidth;
+  readonly blockSize: BlockSize;
+  readonly scheme: "symmetric" | "affine";
+  readonly algorithm: Algorithm;
+  readonly accuracyLevel: AccuracyLevel;
+  /** What scales are stored as: as the weights are, if not said. */
+  readonly scaleDtype?: HalfDType | undefined;
+  /** The bits in which tables run where the model is to run: all, if not said. */
+  readonly gatherBits?: readonly BitWidth[] | undefined;
+}

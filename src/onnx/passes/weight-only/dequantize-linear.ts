@@ -1,0 +1,106 @@
+import { codeTypes } from "../../../dtypes.ts";
+import { type Granularity, scaleShapeOf } from "../../../engine/tensors/granularity.ts";
+import { AffineJob } from "../../codecs/integer-codec.ts";
+import { lacksPerm } from "../../ir/constant-products.ts";
+import { intAttribute, makeAttribute, type Node } from "../../ir/graph.ts";
+import type { FloatConstant, Use } from "../../weights/find-weights.ts";
+import { gatherAxisOf, isLookup } from "../../weights/table-lookup.ts";
+import type { Recipe } from "../../weights/weight-granularity.ts";
+import { requirementOf } from "./opset-requirement.ts";
+import { type Chain, Draft, type Surroundings } from "./weight-draft.ts";
+
+/**
+ * DequantizeLinear in front of the weight's users: per tensor from opset 10, per channel from 13, in blocks, of 4 and of
+ * 16 bits from 21. Scales are float32 whatever the weight's type was.
+ *
+ *   codes, scale, [zero point] -> DequantizeLinear [-> Cast] -> the constant's own name
+ *
+ * A Gather looks codes up where the rows it takes can be restored as they are: where scales do not vary from row to row,
+ * or are gathered with them in blocks. Of 4 bits nothing can be gathered: Gather does not know those types.
+ */
+export function draftQdq(constant: FloatConstant, recipe: Recipe, around: Surroundings): Draft {
+  const draft = new Draft(new AffineJob(constant, recipe), requirementOf("qdq", recipe), around.names);
+  const { shape } = constant.tensor;
+  const { dtype, granularity } = recipe;
+  const { job } = draft;
+  const parameterShape = scaleShapeOf(shape, granularity);
+  const parts = {
+    codes: draft.tensor("quantized", dtype, shape, job.codes),
+    scale: draft.tensor("scale", "float32", parameterShape, job.scale),
+    zeroPoint: job.zeroPoint && draft.tensor("zero_point", dtype, parameterShape, job.zeroPoint),
+  };
+  const direct = constant.uses.filter((use) => gathersFirst(use, recipe, shape.length));
+  for (const { node } of direct) draft.replaced.set(node, gatherFirst(node, constant, granularity, parts, draft));
+  for (const node of constant.viewers) if (lacksPerm(node)) draft.replaced.set(node, [withPerm(node, shape.length)]);
+  if (direct.length < constant.uses.length || constant.isShown) {
+    const chain = draft.chain(constant.name);
+    restore(chain, constant, parts, granularity);
+    draft.nodes.push(...chain.nodes);
+  }
+  return draft;
+}
+
+interface Parts {
+  readonly codes: string;
+  readonly scale: string;
+  readonly zeroPoint: string | undefined;
+}
+
+function restore(
+  chain: Chain,
+  { tensor, dtype }: FloatConstant,
+  { codes, scale, zeroPoint }: Parts,
+  { axis, blockSize }: Granularity,
+): void {
+  const attributes = [
+    ...(typeof axis === "number" ? [intAttribute("axis", axis)] : []),
+    ...(blockSize === undefined ? [] : [intAttribute("block_size", blockSize)]),
+  ];
+  const narrow = dtype !== "float32";
+  const inputs = [codes, scale, ...(zeroPoint === undefined ? [] : [zeroPoint])];
+  const value = chain.add("DequantizeLinear", inputs, attributes, { last: !narrow });
+  if (narrow) chain.add("Cast", [value], [intAttribute("to", tensor.typeCode)], { last: true, suffix: "narrow" });
+}
+
+function withPerm(node: Node, rank: number): Node {
+  const perm = Array.from({ length: rank }, (_, i) => rank - 1 - i);
+  return { ...node, attributes: [...node.attributes, makeAttribute("perm", { kind: "ints", value: perm })] };
+}
+
+function gathersFirst({ node, direct, input }: Use, { granularity, dtype }: Recipe, rank: number): boolean {
+  if (!isLookup({ node, direct, input })) return false;
+  const { axis, blockSize } = granularity;
+  if (codeTypes[dtype].bits === 4) return false;
+  return (
+    axis === undefined ||
+    (typeof axis === "number" &&
+      (blockSize === undefined ? axis !== gatherAxisOf(node, rank) : axis > gatherAxisOf(node, rank)))
+  );
+}
+
+function gatherFirst(
+  node: Node,
+  constant: FloatConstant,
+  granularity: Granularity,
+  parts: Parts,
+  draft: Draft,
+): Node[] {
+  const [output = ""] = node.outputs;
+  const [, rows = ""] = node.inputs;
+  const rank = constant.tensor.shape.length;
+  const { axis, blockSize } = granularity;
+  const row = gatherAxisOf(node, rank);
+  const chain = draft.chain(output);
+  const pick = (name: string, suffix: string) =>
+    chain.add("Gather", [name, rows], [intAttribute("axis", row)], { last: false, suffix });
+  const codes = pick(parts.codes, "codes");
+  const picked =
+    blockSize === undefined
+      ? parts
+      : { scale: pick(parts.scale, "scale"), zeroPoint: parts.zeroPoint && pick(parts.zeroPoint, "zero_point") };
+  // Behind the gathered axis, axes are counted from the end: what Gather puts in its place may have any rank.
+  const counted = typeof axis === "number" && axis > row ? axis - rank : axis;
+  restore(chain, constant, { ...picked, codes }, { axis: counted, blockSize });
+  const [made, ...rest] = chain.nodes;
+  return [{ ...node, inputs: [parts.codes, ...node.inputs.slice(1)], outputs: made!.outputs }, ...rest];
+}

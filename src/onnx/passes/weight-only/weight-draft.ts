@@ -1,0 +1,91 @@
+import type { AffineJob } from "../../codecs/integer-codec.ts";
+import { encodeNode, encodeTensor } from "../../io/encode.ts";
+import type { Names } from "../../ir/fresh-names.ts";
+import { type Graph, makeNode, makeTensor, type Node, type Tensor } from "../../ir/graph.ts";
+import type { ElementType } from "../../proto/schema.ts";
+import { lengthOf, type Pending } from "../../proto/wire-format.ts";
+import type { FloatConstant } from "../../weights/find-weights.ts";
+import type { Edits } from "../graph-edits.ts";
+import type { Requirement } from "./opset-requirement.ts";
+
+/** What takes the place of a constant: tensors and nodes of its graph, and nodes that replace those that used it. */
+export class Draft {
+  readonly tensors: Tensor[] = [];
+  /** Restore the constant under its own name; they stand before all others. */
+  readonly nodes: Node[] = [];
+  readonly replaced = new Map<Node, readonly Node[]>();
+  /** Tensors it shares with others: the block of each place along an axis. */
+  readonly indices: Tensor[] = [];
+
+  constructor(
+    readonly job: AffineJob,
+    readonly requirement: Requirement,
+    private readonly names: Names,
+  ) {}
+
+  get constant(): FloatConstant {
+    return this.job.constant;
+  }
+
+  tensor(suffix: string, type: ElementType, shape: readonly number[], data: Uint8Array | Pending): string {
+    const name = this.names.fresh(`${this.constant.name}_${suffix}`);
+    this.tensors.push(makeTensor(name, type, shape, data));
+    return name;
+  }
+
+  /** A chain of nodes that ends in `output`. */
+  chain(output: string): Chain {
+    return new Chain(this.names, output);
+  }
+
+  putInto(edits: Edits): void {
+    edits.jobs.push(this.job);
+    edits.substitute(this.constant, this.tensors);
+    edits.addTensors(this.constant.graph, this.indices);
+    edits.prepend(this.constant.graph, this.nodes);
+    for (const [node, nodes] of this.replaced) edits.replace(node, nodes);
+    edits.need({ ir: this.requirement.ir });
+  }
+
+  /** Bytes that the model grows by, that of the constant itself not counted. */
+  get byteLength(): number {
+    const tensors = this.tensors.reduce((sum, tensor) => sum + FIELD + lengthOf(encodeTensor(tensor)), 0);
+    const sizeOf = (nodes: Iterable<Node>) =>
+      Array.from(nodes).reduce((sum, node) => sum + FIELD + lengthOf(encodeNode(node)), 0);
+    const grown = Array.from(this.replaced, ([node, nodes]) => sizeOf(nodes) - sizeOf([node]));
+    return grown.reduce((sum, bytes) => sum + bytes, tensors + sizeOf(this.nodes));
+  }
+}
+
+/** A tag and a length of up to 2 MB. */
+const FIELD = 4;
+
+/** Nodes made one after the other, named after the value they lead to. */
+export class Chain {
+  readonly nodes: Node[] = [];
+
+  constructor(
+    private readonly names: Names,
+    private readonly output: string,
+  ) {}
+
+  /** Adds a node; the name of its output. The last one gives the chain's own. */
+  add(
+    opType: string,
+    inputs: readonly string[],
+    attributes: Node["attributes"],
+    what: { readonly last: boolean; readonly suffix?: string },
+  ): string {
+    const output = what.last ? this.output : this.names.fresh(`${this.output}_${what.suffix ?? opType.toLowerCase()}`);
+    const name = this.names.fresh(`${this.output}_${what.suffix ?? opType}_node`);
+    this.nodes.push(makeNode(opType, inputs, [output], { name, attributes }));
+    return output;
+  }
+}
+
+/** What a form needs of its surroundings. */
+export interface Surroundings {
+  readonly names: Names;
+  /** An integer tensor for that graph that tells, for each of `length` places, the block it is in. */
+  blockIndex(graph: Graph, length: number, blockSize: number): Tensor;
+}

@@ -1,0 +1,223 @@
+import { ArgumentError, FormatError } from "../errors.ts";
+import type { Job } from "./codecs/codec.ts";
+import type { TensorFiles } from "./io/tensor-data.ts";
+import type { Model, Node } from "./ir/graph.ts";
+import { Scope } from "./ir/scopes.ts";
+import { checkedScope } from "./ir/validate-graph.ts";
+import { planDynamic, weightOnlyInDynamic } from "./passes/dynamic/dynamic-pass.ts";
+import type { DynamicWishes } from "./passes/dynamic/rewrite-context.ts";
+import type { HalfOptions } from "./passes/float16/float16-pass.ts";
+import type { Bnb4Wishes } from "./passes/nbits/matmul-bnb4.ts";
+import type { NbitsWishes } from "./passes/nbits/nbits-options.ts";
+import { planBnb4, planNbits } from "./passes/nbits/nbits-pass.ts";
+import type { Decision, OpsetNeed, Rewritten } from "./passes/pass-result.ts";
+import type { Draft } from "./passes/weight-only/weight-draft.ts";
+import { planRestored } from "./passes/weight-only/weight-only-pass.ts";
+import type { Target } from "./targets/target.ts";
+import { remarksFor } from "./targets/target-remarks.ts";
+import { findRestored, type RestoredWeight } from "./weights/find-quantized.ts";
+import { findConstants, readIntegers } from "./weights/find-weights.ts";
+import { hasFloatWeights, type WeightSelection } from "./weights/select-weights.ts";
+import type { Wishes } from "./weights/weight-granularity.ts";
+
+interface Shared extends WeightSelection {
+  /** What comes after, on what this leaves. */
+  readonly next?: PlanOptions | undefined;
+  /** Where the model is to run. */
+  readonly target?: Target | undefined;
+  /** Raises the model to this opset first. */
+  readonly opset?: number | undefined;
+  /** The tool whose choices and bytes are wanted, where it is another one. */
+  readonly like?: "onnxruntime" | undefined;
+  /** Quantizes what is left of a model that is quantized already. */
+  readonly again?: boolean | undefined;
+}
+
+/** What is to become of a model, in one of the forms there are. */
+export type PlanOptions =
+  | (Shared & { readonly kind: "restored" } & Wishes)
+  | (Shared & { readonly kind: "dynamic" } & DynamicWishes)
+  | (Shared & { readonly kind: "nbits" } & NbitsWishes)
+  | (Shared & { readonly kind: "bnb4" } & Bnb4Wishes)
+  | (Shared & { readonly kind: "half" } & HalfOptions);
+
+/** What becomes of a model. */
+export interface Plan {
+  readonly decisions: readonly Decision[];
+  readonly jobs: readonly Job[];
+  /** Nodes that were put in. */
+  readonly nodes: readonly Node[];
+  /** Of weights that are restored in the graph. */
+  readonly drafts: readonly Draft[];
+  /** Whether values between nodes are of another type from now on. */
+  readonly changesValues: boolean;
+  /** What changed besides weights. */
+  readonly remarks: readonly string[];
+  readonly isRaised: boolean;
+  /** How many weights the model had as codes before. */
+  readonly quantized: number;
+}
+
+/**
+ * Decides what becomes of a model and changes its graph so; what weights become is to be made when it is written.
+ *
+ * @throws FormatError, ArgumentError
+ */
+export async function changeModel(model: Model, files: TensorFiles, options: PlanOptions): Promise<Plan> {
+  const { source } = files;
+  const before = checkedScope(source.name, model);
+  const quantized = findRestored(before);
+  if (quantized.length > 0 && !options.again && options.kind !== "half") {
+    const hasMore = hasFloatWeights(findConstants(before, await readIntegers(model, files)), quantized);
+    refuseQuantized(source.name, quantized, hasMore);
+  }
+  const raised = options.opset === undefined ? [] : await raise(model, files, options.opset);
+  let plan: Plan = {
+    ...{ decisions: [], jobs: [], nodes: [], drafts: [] },
+    ...{ changesValues: false, remarks: raised, isRaised: options.opset !== undefined, quantized: quantized.length },
+  };
+  for (let next: PlanOptions | undefined = options; next; next = next.next) {
+    if (next.isSecond && next.kind === "restored" && !plan.decisions.some(isOpen)) continue;
+    const done = plan.decisions.filter(({ jobs }) => jobs.length > 0);
+    const pass = { ...next, done: new Set(done.map(({ constant }) => constant.tensor)) };
+    let made = await decidedBy(pass, model, files);
+    // What has nothing to quantize is not raised for it.
+    const isLow =
+      made.needs && (model.opsets.get("") ?? 0) < made.needs.opset && (made.isBlocked || !made.edits.isEmpty);
+    if (isLow) {
+      const more = await raiseFor(made.needs!, model, files, options.opset);
+      plan = { ...plan, remarks: [...plan.remarks, ...more], isRaised: true };
+      made = await decidedBy(pass, model, files);
+    }
+    plan = applied(plan, made, model, files);
+  }
+  const found = options.target && remarksFor(options.target, model, new Scope(source.name, model.graph));
+  return { ...plan, remarks: [...remarksOnForms(options, plan), ...plan.remarks, ...(found ?? [])] };
+}
+
+/** @throws QuantizedError */
+function refuseQuantized(file: string, quantized: readonly RestoredWeight[], hasMore: boolean): never {
+  const types = [...new Set(quantized.map(({ dtype }) => dtype))].join(", ");
+  const many = quantized.length === 1 ? "1 weight" : `${quantized.length} weights`;
+  const more = hasMore ? " (again: true quantizes the float weights that are left)" : "";
+  const cure = `quantize the float model it was made from${more}`;
+  throw new QuantizedError(file, `is quantized already: ${many} of ${types}; ${cure}`);
+}
+
+/** A model has weights that are codes already, and `again` is not set. */
+export class QuantizedError extends FormatError {
+  constructor(
+    file: string,
+    /** What it has, and what to do. */
+    readonly detail: string,
+  ) {
+    super(file, detail);
+  }
+}
+
+/** Whether a weight is left for another pass. */
+function isOpen({ isWeight, isPart, jobs }: Decision): boolean {
+  return isWeight && !isPart && jobs.length === 0;
+}
+
+/** What a reader of the report should know of the forms that weights have. */
+function remarksOnForms(options: PlanOptions, { decisions }: Plan): string[] {
+  if (options.like) {
+    const tool = options.kind === "dynamic" ? "quantize_dynamic" : "MatMulNBitsQuantizer";
+    return [`the choices of ONNX Runtime's ${tool} (like: onnxruntime)`];
+  }
+  return options.kind === "dynamic" ? weightOnlyInDynamic(decisions) : [];
+}
+
+/** A plan with what another pass decided, which is done to the model. */
+function applied(
+  plan: Plan,
+  { decisions, edits, drafts = [], changesValues = false, remarks = [] }: Decided,
+  model: Model,
+  files: TensorFiles,
+): Plan {
+  edits.apply(files.source.name, model);
+  const later = new Map(decisions.map((decision) => [decision.constant.tensor, decision]));
+  const before = plan.decisions.map((each) => {
+    const next = each.jobs.length > 0 ? undefined : later.get(each.constant.tensor);
+    // To a later pass what belongs to new nodes, as the bias of an integer LSTM, looks quantized already.
+    if (!next || next.isPart !== each.isPart) return each;
+    return { ...next, reason: bothReasons(each, next), before: each.reason };
+  });
+  return {
+    ...plan,
+    decisions: plan.decisions.length > 0 ? before : decisions,
+    jobs: [...plan.jobs, ...edits.jobs],
+    nodes: [...plan.nodes, ...edits.nodes()],
+    drafts: [...plan.drafts, ...drafts],
+    changesValues: plan.changesValues || changesValues,
+    remarks: [...plan.remarks, ...remarks],
+  };
+}
+
+/** Why neither of two passes took a weight. */
+function bothReasons(first: Decision, second: Decision): string | undefined {
+  const reasons = [first.reason, second.reason];
+  const isTwice = second.isWeight && second.reason !== undefined && first.reason !== second.reason;
+  return isTwice ? reasons.filter((reason) => reason !== undefined).join("; ") : second.reason;
+}
+
+/** What a pass decides; nodes and tensors are not changed yet. */
+interface Decided extends Rewritten {
+  readonly drafts?: readonly Draft[];
+}
+
+async function decidedBy(options: PlanOptions, model: Model, files: TensorFiles): Promise<Decided> {
+  const root = new Scope(files.source.name, model.graph);
+  if (options.kind === "restored") return planRestored(model, files, root, options);
+  if (options.kind === "half") return halve(model, files, options);
+  const constants = findConstants(root, await readIntegers(model, files));
+  switch (options.kind) {
+    case "dynamic":
+      return planDynamic(model, root, constants, options);
+    case "nbits":
+      return planNbits(model, root, constants, options);
+    case "bnb4":
+      return planBnb4(model, root, constants, options);
+  }
+}
+
+async function halve(model: Model, files: TensorFiles, options: HalfOptions): Promise<Decided> {
+  // Loaded when it is wanted, as it knows every op there is.
+  const { convertHalf } = await import("./passes/float16/float16-pass.ts");
+  return convertHalf(model, files, options);
+}
+
+/** The newest opset that a runtime was seen to take. */
+const RUNTIMES_TAKE = 26;
+
+async function raise(model: Model, files: TensorFiles, opset: number, cure?: string): Promise<string[]> {
+  // Loaded when it is wanted: it knows every op there is.
+  const { raiseOpset } = await import("./passes/opset/raise-opset.ts");
+  const { from, to, rewritten } = await raiseOpset(model, files, opset, files.source.name, cure);
+  if (from === to) return [];
+  const beyond = to > RUNTIMES_TAKE ? [`ONNX Runtime up to 1.30 takes opsets up to ${RUNTIMES_TAKE}`] : [];
+  return [`opset ${from} raised to ${to}`, ...beyond, ...rewritten];
+}
+
+/**
+ * Raises a model to the opset that what is to be written needs.
+ *
+ * @param given the opset that was asked for, if one was
+ * @throws ArgumentError where that is too low, FormatError naming a node that cannot be raised
+ */
+async function raiseFor(
+  { opset, what, instead }: OpsetNeed,
+  model: Model,
+  files: TensorFiles,
+  given: number | undefined,
+): Promise<string[]> {
+  if (given !== undefined) {
+    throw new ArgumentError(
+      "opset",
+      `${given} given; ${what} needs at least ${opset}${instead ? `, or ${instead}` : ""}`,
+    );
+  }
+  const [first = "", ...rest] = await raise(model, files, opset, instead ?? `${what} needs opset ${opset}`);
+  return [`${first}, which ${what} needs`, ...rest];
+}

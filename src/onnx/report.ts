@@ -1,0 +1,96 @@
+import { bytesOfTensor, type TensorFiles } from "./io/tensor-data.ts";
+import { graphsOf, type Model } from "./ir/graph.ts";
+import type { Output } from "./model-output.ts";
+import type { Decision } from "./passes/pass-result.ts";
+import type { Plan } from "./plan-model.ts";
+import { type Chunk, isSpan } from "./proto/wire-format.ts";
+import { isTold } from "./reported-weights.ts";
+import { unknownElsewhere } from "./unknown-types.ts";
+
+/** What a reader of a report would wonder about, a line each: what changed besides weights, and what did not. */
+export function remarksOn(
+  model: Model,
+  files: TensorFiles,
+  { decisions, isRaised, remarks }: Plan,
+  { chunks, byteLength }: Output,
+): string[] {
+  return [
+    ...remarks,
+    ...changesOf(model, isRaised),
+    ...quantizedAlready(decisions),
+    ...others(decisions),
+    ...remainder(files, decisions),
+    ...unknownElsewhere(model),
+    ...functions(model),
+    ...training(model, decisions),
+    ...unchanged(chunks),
+    ...growth(files, byteLength),
+  ];
+}
+
+function changesOf(model: Model, isRaised: boolean): string[] {
+  const { was } = model.origin;
+  const remarks: string[] = [];
+  if (!isRaised && !was.opsets.has("") && model.opsets.has("")) {
+    remarks.push(`opset ${model.opsets.get("")} of ONNX imported`);
+  }
+  if (model.irVersion !== was.irVersion) remarks.push(`IR version ${was.irVersion} raised to ${model.irVersion}`);
+  const gone = Array.from(graphsOf(model.graph)).reduce(
+    (sum, { inputs, origin }) => sum + origin.was.inputs.length - inputs.length,
+    0,
+  );
+  if (gone > 0)
+    remarks.push(`${count(gone, "initializer")} listed among the graph's inputs, as old models do: no longer`);
+  return remarks;
+}
+
+function quantizedAlready(decisions: readonly Decision[]): string[] {
+  const parts = decisions.filter(({ isPart }) => isPart);
+  return parts.length === 0
+    ? []
+    : [`weights that are quantized already stay as they are, with ${count(parts.length, "tensor")} of scales`];
+}
+
+function others(decisions: readonly Decision[]): string[] {
+  const others = decisions.filter((decision) => decision.jobs.length === 0 && !isTold(decision) && !decision.isPart);
+  if (others.length === 0) return [];
+  const bytes = others.reduce((sum, { constant }) => sum + bytesOfTensor(constant.tensor), 0);
+  return [`${count(others.length, "other float tensor")} (biases and the like, ${bytes} bytes): as before`];
+}
+
+/** The share of a file from which it is worth a word. */
+const NOTABLE = 0.1;
+
+/** What no quantization of floats makes smaller. */
+function remainder(files: TensorFiles, decisions: readonly Decision[]): string[] {
+  const floats = decisions.reduce((sum, { constant }) => sum + bytesOfTensor(constant.tensor), 0);
+  const rest = files.byteLength - floats;
+  if (rest < NOTABLE * files.byteLength) return [];
+  return [`${rest} bytes of the input are no float tensors: nodes, text, integers`];
+}
+
+function functions({ functions }: Model): string[] {
+  return functions.length === 0 ? [] : [`${count(functions.length, "function")} of the model's own: as before`];
+}
+
+function training({ isTrainable }: Model, decisions: readonly Decision[]): string[] {
+  const any = decisions.some(({ jobs }) => jobs.length > 0);
+  return isTrainable && any
+    ? ["how the model is trained is written as it was, and names weights that are codes now"]
+    : [];
+}
+
+function unchanged(written: readonly Chunk[]): string[] {
+  const [only] = written;
+  return written.length === 1 && only && isSpan(only) ? ["nothing to do: the model is written as it was read"] : [];
+}
+
+/** A newer opset says in tensors what was said in attributes; a small layer has more nodes than weights. */
+function growth(files: TensorFiles, bytesAfter: number): string[] {
+  const more = bytesAfter - files.byteLength;
+  return more > 0 ? [`larger than the input by ${more} bytes: what was added outweighs what codes save`] : [];
+}
+
+function count(n: number, what: string): string {
+  return `${n} ${what}${n === 1 ? "" : "s"}`;
+}

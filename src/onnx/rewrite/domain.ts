@@ -1,2 +1,0 @@
-/** The domain of ONNX Runtime's own operators. */
-export const MICROSOFT = "com.microsoft";

@@ -1,0 +1,100 @@
+import type { Place } from "./node-context.ts";
+import type { Target, Verdict } from "./target.ts";
+
+/**
+ * What is known of ONNX Runtime's CPU kernels, which onnxruntime-node and onnxruntime-web's wasm build share. Seen by
+ * running models of a node or three in both at 1.30.0 and 1.23.2, and in the latter at 1.24.3 and 1.22.0, too, unless a
+ * rule names another source.
+ */
+export function* cpuVerdicts(place: Place, target: Target): Generator<Verdict> {
+  yield* blocks(place);
+  yield* restored(place, target);
+  yield* floats(place);
+  if (gpuOnly.has(place.op)) yield { severity: "fails", reason: "has no kernel on the CPU" };
+}
+
+/** Ops of ONNX Runtime's own, made by its optimizer for GPUs. */
+const gpuOnly = new Set(["BiasAdd", "BiasSplitGelu"].map((op) => `com.microsoft.${op}`));
+
+const BLOCKS = [16, 256] as const;
+
+/** MatMulNBits and GatherBlockQuantized. */
+function* blocks(place: Place): Generator<Verdict> {
+  const bits = place.int("bits", 4);
+  const size = place.int("block_size", 0);
+  if (place.op === "com.microsoft.MatMulNBits") {
+    if (size < BLOCKS[0] || size > BLOCKS[1]) {
+      yield { severity: "fails", reason: `blocks of ${size}: they hold 16 to 256 values` };
+    }
+    const zeros = place.typeOf(3);
+    const isHalf = place.typeOf(0) === "float16" || (bits === 2 && zeros !== undefined && zeros !== "uint8");
+    if (bits === 2) yield { severity: "fails", reason: "2-bit MatMulNBits", upTo: isHalf ? "1.24.3" : "1.23.2" };
+    if (bits === 8) yield { severity: "fails", reason: "8-bit MatMulNBits", upTo: "1.22.0" };
+  }
+  if (place.op === "com.microsoft.GatherBlockQuantized") {
+    if (bits === 2) yield { severity: "fails", reason: "2-bit GatherBlockQuantized", upTo: "1.24.3" };
+    else if (place.typeOf(0) === "uint8") {
+      yield { severity: "fails", reason: "GatherBlockQuantized on uint8 data", upTo: "1.22.0" };
+    }
+  }
+}
+
+/** Float weights that DequantizeLinear restores while a model runs, while activations stay in floating point. */
+function* restored(place: Place, target: Target): Generator<Verdict> {
+  if (place.op !== "Conv" && place.op !== "MatMul" && place.op !== "Gather" && place.op !== "ConvTranspose") return;
+  const weight = place.op === "Gather" ? 0 : 1;
+  const restoring = place.before(weight);
+  const codes = restoring?.op === "DequantizeLinear" ? restoring.constantAt(0) : undefined;
+  if (!restoring || !codes || place.before(1 - weight)?.op === "DequantizeLinear") return;
+  if (place.op === "MatMul" && codes.shape.length === 2) {
+    const perColumn = (restoring.constantAt(1)?.shape.length ?? 0) === 1 && restoring.int("axis", 1) % 2 === 0;
+    const isFused = /^u?int[48]$/.test(codes.type ?? "") && !perColumn;
+    // Not in WebAssembly. 0.3 to 0.6 % of the largest output.
+    if (target === "node" && isFused) {
+      yield {
+        severity: "inexact",
+        reason: "is fused with DequantizeLinear to a MatMulNBits that rounds activations to 8 bits (about 0.5 % off)",
+        advice: "the session option session.qdq_matmulnbits_accuracy_level=1, or weights restored by Cast and Mul",
+      };
+    }
+    return;
+  }
+  // SqueezeNet 9.7 ms instead of 5.3, rows of an embedding 10.5 ms instead of 0.02 (1.30.0, one thread).
+  const what = place.op === "Gather" ? "the whole table is restored" : "the weight is restored";
+  yield {
+    severity: "slow",
+    reason: `${what} from codes in each run: DequantizeLinear is not computed when the model is loaded`,
+    advice: place.op === "Gather" ? "codes gathered first, restored after" : "weights restored by Cast and Mul",
+  };
+}
+
+const heavy = new Set([
+  "Conv",
+  "ConvTranspose",
+  "MatMul",
+  "Gemm",
+  "LSTM",
+  "GRU",
+  "RNN",
+  "Einsum",
+  "com.microsoft.Attention",
+]);
+
+/** Ops without a bfloat16 kernel; ops that only move values have one. */
+const withoutBfloat16 = new Set([
+  ...["Add", "Conv", "Div", "Erf", "Gemm", "MatMul", "Mul", "Pow", "Relu", "Sigmoid", "Softmax", "Sqrt", "Sub", "Tanh"],
+]);
+
+function* floats(place: Place): Generator<Verdict> {
+  const type = place.typeOf(0);
+  if (type === "bfloat16" && withoutBfloat16.has(place.op)) {
+    yield { severity: "fails", reason: "no kernel for bfloat16", advice: "a Cast to float32 before it" };
+  }
+  // Casts go around it when the model is loaded (InsertedPrecisionFreeCast nodes); arm64 has kernels for some.
+  if (type === "float16" && heavy.has(place.op)) {
+    yield {
+      severity: "slow",
+      reason: "float16 is cast to float32 and back: no kernel computes in it on x64 and in wasm",
+    };
+  }
+}

@@ -1,0 +1,75 @@
+import { attributeOf, type Model, type Node, type Tensor } from "../ir/graph.ts";
+import { opNameOf } from "../ir/operators.ts";
+import type { Scope } from "../ir/scopes.ts";
+import { Values } from "../ir/types/type-inference.ts";
+import type { ElementType } from "../proto/schema.ts";
+
+/** A node where it stands, and what rules ask of it. */
+export interface Place {
+  readonly node: Node;
+  readonly op: string;
+  readonly opset: number;
+  /** Whether its inputs are constants or shapes: such nodes are computed when a model is loaded, or cost nothing. */
+  readonly isLight: boolean;
+  /** Whether the model itself defines what it does. */
+  readonly isFunction: boolean;
+  typeOf(input: number): ElementType | undefined;
+  constantAt(input: number): Tensor | undefined;
+  /** The node that makes an input, and where that stands. */
+  before(input: number): Place | undefined;
+  /** The nodes beside it that take its first output. */
+  after(): readonly Place[];
+  int(attribute: string, otherwise: number): number;
+}
+
+/** The nodes of a model, those of graphs within too. */
+export function* placesOf(model: Model, root: Scope): Generator<{ readonly place: Place; readonly scope: Scope }> {
+  const values = new Values(root);
+  const light = lightValues(root);
+  const functions = new Set(model.functions.map(({ domain, name }) => `${domain}:${name}`));
+  const placeOf = (node: Node, scope: Scope): Place => ({
+    node,
+    op: opNameOf(node),
+    opset: model.opsets.get(node.domain) ?? 1,
+    isLight: light.has(node),
+    isFunction: functions.has(`${node.domain}:${node.opType}`),
+    typeOf: (input) => values.find(scope, node.inputs[input] ?? "")?.type,
+    constantAt: (input) => {
+      const definition = scope.find(node.inputs[input] || "");
+      return definition?.kind === "constant" ? definition.constant.tensor : undefined;
+    },
+    before: (input) => {
+      const definition = scope.find(node.inputs[input] || "");
+      return definition?.kind === "node" ? placeOf(definition.node, definition.scope) : undefined;
+    },
+    after: () => {
+      const takers = values.within(scope, node.outputs[0] ?? "")?.takers ?? [];
+      const users = new Set(takers.filter((taker) => taker.scope === scope).map((taker) => taker.node));
+      return Array.from(users, (user) => placeOf(user, scope));
+    },
+    int: (attribute, otherwise) => attributeOf(node, attribute, "int") ?? otherwise,
+  });
+  for (const scope of root.all()) {
+    for (const node of scope.graph.nodes) yield { place: placeOf(node, scope), scope };
+  }
+}
+
+/** Nodes whose inputs are constants or come from shapes. DequantizeLinear is left where it is when a model is loaded. */
+function lightValues(root: Scope): ReadonlySet<Node> {
+  const light = new Set<Node>();
+  for (const scope of root.all()) {
+    for (const node of scope.graph.nodes) {
+      const isLight = node.inputs.every((name) => {
+        if (name === "") return true;
+        const definition = scope.find(name);
+        return definition?.kind === "constant" || (definition?.kind === "node" && light.has(definition.node));
+      });
+      const hasGraphs = node.attributes.some(({ graphs }) => graphs.length > 0);
+      const isShape = node.domain === "" && (node.opType === "Shape" || node.opType === "Size");
+      if ((isLight && !hasGraphs && !keeps.has(node.opType)) || isShape) light.add(node);
+    }
+  }
+  return light;
+}
+
+const keeps = new Set(["DequantizeLinear", "RandomNormal", "RandomUniform"]);

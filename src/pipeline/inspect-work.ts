@@ -1,0 +1,95 @@
+import { type LossSums, lossOf } from "../engine/measure/quantization-error.ts";
+import { release } from "../engine/tensors/resident-tensor.ts";
+import { elementsOf } from "../engine/tensors/shape.ts";
+import { NonFiniteError } from "../errors.ts";
+import { type AffineRecipe, type AffineUnit, measureWork, passesOver } from "./quantize-chunks.ts";
+import { quantizeStored, rangeStored } from "./quantize-stored.ts";
+import type { Schedule } from "./schedule.ts";
+import { roomFor, type StoredTensor, spanOf, withPart } from "./stored-tensor.ts";
+import type { Files, Work } from "./work.ts";
+
+/** What is asked about a tensor: its range, and what it would lose to each recipe. */
+interface Question {
+  readonly tensor: StoredTensor;
+  readonly recipes: readonly AffineRecipe[];
+}
+
+interface Answer {
+  readonly min: number;
+  readonly max: number;
+  readonly sums: readonly LossSums[];
+}
+
+/** Answers from one reading. */
+export const inspectWork: Work<Question, Answer> = {
+  name: "inspect",
+  reads: ({ tensor }) => [spanOf(tensor, wholeOf(tensor))],
+  room: ({ tensor }) => roomFor(tensor, elementsOf(tensor.shape)),
+  async run(engine, files, { tensor, recipes }) {
+    return withPart(engine, files, tensor, wholeOf(tensor), async (values) => {
+      const { min, max } = engine.range(values);
+      const sums = recipes.map(({ granularity, ...how }) => {
+        const { q, sums } = engine.quantizeMeasured(values, { ...how, ...granularity });
+        release(q);
+        return sums;
+      });
+      return { min: min[0]!, max: max[0]!, sums };
+    });
+  },
+};
+
+function wholeOf({ shape }: StoredTensor) {
+  return { start: 0, length: elementsOf(shape), shape };
+}
+
+/** Of a schedule for inspections: what cannot be quantized is a finding. */
+export function isFinding(error: unknown): error is NonFiniteError {
+  return error instanceof NonFiniteError;
+}
+
+/** What there is to know of a float tensor. */
+export interface Findings {
+  readonly min?: number;
+  readonly max?: number;
+  /** Signal-to-quantization-noise ratios in dB, one for each recipe. */
+  readonly sqnr?: readonly number[];
+  /** Why there is no more to know. */
+  readonly reason?: string;
+}
+
+/** Finds out what a tensor would lose to each of several recipes. */
+export async function inspectStored(
+  schedule: Schedule,
+  files: Files,
+  tensor: StoredTensor,
+  share: number,
+  recipes: readonly AffineRecipe[],
+): Promise<Findings> {
+  try {
+    const { min, max, sums } = await answersOf(schedule, files, tensor, share, recipes);
+    return { min, max, sqnr: sums.map((each) => lossOf(each, elementsOf(tensor.shape)).sqnr) };
+  } catch (error) {
+    if (!isFinding(error)) throw error;
+    return { reason: `holds ${error.value} at flat index ${error.index}` };
+  }
+}
+
+async function answersOf(
+  schedule: Schedule,
+  files: Files,
+  tensor: StoredTensor,
+  share: number,
+  recipes: readonly AffineRecipe[],
+): Promise<Answer> {
+  const all = recipes.every((recipe) => passesOver(tensor, recipe, share).parts[0] === "whole");
+  if (all && roomFor(tensor, elementsOf(tensor.shape)) <= share) {
+    return schedule.run(tensor.name, 0, inspectWork, files, { tensor, recipes });
+  }
+  const range = await rangeStored(schedule, files, tensor, share);
+  const sums: LossSums[] = [];
+  for (const recipe of recipes) {
+    const perform = (unit: AffineUnit) => schedule.run(tensor.name, 0, measureWork, files, unit);
+    sums.push(await quantizeStored(schedule, files, tensor, recipe, share, perform));
+  }
+  return { ...range, sums };
+}

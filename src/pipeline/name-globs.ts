@@ -1,0 +1,42 @@
+import picomatch from "picomatch";
+import { ArgumentError } from "../errors.ts";
+import { listed } from "./phrases.ts";
+
+/** Whether something of that name is meant. */
+export type Matcher = (name: string) => boolean;
+
+/**
+ * One matcher for the globs of an option; undefined where there are none.
+ *
+ * @param names undefined where it is no error that a glob matches none
+ * @param things what `names` are the names of, for the error: "tensor"
+ * @throws ArgumentError for a glob that matches none of `names`
+ */
+export function matcherOf(
+  option: "include" | "exclude",
+  globs: readonly string[] | undefined,
+  names: readonly string[] | undefined,
+  things: string,
+): Matcher | undefined {
+  if (globs === undefined || globs.length === 0) return undefined;
+  const matchers = globs.map(compile);
+  globs.forEach((glob, i) => {
+    if (!names || names.some((name) => matchers[i]!(name))) return;
+    throw new ArgumentError(option, `"${glob}" matches no ${things}; there are ${listed(names.map(show)) || "none"}`);
+  });
+  return (name) => matchers.some((matches) => matches(name));
+}
+
+/** A name in a message of one line: names of models may hold anything. */
+function show(name: string): string {
+  return /\p{C}/u.test(name) ? JSON.stringify(name) : name;
+}
+
+/**
+ * `bash` lets `*` cross slashes, `dot` lets it match a leading dot. Names are not paths, nor lines: picomatch passes over
+ * a leading "./" and stops at a line's end, so that a lone star, which means everything, is answered here.
+ */
+function compile(glob: string): Matcher {
+  if (/^\*+$/.test(glob)) return () => true;
+  return picomatch(glob, { bash: true, dot: true, windows: false, nonegate: true, flags: "s" });
+}

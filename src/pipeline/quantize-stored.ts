@@ -1,0 +1,71 @@
+import { addSums, type LossSums } from "../engine/measure/quantization-error.ts";
+import { scaleShapeOf } from "../engine/tensors/granularity.ts";
+import { elementsOf } from "../engine/tensors/shape.ts";
+import {
+  type AffineRecipe,
+  type AffineUnit,
+  Extremes,
+  elementsIn,
+  passesOver,
+  rangeWork,
+  type UnitSums,
+} from "./quantize-chunks.ts";
+import { allInOrder, type Schedule } from "./schedule.ts";
+import type { StoredTensor } from "./stored-tensor.ts";
+import type { Files } from "./work.ts";
+
+/**
+ * Has a tensor quantized, by as many workers as there are: `perform` has one part done, which has so many elements. Where
+ * groups reach beyond parts, a pass over the file finds their ranges first.
+ *
+ * @param share bytes that one worker may take for a tensor
+ * @returns the sums of what was lost
+ */
+export async function quantizeStored(
+  schedule: Schedule,
+  files: Files,
+  tensor: StoredTensor,
+  recipe: AffineRecipe,
+  share: number,
+  perform: (unit: AffineUnit, elements: number) => Promise<UnitSums>,
+): Promise<LossSums> {
+  const { ranges, parts } = passesOver(tensor, recipe, share);
+  const units = parts.map((part): AffineUnit => ({ tensor, recipe, part }));
+  const ready = ranges ? await withRanges(schedule, files, units) : units;
+  const sums = await allInOrder(ready.map((unit) => perform(unit, elementsIn(unit))));
+  return addSums(sums.flat());
+}
+
+async function withRanges(schedule: Schedule, files: Files, units: readonly AffineUnit[]): Promise<AffineUnit[]> {
+  const { tensor, recipe } = units[0]!;
+  const groups = elementsOf(scaleShapeOf(tensor.shape, recipe.granularity));
+  const { range } = await extremesOf(schedule, files, units, groups);
+  return units.map((unit) => ({ ...unit, range }));
+}
+
+/** The extremes of a tensor as a whole. @throws NonFiniteError */
+export async function rangeStored(
+  schedule: Schedule,
+  files: Files,
+  tensor: StoredTensor,
+  share: number,
+): Promise<{ readonly min: number; readonly max: number }> {
+  const recipe = { dtype: "int8", scheme: "affine", granularity: {}, reduceRange: false, nonFinite: "error" } as const;
+  const { parts } = passesOver(tensor, recipe, share);
+  const units = parts.map((part): AffineUnit => ({ tensor, recipe, part }));
+  const { min, max } = (await extremesOf(schedule, files, units, 1)).range;
+  return { min: min[0]!, max: max[0]! };
+}
+
+/** Those of all groups, of which there may be many: parts are added as they come. */
+async function extremesOf(
+  schedule: Schedule,
+  files: Files,
+  units: readonly AffineUnit[],
+  groups: number,
+): Promise<Extremes> {
+  const all = new Extremes(0, groups);
+  const found = units.map(async (unit) => all.take(await schedule.run(unit.tensor.name, 0, rangeWork, files, unit)));
+  await allInOrder(found);
+  return all;
+}

@@ -1,0 +1,51 @@
+import type { Engine } from "../engine/engine.ts";
+import type { ResidentTensor } from "../engine/tensors/resident-tensor.ts";
+import { bytesOf, type FloatTensor } from "../engine/tensors/tensor.ts";
+import { FormatError } from "../errors.ts";
+import { readExactly } from "../formats/byte-source.ts";
+import { floatTensorOf } from "../formats/float-types.ts";
+import { residentTypeOf, type StoredTensor, spanOf, widthOf } from "./stored-tensor.ts";
+import type { Files } from "./work.ts";
+
+/**
+ * Reads columns `first` to `first + count` of a matrix [K, N], a piece of each row, and gives them back once `use` is done.
+ *
+ * @throws FormatError when there is less than there should be
+ */
+export async function readPanel<T>(
+  engine: Engine,
+  files: Files,
+  tensor: StoredTensor,
+  { first, count }: { readonly first: number; readonly count: number },
+  use: (values: FloatTensor | ResidentTensor) => Promise<T>,
+): Promise<T> {
+  const source = files.sources[tensor.file]!;
+  const { name, dtype } = tensor;
+  const [k, n] = tensor.shape as [number, number];
+  const shape = [k, count];
+  const bytes = widthOf(tensor) * count;
+  const rowAt = (row: number) => spanOf(tensor, { start: row * n + first, length: count });
+  const type = residentTypeOf(tensor);
+  if (!source.read || type === undefined) {
+    const panel = new Uint8Array(k * bytes);
+    for (let row = 0; row < k; row++) {
+      const { start, end } = rowAt(row);
+      panel.set(await readExactly(source, start, end, name), row * bytes);
+    }
+    return use(floatTensorOf(source.name, panel, { name, dtype, shape }));
+  }
+  const values = engine.reserve(type, shape);
+  values.name = name;
+  try {
+    const into = bytesOf(values.data);
+    for (let row = 0; row < k; row++) {
+      const { start, end } = rowAt(row);
+      const filled = await source.read(start, into.subarray(row * bytes, (row + 1) * bytes));
+      if (filled === bytes) continue;
+      throw new FormatError(source.name, `bytes ${start} to ${end} gave ${filled} bytes, not ${bytes}`, name);
+    }
+    return await use(values);
+  } finally {
+    values.dispose();
+  }
+}
