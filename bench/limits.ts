@@ -66,7 +66,7 @@ function owned(name: string, most: number, fresh: boolean): Limit {
 function half(dtype: HalfDType): Limit {
   const bits = new Uint16Array(blocks.values.length);
   const prepare: Limit["prepare"] = (engine, x) => {
-    engine.narrow({ data: blocks.values, shape: [bits.length] }, { dtype, out: bits });
+    engine.convertToHalf({ data: blocks.values, shape: [bits.length] }, { dtype, out: bits });
     const narrow = engine.allocate(dtype, x.shape);
     fillWith(narrow.data, bits);
     const how = { dtype: "int8", axis: 0 } as const;

@@ -76,7 +76,7 @@ function builtAt(entry: string): string {
 /** The library in this process, with pools that stay: their workers start in the round that does not count. */
 async function pooled() {
   const { createEngine, quantizeModel } = (await import(builtAt("index"))) as typeof Library;
-  const { createFile, createWorkerPool, openFile } = (await import(builtAt("node"))) as typeof Node;
+  const { fileSink, createWorkerPool, fileSource } = (await import(builtAt("node"))) as typeof Node;
   const engine = await createEngine();
   const pools = workerCounts.map((threads) => ({ threads, workers: createWorkerPool({ threads }) }));
   const contendersFor = ({ file, options }: Work): Contender[] =>
@@ -84,9 +84,9 @@ async function pooled() {
       name: counted(threads, "worker"),
       run: async (folder) => {
         const start = performance.now();
-        const source = await openFile(file);
+        const source = await fileSource(file);
         try {
-          const sink = await createFile(join(folder, `out${extname(file)}`));
+          const sink = await fileSink(join(folder, `out${extname(file)}`));
           await quantizeModel(engine, source, sink, { ...options, workers });
         } finally {
           await source.close();

@@ -6,7 +6,7 @@ import { readFile, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { Feed, ModelRuntime } from "../src/index.ts";
 import { bytesSource, createEngine, isWasmQuantError, quantizeModel, readNpyHeader } from "../src/index.ts";
-import { createFile, onnxRuntimeNode, openFile } from "../src/node.ts";
+import { fileSink, fileSource, onnxRuntimeNode } from "../src/node.ts";
 import { argmax } from "./network.ts";
 
 const CLASSES = 10;
@@ -29,8 +29,8 @@ console.log(`${await describe(after)}  ${saved}, ${done}`);
 async function quantize(): Promise<number> {
   const start = performance.now();
   const engine = await createEngine();
-  const source = await openFile(before);
-  const sink = await createFile(after, { overwrite: true });
+  const source = await fileSource(before);
+  const sink = await fileSink(after, { overwrite: true });
   await quantizeModel(engine, source, sink);
   await source.close();
   return performance.now() - start;
@@ -57,7 +57,7 @@ async function describe(path: string): Promise<string> {
 async function read(path: string, runtime: ModelRuntime): Promise<string[]> {
   const image = await images();
   const labels = (await npy("digits-labels.npy")).data;
-  const source = await openFile(path);
+  const source = await fileSource(path);
   const session = await runtime.open(source);
   const { scores } = await session.run({ image }); // the first run is slower, and so not timed
   const start = performance.now();

@@ -11,7 +11,7 @@
  */
 
 export type { Inspection, Prospects, TensorInspection } from "./checkpoint/inspect-checkpoint.ts";
-export type { Entry as QuantizedEntry } from "./checkpoint/plain/plain-layout.ts";
+export type { QuantizedEntry } from "./checkpoint/plain/plain-layout.ts";
 export type { Layout as CheckpointLayout } from "./checkpoint/quantize-checkpoint.ts";
 export type { CompareModelsOptions, ModelComparison, NamedOutput } from "./compare/compare-models.ts";
 export type { ExactComparison, FloatComparison, Incomparable, OutputComparison } from "./compare/compare-outputs.ts";
@@ -87,11 +87,11 @@ export {
   dequantizeModel,
   inspectModel,
   type QuantizeModelOptions,
-  quantizeForTransformers,
+  quantizeForTransformersJs,
   quantizeModel,
   type SkippedVariant,
+  type TransformersJsReport,
   type TransformersOptions,
-  type TransformersReport,
   type VariantReport,
 } from "./model.ts";
 export type {

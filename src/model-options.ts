@@ -113,7 +113,7 @@ function othersFor({ dtype, format, bits, opset }: QuantizeModelOptions): readon
   return [{ perChannel: false }, { dtype: "int8" }, { dtype: "int8", perChannel: false }];
 }
 
-export interface TransformersOptions extends TaskOptions {
+export interface TransformersJsOptions extends TaskOptions {
   /** Default: all of them. */
   readonly only?: readonly Variant[] | undefined;
   /** Of the 8-bit variants: a scale for each channel (the default), or one for each tensor. */
@@ -132,7 +132,7 @@ export interface TransformersOptions extends TaskOptions {
 }
 
 /** @throws ArgumentError */
-export function checkTransformersOptions(options: TransformersOptions) {
+export function checkTransformersOptions(options: TransformersJsOptions) {
   checkKeys(options, [
     "only",
     "perChannel",

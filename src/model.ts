@@ -17,18 +17,18 @@ import {
   checkTransformersOptions,
   checkWhole,
   type QuantizeModelOptions,
-  type TransformersOptions,
+  type TransformersJsOptions,
 } from "./model-options.ts";
 import { type InspectOptions, inspectOnnx, type ModelInspection } from "./onnx/inspect-onnx.ts";
 import type { Model } from "./onnx/ir/graph.ts";
 import { quantizeOnnx } from "./onnx/quantize-onnx.ts";
 import { targetNames } from "./onnx/targets/target.ts";
 import { DATA_SUFFIX, planOf, suffixes, type Variant } from "./onnx/transformers-js.ts";
-import { wholeOrNothing } from "./pipeline/commit-sinks.ts";
+import { commitSinks } from "./pipeline/commit-sinks.ts";
 import type { ModelReport } from "./pipeline/model-report.ts";
 import type { TaskOptions } from "./pipeline/progress.ts";
 
-export type { QuantizeModelOptions, TransformersOptions } from "./model-options.ts";
+export type { QuantizeModelOptions, TransformersJsOptions as TransformersOptions } from "./model-options.ts";
 
 /**
  * Quantizes a model or a file of tensors.
@@ -49,7 +49,7 @@ export async function quantizeModel(
   sink: ByteSink,
   options: QuantizeModelOptions = {},
 ): Promise<ModelReport> {
-  return wholeOrNothing([sink], async () => {
+  return commitSinks([sink], async () => {
     const wanted = checkQuantize(source.name, await detectFormat(source), options);
     if (wanted.kind === "halves") return halveCheckpoint(engine, source, sink, wanted.options);
     if (wanted.kind === "codes") return quantizeCheckpoint(engine, source, sink, wanted.options);
@@ -71,7 +71,7 @@ export interface SkippedVariant {
 }
 
 /** What became of a set, each in the order of `variants`. */
-export interface TransformersReport {
+export interface TransformersJsReport {
   readonly files: readonly VariantReport[];
   readonly skipped: readonly SkippedVariant[];
 }
@@ -86,16 +86,16 @@ export interface TransformersReport {
  * @throws UnchangedError where all variants would be left out, FormatError, ArgumentError, the signal's reason, what source
  * and sinks throw
  */
-export async function quantizeForTransformers(
+export async function quantizeForTransformersJs(
   engine: Engine,
   source: ByteSource,
   sinkFor: (suffix: string) => Promise<ByteSink>,
-  options: TransformersOptions = {},
-): Promise<TransformersReport> {
+  options: TransformersJsOptions = {},
+): Promise<TransformersJsReport> {
   const { chosen, how, ...rest } = checkTransformersOptions(options);
   if ((await detectFormat(source)) !== "onnx") throw new FormatError(source.name, "is not an ONNX model");
   const sinks: ByteSink[] = [];
-  return wholeOrNothing(sinks, async () => {
+  return commitSinks(sinks, async () => {
     const wanted = chosen.map((variant) => ({
       async sink() {
         const sink = await sinkFor(suffixes[variant]);
@@ -132,7 +132,7 @@ export async function dequantizeModel(
   sink: ByteSink,
   options: DequantizeModelOptions = {},
 ): Promise<ModelReport> {
-  return wholeOrNothing([sink], async () => {
+  return commitSinks([sink], async () => {
     checkKeys(options, ["format", "onProgress", "signal", "workers", "memory"]);
     const format = oneOf("format", options.format ?? "safetensors", ["safetensors", "npy"]);
     return dequantizeCheckpoint(engine, source, sink, { ...options, format });

@@ -4,8 +4,8 @@
  * @packageDocumentation
  */
 
-export { createFile, type FileSinkOptions, removeUnfinished } from "./node/file-sink.ts";
-export { type FileSource, openFile } from "./node/file-source.ts";
+export { type FileSinkOptions, fileSink, removeUnfinished } from "./node/file-sink.ts";
+export { type FileSource, fileSource } from "./node/file-source.ts";
 export { type OnnxRuntimeOptions, onnxRuntimeNode } from "./node/onnxruntime.ts";
 export { createWorkerPool, type WorkerPoolOptions } from "./node/worker-pool.ts";
 export type { WorkerPool } from "./workers/pool.ts";

@@ -26,7 +26,7 @@ describe("what the package exports", () => {
         "isResident",
         "isWasmQuantError",
         "quantizeConv",
-        "quantizeForTransformers",
+        "quantizeForTransformersJs",
         "quantizeLinear",
         "quantizeModel",
         "readNpyHeader",
@@ -40,10 +40,10 @@ describe("what the package exports", () => {
   it("from wasm-quant/node", () => {
     expect(Object.keys(node).sort()).toMatchInlineSnapshot(`
       [
-        "createFile",
         "createWorkerPool",
+        "fileSink",
+        "fileSource",
         "onnxRuntimeNode",
-        "openFile",
         "removeUnfinished",
       ]
     `);
@@ -52,11 +52,11 @@ describe("what the package exports", () => {
     expect(Object.keys(browser).sort()).toMatchInlineSnapshot(`
       [
         "blobSink",
-        "createOpfsFile",
+        "blobSource",
         "createWorkerPool",
-        "openBlob",
-        "openOpfs",
-        "sinkOfHandle",
+        "opfsHandleSink",
+        "opfsSink",
+        "opfsSource",
       ]
     `);
   });
@@ -86,7 +86,6 @@ describe("what the package exports", () => {
         "DequantizedTensor",
         "Engine",
         "EngineOptions",
-        "Entry as QuantizedEntry",
         "ErrorTag",
         "ExactComparison",
         "Feed",
@@ -132,6 +131,7 @@ describe("what the package exports", () => {
         "QuantizationError",
         "QuantizeModelOptions",
         "QuantizeOptions",
+        "QuantizedEntry",
         "QuantizedLayer",
         "QuantizedTensor",
         "QuantizedWeight",
@@ -153,8 +153,8 @@ describe("what the package exports", () => {
         "TaskOptions",
         "TensorInspection",
         "TensorReport",
+        "TransformersJsReport",
         "TransformersOptions",
-        "TransformersReport",
         "ValueDType",
         "ValueInspection",
         "ValueSpec",

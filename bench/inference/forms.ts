@@ -3,7 +3,7 @@ import type { Engine } from "../../src/engine/engine.ts";
 import { isWasmQuantError } from "../../src/errors.ts";
 import type { ByteSource } from "../../src/formats/byte-source.ts";
 import { type QuantizeModelOptions, quantizeModel } from "../../src/model.ts";
-import { createFile } from "../../src/node.ts";
+import { fileSink } from "../../src/node.ts";
 
 /** A way to quantize a model. */
 export interface Form {
@@ -37,7 +37,7 @@ export type Made = { readonly size: number } | { readonly reason: string };
 /** Writes `model` to `path` in that form. */
 export async function makeForm(engine: Engine, source: ByteSource, form: Form, path: string): Promise<Made> {
   try {
-    const sink = await createFile(path, { overwrite: true });
+    const sink = await fileSink(path, { overwrite: true });
     const report = await quantizeModel(engine, source, sink, form.options);
     const changed = report.tensors.filter(({ from, to }) => from !== to);
     if (form.needs !== undefined && !changed.some(({ ops }) => ops?.includes(form.needs!))) {

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { basename, join, relative, resolve } from "node:path";
-import { type FileSource, openFile } from "../../src/node.ts";
+import { type FileSource, fileSource } from "../../src/node.ts";
 import { readModel } from "../../src/onnx/io/decode.ts";
 import { TensorFiles } from "../../src/onnx/io/tensor-data.ts";
 import type { Model } from "../../src/onnx/ir/graph.ts";
@@ -76,7 +76,7 @@ export interface OpenedModel {
 }
 
 export async function openModel(path: string): Promise<OpenedModel> {
-  const source = await openFile(path);
+  const source = await fileSource(path);
   try {
     const graph = await readModel(source);
     const files = await TensorFiles.open(source, graph);

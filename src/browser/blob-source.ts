@@ -22,7 +22,7 @@ export interface BlobSource extends ByteSource {
  * @param siblings the files beside it, by their paths relative to it: where a model's external data is. Of a picked folder
  *   they can be given by the `webkitRelativePath` of each, if the model has one, too, or has it for a `name`.
  */
-export function openBlob(
+export function blobSource(
   blob: Blob | File,
   name: string = "name" in blob ? blob.name : "blob",
   siblings: Readonly<Record<string, Blob>> = {},
@@ -35,7 +35,7 @@ export function openBlob(
       const own = "webkitRelativePath" in blob ? blob.webkitRelativePath : "";
       for (const key of [besides(own, relative), besides(name, relative), relative]) {
         const file = files.get(key);
-        if (file) return openBlob(file, key, siblings);
+        if (file) return blobSource(file, key, siblings);
       }
       throw new FileError(path, "is not among the files given");
     },

@@ -1,28 +1,28 @@
 import { FileError } from "../errors.ts";
-import { sinkOf, type Unfinished } from "../formats/atomic-file.ts";
+import { type AtomicFile, sinkOfFiles } from "../formats/atomic-file.ts";
 import type { ByteSink } from "../formats/byte-source.ts";
-import { type BlobSource, openBlob } from "./blob-source.ts";
+import { type BlobSource, blobSource } from "./blob-source.ts";
 import { explain } from "./file-errors.ts";
 import { stepsWithin } from "./opfs-paths.ts";
 
-export interface OpfsFileOptions {
+export interface OpfsSinkOptions {
   /** Replaces a file that is there already; otherwise that is an error. */
   readonly overwrite?: boolean | undefined;
 }
 
 /**
  * Opens a file of the origin private file system, or any that a picker has given a handle of. Its siblings are those of its
- * folder and below; those of a picked file cannot be had (`openBlob` takes them).
+ * folder and below; those of a picked file cannot be had (`blobSource` takes them).
  *
  * @param file a path from the root of the origin private file system on, or a handle
  * @throws FileError when it is not there, not a file or not readable.
  */
-export async function openOpfs(file: string | FileSystemFileHandle): Promise<BlobSource> {
+export async function opfsSource(file: string | FileSystemFileHandle): Promise<BlobSource> {
   if (typeof file === "string") return openAt(stepsFromRoot(file), file);
   const steps = await stepsTo(file);
   if (steps) return openAt(steps, steps.join("/"));
   return {
-    ...openBlob(await explain(file.name, () => file.getFile()), file.name),
+    ...blobSource(await explain(file.name, () => file.getFile()), file.name),
     async sibling(path) {
       throw new FileError(
         path,
@@ -39,7 +39,7 @@ async function openAt(steps: readonly string[], path: string): Promise<BlobSourc
     TypeMismatchError: "is a folder; name a file in it",
   });
   return {
-    ...openBlob(there, path),
+    ...blobSource(there, path),
     identity: identityOf(steps),
     async sibling(relative) {
       const target = [...steps.slice(0, -1), ...stepsWithin(relative, "the model's folder")];
@@ -55,11 +55,11 @@ async function openAt(steps: readonly string[], path: string): Promise<BlobSourc
  * @param path from the root of the origin private file system on
  * @throws FileError when there is a file already and it may not be overwritten, or the folder cannot be written to.
  */
-export async function createOpfsFile(path: string, { overwrite = false }: OpfsFileOptions = {}): Promise<ByteSink> {
+export async function opfsSink(path: string, { overwrite = false }: OpfsSinkOptions = {}): Promise<ByteSink> {
   const steps = stepsFromRoot(path);
   const folder = steps.slice(0, -1);
   const main = await beginFile(path, steps, overwrite);
-  return sinkOf(
+  return sinkOfFiles(
     main,
     (suffix) => beginFile(path + suffix, [...folder, steps.at(-1)! + suffix], overwrite),
     (name) => beginFile([...folder, name].join("/"), [...folder, name], overwrite),
@@ -69,11 +69,11 @@ export async function createOpfsFile(path: string, { overwrite = false }: OpfsFi
 /**
  * A sink over a file's handle, as a save dialog gives it (`showSaveFilePicker`). What is written replaces the file on `close`;
  * on `abort` the file stays as it was, which is empty where the dialog made it. There is no room for companions: a model
- * that keeps its weights in another file goes to `createOpfsFile` or a `blobSink`.
+ * that keeps its weights in another file goes to `opfsSink` or a `blobSink`.
  *
  * @throws FileError when it may not be written to.
  */
-export async function sinkOfHandle(handle: FileSystemFileHandle): Promise<ByteSink> {
+export async function opfsHandleSink(handle: FileSystemFileHandle): Promise<ByteSink> {
   const { name } = handle;
   if (!("createWritable" in handle)) throw new FileError(name, unable);
   const steps = await stepsTo(handle);
@@ -93,7 +93,7 @@ export async function sinkOfHandle(handle: FileSystemFileHandle): Promise<ByteSi
   };
 }
 
-async function beginFile(path: string, steps: readonly string[], overwrite: boolean): Promise<Unfinished> {
+async function beginFile(path: string, steps: readonly string[], overwrite: boolean): Promise<AtomicFile> {
   const { folder, name } = await placeOf(steps, path, "its folder does not exist");
   const replaced = await checkFree(path, folder, name, overwrite);
   const temporary = temporaryName();

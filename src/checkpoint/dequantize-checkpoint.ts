@@ -6,16 +6,16 @@ import type { FormatName } from "../formats/detect-format.ts";
 import { npyTypeOf } from "../formats/float-types.ts";
 import { encodeNpyHeader, npyTypes } from "../formats/npy.ts";
 import { planSafetensors, type SafetensorsItem, type SafetensorsPlan } from "../formats/safetensors.ts";
-import { runsOf } from "../pipeline/chunk-runs.ts";
+import { chunkRunsOf } from "../pipeline/chunk-runs.ts";
 import type { ModelReport } from "../pipeline/model-report.ts";
 import type { TaskOptions } from "../pipeline/progress.ts";
 import { allInOrder } from "../pipeline/schedule.ts";
 import { holdsPacked } from "./compressed-tensors/module-names.ts";
 import { convert, copyStep, type Step } from "./files/convert-checkpoint.ts";
 import { type Checkpoint, type CheckpointTensor, metadataOf, withCheckpoint } from "./files/open-checkpoint.ts";
-import { type RestoreUnit, restoreCut, restoreWork } from "./plain/dequantize-work.ts";
-import { type Places, type Quantized, quantizedIn } from "./plain/locate-parts.ts";
-import { type Entry, METADATA_KEY } from "./plain/plain-layout.ts";
+import { type DequantizeUnit, dequantizeChunking, dequantizeWork } from "./plain/dequantize-work.ts";
+import { type PartTensors, type Quantized, quantizedIn } from "./plain/locate-parts.ts";
+import { METADATA_KEY, type QuantizedEntry } from "./plain/plain-layout.ts";
 
 export interface DequantizeCheckpointOptions extends TaskOptions {
   /** What to write; a .npy file holds one tensor, no metadata and no bfloat16. */
@@ -59,19 +59,19 @@ function stepsOf({ tensors }: Checkpoint, { entries, placesOf, parts }: Quantize
   });
 }
 
-function restoreStep(tensor: CheckpointTensor, entry: Entry, places: Places): Step {
+function restoreStep(tensor: CheckpointTensor, entry: QuantizedEntry, places: PartTensors): Step {
   const { name } = tensor;
   const { dtype, source, shape } = entry;
   const bytesBefore = [...places.values()].reduce((sum, { start, end }) => sum + end - start, 0);
   return {
     tensor,
-    told: { name, shape, from: dtype, to: source, bytesBefore },
+    report: { name, shape, from: dtype, to: source, bytesBefore },
     items: [{ name, dtype: source, shape }],
     async make({ schedule }, files, [to]) {
       const begins = Object.fromEntries(Array.from(places, ([part, { start }]) => [part, start]));
       const common = { name, entry, file: 0, places: begins, sink: 0, to: to! };
-      const units = runsOf(restoreCut(entry).count).map((run): RestoreUnit => ({ ...common, ...run }));
-      await allInOrder(units.map((u) => schedule.run(name, bytesBefore / units.length, restoreWork, files, u)));
+      const units = chunkRunsOf(dequantizeChunking(entry).count).map((run): DequantizeUnit => ({ ...common, ...run }));
+      await allInOrder(units.map((u) => schedule.run(name, bytesBefore / units.length, dequantizeWork, files, u)));
       return undefined;
     },
   };

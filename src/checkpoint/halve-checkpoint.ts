@@ -4,15 +4,15 @@ import { elementsOf } from "../engine/tensors/shape.ts";
 import type { ByteSink, ByteSource } from "../formats/byte-source.ts";
 import type { FloatName } from "../formats/float-types.ts";
 import { planSafetensors } from "../formats/safetensors.ts";
-import { narrowStored } from "../pipeline/half-chunks.ts";
-import type { HalfLosses, Narrowing } from "../pipeline/half-conversion.ts";
+import { convertStored } from "../pipeline/half-chunks.ts";
+import type { HalfConversion, HalfLosses } from "../pipeline/half-conversion.ts";
 import { remarksOnHalves } from "../pipeline/half-losses.ts";
 import type { ModelReport } from "../pipeline/model-report.ts";
 import type { TaskOptions } from "../pipeline/progress.ts";
 import type { Selection } from "./files/checkpoint-options.ts";
 import { convert, copyInstead, copyStep, type Planner, type Step } from "./files/convert-checkpoint.ts";
 import { type CheckpointTensor, metadataOf, withCheckpoint } from "./files/open-checkpoint.ts";
-import { choose } from "./files/select-tensors.ts";
+import { selectTensors } from "./files/select-tensors.ts";
 import { halfWork } from "./half-work.ts";
 import { refuseQuantized } from "./quantize-checkpoint.ts";
 
@@ -44,7 +44,7 @@ export function halveCheckpoint(
 ): Promise<ModelReport> {
   return withCheckpoint(source, async (checkpoint) => {
     refuseQuantized(checkpoint);
-    const decisions = choose<Wide>(
+    const decisions = selectTensors<Wide>(
       checkpoint.tensors,
       { include, exclude },
       {
@@ -53,12 +53,12 @@ export function halveCheckpoint(
         entryOf: (_, source) => ({ source }),
       },
     );
-    const narrowing = { dtype, clamps: clamp, masks: false, raises: false, spared: "leaves it as it is" };
+    const conversion = { dtype, clamps: clamp, masks: false, raises: false, spared: "leaves it as it is" };
     const losses = new Map<CheckpointTensor, HalfLosses>();
     const steps = decisions.map((decision) => {
       if ("reason" in decision) return copyStep(decision.tensor, decision.reason);
       const { tensor, entry } = decision;
-      return halveStep(tensor, entry, narrowing, (halves) => losses.set(tensor, halves));
+      return halveStep(tensor, entry, conversion, (halves) => losses.set(tensor, halves));
     });
     if (!decisions.some((decision) => "entry" in decision)) {
       return copyInstead(checkpoint, sink, { steps, undone: "converted", allowUnchanged }, task);
@@ -83,21 +83,21 @@ function unfitness({ dtype, shape }: CheckpointTensor, wanted: FloatName): strin
 function halveStep(
   tensor: CheckpointTensor,
   { source }: Wide,
-  narrowing: Narrowing,
+  conversion: HalfConversion,
   tell: (halves: HalfLosses) => void,
 ): Step {
   const { name, shape, start, end } = tensor;
-  const dtype = storedAs[narrowing.dtype];
+  const dtype = storedAs[conversion.dtype];
   const bytesBefore = end - start;
   return {
     tensor,
-    told: { name, shape, from: source, to: dtype, bytesBefore },
+    report: { name, shape, from: source, to: dtype, bytesBefore },
     items: [{ name, dtype, shape }],
     async make({ schedule }, files, [to]) {
       const { sequential } = files.sources[0]!;
       const stored = { name, dtype: source, shape, file: 0, start, sequential };
       const bytesOf = (elements: number) => (bytesBefore * elements) / elementsOf(shape);
-      const { sums, halves } = await narrowStored(stored, narrowing, (unit, elements) =>
+      const { sums, halves } = await convertStored(stored, conversion, (unit, elements) =>
         schedule.run(name, bytesOf(elements), halfWork, files, { ...unit, sink: 0, to: to! }),
       );
       tell(halves);

@@ -11,8 +11,8 @@ import { workersBeside } from "./files/convert-checkpoint.ts";
 import { type Checkpoint, type CheckpointTensor, metadataOf, withCheckpoint } from "./files/open-checkpoint.ts";
 import type { Decision } from "./files/select-tensors.ts";
 import { quantizedIn } from "./plain/locate-parts.ts";
-import { type Entry, METADATA_KEY } from "./plain/plain-layout.ts";
-import { decide } from "./plain/plan-plain.ts";
+import { METADATA_KEY, type QuantizedEntry } from "./plain/plain-layout.ts";
+import { planTensors } from "./plain/plan-plain.ts";
 
 /** What a tensor would lose, as signal-to-quantization-noise ratio in dB. */
 export interface Prospects {
@@ -36,7 +36,7 @@ export interface TensorInspection {
   /** Of float tensors that would be quantized. */
   readonly sqnr?: Prospects | undefined;
   /** How it is quantized already. */
-  readonly quantized?: Entry | undefined;
+  readonly quantized?: QuantizedEntry | undefined;
   /** Why it would not be quantized. */
   readonly reason?: string | undefined;
 }
@@ -63,15 +63,15 @@ async function inspectOpen(engine: Engine, checkpoint: Checkpoint, options: Task
   const { name: file, format, files, byteLength, index } = checkpoint;
   const { entries, placesOf, parts } = quantizedIn(checkpoint) ?? {};
   const how = { scheme: "symmetric", perChannel: true } as const;
-  const decisions = decide(file, checkpoint, { ...how, dtype: "int8" });
-  const blocks = decide(file, checkpoint, { ...how, dtype: "int4", blockSize: BLOCK });
+  const decisions = planTensors(file, checkpoint, { ...how, dtype: "int8" });
+  const blocks = planTensors(file, checkpoint, { ...how, dtype: "int4", blockSize: BLOCK });
   const total = decisions.reduce((sum, { tensor }) => sum + tensor.end - tensor.start, 0);
   const tracker = trackerOf(options, total);
   const workers = workersBeside(checkpoint, workersFor(options, engine, total), workersOn(engine));
   const schedule = new Schedule(workers, tracker, isFinding);
   const share = shareOf(options, workers);
 
-  const inspectOne = async (decision: Decision<Entry>, i: number): Promise<TensorInspection> => {
+  const inspectOne = async (decision: Decision<QuantizedEntry>, i: number): Promise<TensorInspection> => {
     const { name, shape, dtype, start, end } = decision.tensor;
     const facts = { name, shape, dtype, bytes: end - start };
     const quantized = entries?.get(name);

@@ -15,7 +15,7 @@ export const layouts = ["plain", "compressed-tensors"] as const;
 export type Layout = (typeof layouts)[number];
 
 /**
- * Quantizes safetensors, .npy and .npz files into safetensors files, window by window. Leaves the sink open.
+ * Quantizes safetensors, .npy and .npz files into safetensors files, chunk by chunk. Leaves the sink open.
  *
  * @throws FormatError, ArgumentError, the signal's reason
  */

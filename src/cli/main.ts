@@ -11,7 +11,7 @@ import { detectFormat, isShardIndex } from "../formats/detect-format.ts";
 import { shardIndexName } from "../formats/shards.ts";
 import { compareModels, dequantizeModel, inspectModel, quantizeModel } from "../model.ts";
 import { checkQuantize } from "../model-options.ts";
-import { createFile, onnxRuntimeNode, removeUnfinished } from "../node.ts";
+import { fileSink, onnxRuntimeNode, removeUnfinished } from "../node.ts";
 import { isHalf } from "../onnx/onnx-options.ts";
 import type { ModelReport } from "../pipeline/model-report.ts";
 import type { TaskOptions } from "../pipeline/progress.ts";
@@ -19,7 +19,7 @@ import { createProgram } from "./args.ts";
 import type { CompareArguments, InspectArguments, QuantizeArguments, WriteOptions } from "./command-options.ts";
 import { renderComparison, renderModel } from "./model-tables.ts";
 import { checkConfigKept, inputFor, modelFolder, removeMade, stemOf, withOutput } from "./paths.ts";
-import { makeSet } from "./recipe.ts";
+import { quantizeRecipe } from "./recipe.ts";
 import { interruption, print, withProgress, withSource, withSources, withTask } from "./run-task.ts";
 import { printableName } from "./table.ts";
 import { type Outcome, renderInspection, renderReport, reportToJson, toJson } from "./tensor-tables.ts";
@@ -33,7 +33,7 @@ const EXIT_INTERRUPTED = 130;
 const LONGEST_LINE = 1000;
 
 async function quantize(named: string, options: QuantizeArguments): Promise<void> {
-  if (options.recipe) return makeSet(named, options);
+  if (options.recipe) return quantizeRecipe(named, options);
   const input = await inputFor(named);
   const { dtype, axis, blockSize, reduceRange, include, exclude, mode, bits, accuracyLevel } = options;
   const { layout, algorithm, io, clamp, target, opset, opTypes, like, again, allowUnchanged } = options;
@@ -150,7 +150,7 @@ async function convert(
     throw new FileError(output, "is the input itself; -o names another file, --force puts the result in its place");
   }
   const report = await withTask(options, async (task) =>
-    conversion(engine, await createFile(output, { overwrite: options.force }), task),
+    conversion(engine, await fileSink(output, { overwrite: options.force }), task),
   );
   const outcome = { input: source.name, output, ...what, seconds: performance.now() / 1000 };
   if (!options.quiet) print(options.json ? reportToJson(report, outcome) : renderReport(report, outcome));

@@ -7,7 +7,7 @@ import { stemOf } from "./paths.ts";
 import { withSource } from "./run-task.ts";
 
 /** A model by itself; in a folder, or in its folder `onnx`, those that are not a variant of another. */
-export async function sessionsIn(input: string): Promise<string[]> {
+export async function modelsIn(input: string): Promise<string[]> {
   const info = await stat(input).catch(() => undefined);
   if (!info?.isDirectory()) {
     if ((await withSource(input, detectFormat)) === "onnx") return [input];

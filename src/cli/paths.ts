@@ -3,7 +3,7 @@ import { mkdir, readdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { ArgumentError, FileError } from "../errors.ts";
 import { isShardIndex } from "../formats/detect-format.ts";
-import { listed } from "../pipeline/phrases.ts";
+import { listNames } from "../pipeline/phrases.ts";
 
 const MAIN = ["model.safetensors.index.json", "model.safetensors"];
 
@@ -19,7 +19,7 @@ export async function inputFor(path: string): Promise<string> {
     const found = names.filter(wanted);
     if (found.length === 1) return join(path, found[0]!);
     if (found.length > 1)
-      throw new FileError(path, `is a folder with several checkpoints (${listed(found)}); name one`);
+      throw new FileError(path, `is a folder with several checkpoints (${listNames(found)}); name one`);
   }
   throw new FileError(path, "is a folder without safetensors files; name a file in it");
 }

@@ -5,7 +5,7 @@ import { columnsOf, formatBytes, formatDecibels, printable, printableName, table
 import { inOptions } from "./words.ts";
 
 /** The files of one session. */
-export interface SessionReport {
+export interface RecipeReport {
   readonly input: string;
   readonly bytesBefore: number;
   readonly files: readonly (VariantReport & { readonly output: string })[];
@@ -14,7 +14,7 @@ export interface SessionReport {
 }
 
 /** One line a file: what it is, how large, and how much the worst of its weights lost. */
-export function renderSession({ input, bytesBefore, files, skipped }: SessionReport): string {
+export function renderRecipe({ input, bytesBefore, files, skipped }: RecipeReport): string {
   const columns = columnsOf("variant", "file", ">bytes", ">of input", ">weights", ">worst error", "");
   const rows = files.map(({ variant, output, bytesAfter, tensors }) => {
     const made = tensors.filter(({ sqnr }) => sqnr !== undefined);

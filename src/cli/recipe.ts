@@ -3,34 +3,34 @@ import { basename, dirname, join } from "node:path";
 import { createEngine, type Engine } from "../engine/engine.ts";
 import { UnchangedError } from "../errors.ts";
 import type { ByteSink } from "../formats/byte-source.ts";
-import { quantizeForTransformers, type TransformersOptions, type TransformersReport } from "../model.ts";
-import { createFile } from "../node.ts";
+import { quantizeForTransformersJs, type TransformersJsReport, type TransformersOptions } from "../model.ts";
+import { fileSink } from "../node.ts";
 import { suffixes, variants } from "../onnx/transformers-js.ts";
-import { wholeOrNothing } from "../pipeline/commit-sinks.ts";
+import { commitSinks } from "../pipeline/commit-sinks.ts";
 import type { TaskOptions } from "../pipeline/progress.ts";
 import type { QuantizeArguments } from "./command-options.ts";
-import { sessionsIn } from "./model-folders.ts";
+import { modelsIn } from "./model-folders.ts";
 import { stemOf, withFolder } from "./paths.ts";
-import { renderSession, type SessionReport } from "./recipe-tables.ts";
+import { type RecipeReport, renderRecipe } from "./recipe-tables.ts";
 import { print, withSource, withTask } from "./run-task.ts";
 import { toJson } from "./tensor-tables.ts";
 
 /** Makes the files that transformers.js looks for of a model, or of every session in a folder. */
-export async function makeSet(input: string, options: QuantizeArguments): Promise<void> {
+export async function quantizeRecipe(input: string, options: QuantizeArguments): Promise<void> {
   const engine = await createEngine();
-  const sessions = await sessionsIn(input);
+  const sessions = await modelsIn(input);
   const folder = options.output ?? dirname(sessions[0]!);
   const { only, reduceRange, include, exclude, again, allowUnchanged } = options;
   const perChannel = options.perTensor ? false : options.perChannel;
   const how = { only, perChannel, reduceRange, include, exclude, again, allowUnchanged };
   const nameOf = (path: string, suffix: string) => join(folder, `${basename(stemOf(path))}${suffix}.onnx`);
-  const reports: SessionReport[] = [];
+  const reports: RecipeReport[] = [];
   const sinks: ByteSink[] = [];
   const makeAll = async (task: TaskOptions) => {
     // Whatever is there already is found before any work is done.
     const opened = new Map<string, ByteSink>();
     for (const name of sessions.flatMap((path) => (only ?? variants).map((each) => nameOf(path, suffixes[each])))) {
-      const sink = await createFile(name, { overwrite: options.force });
+      const sink = await fileSink(name, { overwrite: options.force });
       sinks.push(sink);
       opened.set(name, sink);
     }
@@ -51,12 +51,12 @@ export async function makeSet(input: string, options: QuantizeArguments): Promis
     const reasons = reports.flatMap(({ skipped }) => skipped.map(({ reason }) => reason));
     throw new UnchangedError(input, [...new Set(reasons)].join("; "));
   };
-  await withTask(options, (task) => withFolder(folder, () => wholeOrNothing(sinks, () => makeAll(task))));
+  await withTask(options, (task) => withFolder(folder, () => commitSinks(sinks, () => makeAll(task))));
   if (options.quiet) return;
   print(
     options.json
       ? toJson(reports)
-      : `${reports.map(renderSession).join("\n")}${(performance.now() / 1000).toFixed(2)} s\n`,
+      : `${reports.map(renderRecipe).join("\n")}${(performance.now() / 1000).toFixed(2)} s\n`,
   );
 }
 
@@ -66,9 +66,9 @@ async function makeSession(
   path: string,
   sinkFor: (suffix: string) => Promise<ByteSink>,
   options: TransformersOptions,
-): Promise<TransformersReport> {
+): Promise<TransformersJsReport> {
   try {
-    return await withSource(path, (source) => quantizeForTransformers(engine, source, sinkFor, options));
+    return await withSource(path, (source) => quantizeForTransformersJs(engine, source, sinkFor, options));
   } catch (error) {
     if (!(error instanceof UnchangedError)) throw error;
     const skipped = (options.only ?? variants).map((variant) => ({ variant, reason: error.detail }));

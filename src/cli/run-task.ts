@@ -1,5 +1,5 @@
 import type { ByteSource } from "../formats/byte-source.ts";
-import { type FileSource, openFile } from "../node.ts";
+import { type FileSource, fileSource } from "../node.ts";
 import type { TaskOptions } from "../pipeline/progress.ts";
 import type { CommonOptions } from "./command-options.ts";
 import { createProgressBar } from "./progress-bar.ts";
@@ -18,7 +18,7 @@ export async function withSources<T>(
 ): Promise<T> {
   const sources: FileSource[] = [];
   try {
-    for (const path of paths) sources.push(await openFile(path));
+    for (const path of paths) sources.push(await fileSource(path));
     return await use(sources);
   } finally {
     for (const source of sources) await source.close();

@@ -7,10 +7,10 @@ import { readModel } from "../onnx/io/decode.ts";
 import { loadTensor } from "../onnx/io/load-tensor.ts";
 import { bytesOfTensor, TensorFiles } from "../onnx/io/tensor-data.ts";
 import type { Model, Tensor } from "../onnx/ir/graph.ts";
-import { checkedScope } from "../onnx/ir/validate-graph.ts";
-import { findRestored, type RestoredWeight } from "../onnx/weights/find-quantized.ts";
+import { validateGraph } from "../onnx/ir/validate-graph.ts";
+import { findQuantized, type QuantizedConstant } from "../onnx/weights/find-quantized.ts";
 import { findConstants } from "../onnx/weights/find-weights.ts";
-import { readRestored } from "../onnx/weights/read-quantized.ts";
+import { readQuantized } from "../onnx/weights/read-quantized.ts";
 import type { Tracker } from "../pipeline/progress.ts";
 
 /** A weight of both models, side by side. */
@@ -55,7 +55,7 @@ export interface OpenModel {
 /** A float constant, or codes that stand for one. */
 type Weight =
   | (Facts & { readonly kind: "float" })
-  | (Facts & { readonly kind: "codes"; readonly restored: RestoredWeight });
+  | (Facts & { readonly kind: "codes"; readonly restored: QuantizedConstant });
 
 interface Facts {
   readonly shape: readonly number[];
@@ -71,10 +71,10 @@ interface Facts {
  */
 export async function openModel(source: ByteSource): Promise<OpenModel> {
   const model = await readModel(source);
-  const root = checkedScope(source.name, model);
+  const root = validateGraph(source.name, model);
   const files = await TensorFiles.open(source, model);
   const weights = new Map<string, Weight>();
-  const restored = findRestored(root);
+  const restored = findQuantized(root);
   const parts = new Set(restored.flatMap(({ scale, zeroPoint }) => [scale, zeroPoint]));
   for (const weight of restored) {
     const { name, shape, dtype, codes } = weight;
@@ -178,6 +178,6 @@ function floatsOf(tensor: FloatTensor): Float32Array {
 }
 
 async function valuesOf(engine: Engine, name: string, { files, weight }: Side): Promise<FloatTensor | QuantizedTensor> {
-  if (weight.kind === "codes") return readRestored(engine, files, weight.restored);
+  if (weight.kind === "codes") return readQuantized(engine, files, weight.restored);
   return loadTensor(files, { name, tensor: weight.tensor });
 }

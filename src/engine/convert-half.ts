@@ -1,15 +1,15 @@
 import type { HalfDType } from "../dtypes.ts";
 import { TILE } from "../kernels/memory.ts";
 import { addSums, type Loss, type LossSums, lossOf, lossSummer } from "./measure/quantization-error.ts";
-import type { Machine } from "./tensors/context.ts";
+import type { KernelContext } from "./tensors/context.ts";
 import { elementsOf } from "./tensors/shape.ts";
 import { bytesOf, type Operand } from "./tensors/tensor.ts";
-import { cutOf, layoutIn, windowsOf } from "./tiling/chunks.ts";
-import { piecesOf } from "./tiling/kernel-slices.ts";
-import { sourceOf } from "./tiling/tile-io.ts";
+import { chunkingOf, chunksOf, layoutIn } from "./tiling/chunks.ts";
+import { slicesOf } from "./tiling/kernel-slices.ts";
+import { tileSourceOf } from "./tiling/tile-io.ts";
 
 /** What half precision cannot hold of a tensor. */
-export interface Narrowed {
+export interface ConvertedToHalf {
   /** Finite values that became infinite, and the first of them. */
   readonly overflows: number;
   readonly first?: { readonly index: number; readonly value: number } | undefined;
@@ -28,13 +28,13 @@ export interface Narrowed {
 const exponents = { float16: 0x7c00, bfloat16: 0x7f80 } as const;
 
 /** Writes the bits of the nearest halves of `values`, of two the even one, to `out`; tells what that cost. */
-export function narrow(
-  machine: Machine,
+export function convertToHalf(
+  context: KernelContext,
   values: Operand & { readonly shape: readonly number[] },
   dtype: HalfDType,
   out: Uint16Array,
-): Narrowed {
-  const { kernels, memory } = machine;
+): ConvertedToHalf {
+  const { kernels, memory } = context;
   const isBrain = dtype === "bfloat16";
   const convert = isBrain ? kernels.convertF32BF16 : kernels.convertF32F16;
   const widen = isBrain ? kernels.convertBF16F32 : kernels.convertF16F32;
@@ -44,14 +44,14 @@ export function narrow(
   const beyond = new Beyond(exponent);
   memory.view(Int32Array, second, 3).fill(0);
 
-  const source = sourceOf(machine, values, "values");
-  const cut = cutOf(values.shape, {});
+  const source = tileSourceOf(context, values, "values");
+  const chunking = chunkingOf(values.shape, {});
   const losses: LossSums[] = [];
-  for (const window of windowsOf(cut)) {
-    const loss = lossSummer(machine);
-    for (const piece of piecesOf(layoutIn(cut, window), TILE, TILE)) {
-      const { length } = piece;
-      const start = window.start + piece.start;
+  for (const chunk of chunksOf(chunking)) {
+    const loss = lossSummer(context);
+    for (const slice of slicesOf(layoutIn(chunking, chunk), TILE, TILE)) {
+      const { length } = slice;
+      const start = chunk.start + slice.start;
       const from = source.address(start, length);
       convert(from, raw, length);
       bytes.set(memory.view(Uint8Array, raw, 2 * length), 2 * start);
@@ -73,12 +73,12 @@ export function narrow(
 /** Halves without a finite value. */
 class Beyond {
   #overflows = 0;
-  #first: Narrowed["first"];
+  #first: ConvertedToHalf["first"];
   #nonFinite = 0;
 
   constructor(private readonly exponent: number) {}
 
-  get found(): Pick<Narrowed, "overflows" | "first" | "nonFinite"> {
+  get found(): Pick<ConvertedToHalf, "overflows" | "first" | "nonFinite"> {
     return { overflows: this.#overflows, first: this.#first, nonFinite: this.#nonFinite };
   }
 

@@ -1,20 +1,20 @@
 import { TILE } from "../kernels/memory.ts";
-import { restorerOf } from "./dequantize-tensor.ts";
-import type { Machine } from "./tensors/context.ts";
+import { dequantizerOf } from "./dequantize-tensor.ts";
+import type { KernelContext } from "./tensors/context.ts";
 import type { Layout } from "./tensors/granularity.ts";
 import type { QuantizedTensor } from "./tensors/tensor.ts";
-import { piecesOf } from "./tiling/kernel-slices.ts";
-import { type Source, sourceOf } from "./tiling/tile-io.ts";
+import { slicesOf } from "./tiling/kernel-slices.ts";
+import { type TileSource, tileSourceOf } from "./tiling/tile-io.ts";
 
 /**
  * The values a quantized tensor stands for, restored as they are asked for, in order: each request starts where the one
- * before ended. Requests and the tensor's own pieces need not end together; what is over waits in the tile.
+ * before ended. Requests and the tensor's own slices need not end together; what is over waits in the tile.
  */
-export function restoredSource(machine: Machine, q: QuantizedTensor, layout: Layout): Source {
-  const { memory } = machine;
-  const codes = sourceOf(machine, q, "codes");
-  const restore = restorerOf(machine, q, layout);
-  const pieces = piecesOf(layout, Math.min(codes.limit, TILE), TILE);
+export function dequantizedSource(context: KernelContext, q: QuantizedTensor, layout: Layout): TileSource {
+  const { memory } = context;
+  const codes = tileSourceOf(context, q, "codes");
+  const restore = dequantizerOf(context, q, layout);
+  const slices = slicesOf(layout, Math.min(codes.limit, TILE), TILE);
   const tile = memory.tiles.others;
   let [begin, end] = [0, 0]; // elements of the tile that wait
 
@@ -26,10 +26,10 @@ export function restoredSource(machine: Machine, q: QuantizedTensor, layout: Lay
         [begin, end] = [0, end - begin];
       }
       while (end < length) {
-        const { value: piece } = pieces.next();
-        if (!piece) break;
-        restore(piece, codes.address(piece.start, piece.length), tile + 4 * end);
-        end += piece.length;
+        const { value: slice } = slices.next();
+        if (!slice) break;
+        restore(slice, codes.address(slice.start, slice.length), tile + 4 * end);
+        end += slice.length;
       }
       const at = tile + 4 * begin;
       begin += length;

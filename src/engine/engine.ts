@@ -4,23 +4,23 @@ import { compileKernels, hasSimd, loadKernels, type ModuleSource } from "../kern
 import { LinearMemory } from "../kernels/memory.ts";
 import { createTwin } from "../kernels/twin/index.ts";
 import {
-  type RestoreBnb4Options,
-  type RestoreMatrixOptions,
-  restoreBnb4,
-  restoreMatrix,
+  type DequantizeBnb4Options,
+  type DequantizeMatrixOptions,
+  dequantizeBnb4,
+  dequantizeMatrix,
   type StoredMatrix,
 } from "./blockwise/dequantize-matrix.ts";
 import { type Bnb4Matrix, type Bnb4Options, quantizeBnb4 } from "./blockwise/quantize-bnb4.ts";
 import { type MatrixOptions, planMatrix, type QuantizedMatrix, quantizeMatrix } from "./blockwise/quantize-matrix.ts";
 import { writeCodes } from "./codes/code-writer.ts";
-import { compare, compareWhole } from "./compare-tensors.ts";
-import { type Narrowed, narrow } from "./convert-half.ts";
+import { compare, compareWithoutGroups } from "./compare-tensors.ts";
+import { type ConvertedToHalf, convertToHalf } from "./convert-half.ts";
 import { writeValues } from "./dequantize-tensor.ts";
 import { findExtremes, findRange } from "./measure/find-range.ts";
 import type { LossSums, QuantizationError } from "./measure/quantization-error.ts";
-import { type Measured, quantizeMeasured, quantizeTensor } from "./quantize-tensor.ts";
+import { type QuantizedWithError, quantizeTensor, quantizeWithError } from "./quantize-tensor.ts";
 import { checkFloat, checkQuantized, floatNames, newArray } from "./tensors/check-tensors.ts";
-import type { Machine } from "./tensors/context.ts";
+import type { KernelContext } from "./tensors/context.ts";
 import { type Axis, checkGranularity, type Granularity, layoutOf } from "./tensors/granularity.ts";
 import {
   checkKeys,
@@ -35,12 +35,12 @@ import { isResident, type ResidentQuantizedTensor, ResidentTensor } from "./tens
 import type { Range } from "./tensors/schemes.ts";
 import { checkShape, elementsOf } from "./tensors/shape.ts";
 import { checkData, type FloatTensor, type QuantizedTensor } from "./tensors/tensor.ts";
-import { swapLast } from "./transpose-last.ts";
+import { transposeLast } from "./transpose-last.ts";
 
 export interface EngineOptions {
   /** kernels.wasm: a path, a URL, its bytes or the compiled module. The published file if not said. */
   readonly module?: ModuleSource | undefined;
-  /** `"scalar"` takes the plain TypeScript twins: the same bytes, slower. What the machine has if not said. */
+  /** `"scalar"` takes the plain TypeScript twins: the same bytes, slower. What the context has if not said. */
   readonly kernels?: "simd" | "scalar" | undefined;
 }
 
@@ -89,13 +89,13 @@ export async function createEngine(options: EngineOptions = {}): Promise<Engine>
 
 /** Quantizes, restores and measures tensors. Made by `createEngine`. */
 export class Engine {
-  readonly #machine: Machine;
+  readonly #context: KernelContext;
   /** Which kernels it works with; the bytes are the same. */
   readonly kernels: "simd" | "scalar";
 
   /** @internal */
-  constructor(machine: Machine, kernels: "simd" | "scalar") {
-    this.#machine = machine;
+  constructor(context: KernelContext, kernels: "simd" | "scalar") {
+    this.#context = context;
     this.kernels = kernels;
   }
 
@@ -114,12 +114,12 @@ export class Engine {
   /** @internal As `allocate`, with what lay there before; `within` another resident that is long enough, and keeps its memory. */
   reserve<D extends FloatDType>(dtype: D, shape: readonly number[], within?: ResidentTensor): ResidentTensor<D> {
     oneOf("dtype", dtype, floatNames as readonly D[]);
-    return new ResidentTensor(this.#machine.memory, dtype, checkShape(shape), within?.address);
+    return new ResidentTensor(this.#context.memory, dtype, checkShape(shape), within?.address);
   }
 
   /** @internal Linear memory for so many bytes of tensors, so that it need not grow when they come. @throws MemoryError */
   ensureRoom(bytes: number): void {
-    this.#machine.memory.ensure(bytes);
+    this.#context.memory.ensure(bytes);
   }
 
   /**
@@ -140,15 +140,15 @@ export class Engine {
     tensor: FloatTensor | ResidentTensor,
     options: QuantizeOptions<D> = {},
   ): QuantizedTensor<D> {
-    return quantizeTensor(this.#machine, tensor, options);
+    return quantizeTensor(this.#context, tensor, options);
   }
 
   /** @internal `quantize`, and what that cost, as `error` has it: in one pass over the tensor where a cache holds its groups. */
-  quantizeMeasured<D extends CodeDType>(
+  quantizeWithError<D extends CodeDType>(
     tensor: FloatTensor | ResidentTensor,
     options: QuantizeOptions<D>,
-  ): Measured<D> {
-    return quantizeMeasured(this.#machine, tensor, options);
+  ): QuantizedWithError<D> {
+    return quantizeWithError(this.#context, tensor, options);
   }
 
   /**
@@ -162,7 +162,7 @@ export class Engine {
     options: MatrixOptions<Measure>,
   ): QuantizedMatrix<Measure> {
     const operand = checkFloat(tensor);
-    return quantizeMatrix(this.#machine, operand, planMatrix(operand.shape, options), options.out);
+    return quantizeMatrix(this.#context, operand, planMatrix(operand.shape, options), options.out);
   }
 
   /**
@@ -171,22 +171,22 @@ export class Engine {
    * @throws ArgumentError, NonFiniteError, MemoryError
    */
   quantizeBnb4(tensor: FloatTensor | ResidentTensor, options: Bnb4Options): Bnb4Matrix {
-    return quantizeBnb4(this.#machine, checkFloat(tensor), options);
+    return quantizeBnb4(this.#context, checkFloat(tensor), options);
   }
 
   /** @internal Codes of a byte each, `[..., rows, columns]`, as `[..., columns, rows]`. @throws MemoryError */
-  swapLast(codes: Uint8Array, shape: readonly number[]): Uint8Array {
-    return swapLast(this.#machine, codes, shape);
+  transposeLast(codes: Uint8Array, shape: readonly number[]): Uint8Array {
+    return transposeLast(this.#context, codes, shape);
   }
 
   /** @internal What the codes of `quantizeMatrix`, or others stored so, stand for. @throws ArgumentError */
-  restoreMatrix(matrix: StoredMatrix, options: RestoreMatrixOptions): Float32Array {
-    return restoreMatrix(this.#machine, matrix, options);
+  dequantizeMatrix(matrix: StoredMatrix, options: DequantizeMatrixOptions): Float32Array {
+    return dequantizeMatrix(this.#context, matrix, options);
   }
 
   /** @internal The same of `quantizeBnb4`. @throws ArgumentError */
-  restoreBnb4(matrix: Pick<Bnb4Matrix, "codes" | "absmax">, options: RestoreBnb4Options): Float32Array {
-    return restoreBnb4(this.#machine, matrix, options);
+  dequantizeBnb4(matrix: Pick<Bnb4Matrix, "codes" | "absmax">, options: DequantizeBnb4Options): Float32Array {
+    return dequantizeBnb4(this.#context, matrix, options);
   }
 
   /**
@@ -211,7 +211,7 @@ export class Engine {
       scheme: "symmetric",
     } as const;
     const { min: qmin, max: qmax } = integerTypes.int32;
-    writeCodes(this.#machine, operand, q, layout, parameters, { qmin, qmax });
+    writeCodes(this.#context, operand, q, layout, parameters, { qmin, qmax });
     return q;
   }
 
@@ -238,9 +238,9 @@ export class Engine {
     if (options.out) checkData("out", options.out, dtype, q.shape);
     const resident = isResident(q) && !options.out;
     const values = resident
-      ? new ResidentTensor(this.#machine.memory, dtype, q.shape)
+      ? new ResidentTensor(this.#context.memory, dtype, q.shape)
       : { dtype, shape: q.shape, data: options.out ?? newArray(dtype, q.shape) };
-    writeValues(this.#machine, q, values, layout);
+    writeValues(this.#context, q, values, layout);
     return values;
   }
 
@@ -253,13 +253,13 @@ export class Engine {
   range(tensor: FloatTensor | ResidentTensor, options: RangeOptions = {}): Range {
     const operand = checkFloat(tensor);
     const plan = planRange(operand.shape, options);
-    return findRange(this.#machine, operand, { ...plan, name: operand.name });
+    return findRange(this.#context, operand, { ...plan, name: operand.name });
   }
 
   /** @internal Minima and maxima as `findExtremes` has them: those of parts make those of the whole. @throws NonFiniteError */
   extremes(tensor: FloatTensor | ResidentTensor, options: RangeOptions = {}): readonly Float32Array[] {
     const operand = checkFloat(tensor);
-    return findExtremes(this.#machine, operand, { ...planRange(operand.shape, options), name: operand.name });
+    return findExtremes(this.#context, operand, { ...planRange(operand.shape, options), name: operand.name });
   }
 
   /**
@@ -292,21 +292,24 @@ export class Engine {
       throw new ArgumentError("shape", `[${a.shape.join(", ")}] cannot be compared with [${b.shape.join(", ")}]`);
     }
     const granularity = checkGranularity(a.shape, options);
-    const errors = compare(this.#machine, a.shape, a, right, granularity);
+    const errors = compare(this.#context, a.shape, a, right, granularity);
     return granularity.axis === undefined ? errors[0]! : errors;
   }
 
   /** @internal What `error` sums up over two tensors of floats. */
   lossSums(original: FloatTensor | ResidentTensor, other: FloatTensor | ResidentTensor): LossSums {
     const a = checkFloat(original);
-    const [squared, , aa, , maxAbs] = compareWhole(this.#machine, a.shape, a, { floats: checkFloat(other) });
+    const [squared, , aa, , maxAbs] = compareWithoutGroups(this.#context, a.shape, a, { floats: checkFloat(other) });
     return { squared: squared!, aa: aa!, maxAbs: maxAbs! };
   }
 
   /** @internal The bits of a tensor's values in half precision, half to even, written to `out`: what they do not hold. */
-  narrow(tensor: FloatTensor | ResidentTensor, { dtype, out }: { dtype: HalfDType; out: Uint16Array }): Narrowed {
+  convertToHalf(
+    tensor: FloatTensor | ResidentTensor,
+    { dtype, out }: { dtype: HalfDType; out: Uint16Array },
+  ): ConvertedToHalf {
     const operand = checkFloat(tensor);
     checkData("out", out, dtype, operand.shape);
-    return narrow(this.#machine, operand, dtype, out);
+    return convertToHalf(this.#context, operand, dtype, out);
   }
 }

@@ -1,24 +1,24 @@
 import { type ArrayOf, type CodeDType, codeTypes } from "../dtypes.ts";
 import { TILE } from "../kernels/memory.ts";
-import { writerFor } from "./codes/choose-writer.ts";
-import { eachHoldsGroups, holdsGroups, noParameters } from "./codes/fused-parameters.ts";
+import { chooseWriter } from "./codes/choose-writer.ts";
+import { eachHoldsGroups, emptyParameters, holdsGroups } from "./codes/fused-parameters.ts";
 import { findRange } from "./measure/find-range.ts";
 import { type Loss, type LossSums, lossOf } from "./measure/quantization-error.ts";
-import { writeMeasured } from "./quantize-with-error.ts";
+import { writeCodesWithError } from "./quantize-with-error.ts";
 import { checkFloat, newArray } from "./tensors/check-tensors.ts";
-import type { Machine } from "./tensors/context.ts";
+import type { KernelContext } from "./tensors/context.ts";
 import { planQuantize, type QuantizeOptions, type QuantizePlan } from "./tensors/quantize-options.ts";
 import { isResident, ResidentQuantizedTensor, type ResidentTensor } from "./tensors/resident-tensor.ts";
 import { needsMagnitudeOnly, type Parameters, parametersOf } from "./tensors/schemes.ts";
 import { elementsOf } from "./tensors/shape.ts";
 import { checkData, type FloatTensor, type NamedOperand, type QuantizedTensor } from "./tensors/tensor.ts";
-import { cutOf } from "./tiling/chunks.ts";
-import { piecesOf } from "./tiling/kernel-slices.ts";
+import { chunkingOf } from "./tiling/chunks.ts";
+import { slicesOf } from "./tiling/kernel-slices.ts";
 import { RESIDENT_LIMIT } from "./tiling/tile-io.ts";
 
 /** `Engine.quantize`: group by group where a cache holds them, else ranges first and codes in a second pass. */
 export function quantizeTensor<D extends CodeDType>(
-  machine: Machine,
+  context: KernelContext,
   tensor: FloatTensor | ResidentTensor,
   options: QuantizeOptions<D>,
 ): QuantizedTensor<D> {
@@ -27,33 +27,33 @@ export function quantizeTensor<D extends CodeDType>(
   const isDirect = isResident(operand) && operand.dtype === "float32" && codeTypes[plan.dtype].bits > 4 && !options.out;
   const limit = isDirect && plan.layout.inner > TILE ? RESIDENT_LIMIT : TILE;
   const inTurn = !plan.parameters && holdsGroups(plan.layout, limit);
-  const parameters = parametersFor(machine, operand, plan, inTurn);
-  return writtenBy(machine, operand, plan, parameters, options.out, (q) => {
-    const writer = writerFor(machine, operand, q, plan, plan.layout, parameters, { inTurn, most: limit });
-    for (const piece of piecesOf(plan.layout, writer.limit, TILE)) writer.write(piece);
+  const parameters = parametersFor(context, operand, plan, inTurn);
+  return writtenBy(context, operand, plan, parameters, options.out, (q) => {
+    const writer = chooseWriter(context, operand, q, plan, plan.layout, parameters, { inTurn, most: limit });
+    for (const slice of slicesOf(plan.layout, writer.limit, TILE)) writer.write(slice);
   });
 }
 
 /** Codes, and what they cost. */
-export interface Measured<D extends CodeDType> {
+export interface QuantizedWithError<D extends CodeDType> {
   readonly q: QuantizedTensor<D>;
   readonly loss: Loss;
   readonly sums: LossSums;
 }
 
-/** The same, and what that cost: window by window. */
-export function quantizeMeasured<D extends CodeDType>(
-  machine: Machine,
+/** The same, and what that cost: chunk by chunk. */
+export function quantizeWithError<D extends CodeDType>(
+  context: KernelContext,
   tensor: FloatTensor | ResidentTensor,
   options: QuantizeOptions<D>,
-): Measured<D> {
+): QuantizedWithError<D> {
   const { operand, plan } = planFor(tensor, options);
-  const cut = cutOf(operand.shape, plan.granularity);
-  const inTurn = !plan.parameters && eachHoldsGroups(cut);
-  const parameters = parametersFor(machine, operand, plan, inTurn);
+  const chunking = chunkingOf(operand.shape, plan.granularity);
+  const inTurn = !plan.parameters && eachHoldsGroups(chunking);
+  const parameters = parametersFor(context, operand, plan, inTurn);
   let sums: LossSums | undefined;
-  const q = writtenBy(machine, operand, plan, parameters, options.out, (q) => {
-    sums = writeMeasured(machine, operand, q, plan, cut, parameters, inTurn);
+  const q = writtenBy(context, operand, plan, parameters, options.out, (q) => {
+    sums = writeCodesWithError(context, operand, q, plan, chunking, parameters, inTurn);
   });
   return { q, sums: sums!, loss: lossOf(sums!, elementsOf(operand.shape)) };
 }
@@ -68,28 +68,28 @@ function planFor<D extends CodeDType>(tensor: FloatTensor | ResidentTensor, opti
 
 /** Parameters as given or found; or room for those that are going to be found as groups are quantized in turn. */
 function parametersFor(
-  machine: Machine,
+  context: KernelContext,
   operand: NamedOperand,
   plan: QuantizePlan<CodeDType>,
   inTurn: boolean,
 ): Parameters {
   if (plan.parameters) return plan.parameters;
-  if (inTurn) return noParameters(plan.layout, plan);
+  if (inTurn) return emptyParameters(plan.layout, plan);
   const { layout, nonFinite } = plan;
   const how = { layout, nonFinite, magnitude: needsMagnitudeOnly(plan), name: operand.name };
-  return parametersOf(findRange(machine, operand, how), plan);
+  return parametersOf(findRange(context, operand, how), plan);
 }
 
 /** Where the codes will be, filled by `write`; given back when that goes wrong. */
 function writtenBy<D extends CodeDType>(
-  machine: Machine,
+  context: KernelContext,
   operand: NamedOperand,
   plan: QuantizePlan<D>,
   parameters: Parameters,
   out: ArrayOf<D> | undefined,
   write: (q: QuantizedTensor<D>) => void,
 ): QuantizedTensor<D> {
-  const q = resultFor(machine, operand, plan, parameters, out);
+  const q = resultFor(context, operand, plan, parameters, out);
   try {
     write(q);
     return q;
@@ -101,7 +101,7 @@ function writtenBy<D extends CodeDType>(
 
 /** Without an array of the caller's, what comes out of a resident is resident. */
 function resultFor<D extends CodeDType>(
-  { memory }: Machine,
+  { memory }: KernelContext,
   operand: NamedOperand,
   { dtype, scheme, granularity: { axis, blockSize } }: QuantizePlan<D>,
   { scale, zeroPoint, min }: Parameters,

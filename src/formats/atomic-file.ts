@@ -1,7 +1,7 @@
 import type { ByteSink } from "./byte-source.ts";
 
 /** A file that is being written under another name. */
-export interface Unfinished {
+export interface AtomicFile {
   /** What the files beside it may call it. */
   readonly name: string;
   /** The `identity` of the file whose name it will take. */
@@ -27,13 +27,13 @@ export interface Unfinished {
  * @param begin starts a companion, by what its name has behind the main file's
  * @param beside starts one by its own name
  */
-export function sinkOf(
-  main: Unfinished,
-  begin: (suffix: string) => Promise<Unfinished>,
-  beside?: (name: string) => Promise<Unfinished>,
+export function sinkOfFiles(
+  main: AtomicFile,
+  begin: (suffix: string) => Promise<AtomicFile>,
+  beside?: (name: string) => Promise<AtomicFile>,
 ): ByteSink {
-  const companions: Unfinished[] = [];
-  const joined = (file: Unfinished) => {
+  const companions: AtomicFile[] = [];
+  const joined = (file: AtomicFile) => {
     companions.push(file);
     const { name, write, replaces, handle } = file;
     return { name, write, replaces, handle };

@@ -3,7 +3,7 @@ import { renameSync, rmSync, type Stats } from "node:fs";
 import { link, open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { FileError } from "../errors.ts";
-import { sinkOf, type Unfinished } from "../formats/atomic-file.ts";
+import { type AtomicFile, sinkOfFiles } from "../formats/atomic-file.ts";
 import type { ByteSink } from "../formats/byte-source.ts";
 import { explain, explainNow } from "./file-errors.ts";
 import { identityOf, type OpenFile } from "./file-source.ts";
@@ -19,15 +19,15 @@ export interface FileSinkOptions {
  *
  * @throws FileError when there is a file already and it may not be overwritten, or the folder cannot be written to.
  */
-export async function createFile(path: string, { overwrite = false }: FileSinkOptions = {}): Promise<ByteSink> {
-  return sinkOf(
+export async function fileSink(path: string, { overwrite = false }: FileSinkOptions = {}): Promise<ByteSink> {
+  return sinkOfFiles(
     await beginFile(path, overwrite),
     (suffix) => beginFile(path + suffix, overwrite),
     (name) => beginFile(join(dirname(path), name), overwrite),
   );
 }
 
-async function beginFile(path: string, overwrite: boolean): Promise<Unfinished> {
+async function beginFile(path: string, overwrite: boolean): Promise<AtomicFile> {
   const replaced = await checkFree(path, overwrite);
   const temporary = temporaryBeside(path);
   unfinished.add(temporary);

@@ -23,7 +23,7 @@ export interface OpenFile {
  *
  * @throws FileError when it is not there, not a file or not readable.
  */
-export async function openFile(path: string): Promise<FileSource> {
+export async function fileSource(path: string): Promise<FileSource> {
   return explain(path, async () => {
     // Looked at before it is opened: opening a pipe waits for its other end.
     const info = await stat(path);
@@ -62,7 +62,7 @@ async function openSibling(path: string, relative: string): Promise<FileSource> 
   if (!homes.some((home) => real.startsWith(home.endsWith(sep) ? home : home + sep))) {
     throw new FileError(target, "is a link out of the model's folder");
   }
-  return openFile(target);
+  return fileSource(target);
 }
 
 export function identityOf({ dev, ino }: Stats): string {

@@ -5,19 +5,19 @@ import { inspectStored, isFinding } from "../pipeline/inspect-work.ts";
 import { shareOf, type TaskOptions, type Tracker, trackerOf, workersFor } from "../pipeline/progress.ts";
 import { allInOrder, Schedule } from "../pipeline/schedule.ts";
 import { readModel } from "./io/decode.ts";
-import { storedOf } from "./io/load-tensor.ts";
+import { storedTensorOf } from "./io/load-tensor.ts";
 import { bytesOfTensor, TensorFiles } from "./io/tensor-data.ts";
 import { graphsOf, type Model, type ValueInfo } from "./ir/graph.ts";
 import { opNameOf } from "./ir/operators.ts";
-import { checkedScope } from "./ir/validate-graph.ts";
+import { validateGraph } from "./ir/validate-graph.ts";
 import type { Decision } from "./passes/pass-result.ts";
-import { decide } from "./passes/weight-only/plan-weights.ts";
-import { isTold } from "./reported-weights.ts";
+import { planWeights } from "./passes/weight-only/plan-weights.ts";
+import { isReported } from "./reported-weights.ts";
 import type { Target, TargetFinding } from "./targets/target.ts";
 import { findingsFor } from "./targets/target-findings.ts";
-import { findRestored } from "./weights/find-quantized.ts";
+import { findQuantized } from "./weights/find-quantized.ts";
 import { type FloatConstant, usersOf } from "./weights/find-weights.ts";
-import { granularityFor, type Wishes } from "./weights/weight-granularity.ts";
+import { granularityFor, type WeightOnlyOptions } from "./weights/weight-granularity.ts";
 
 /** What a weight would lose, as signal-to-quantization-noise ratio in dB. */
 export interface WeightProspects {
@@ -91,7 +91,13 @@ export interface InspectOptions extends TaskOptions {
 }
 
 /** What the command does when nothing is said. */
-const wishes: Wishes = { dtype: "int8", scheme: "symmetric", perChannel: true, reduceRange: false, form: "cast" };
+const defaults: WeightOnlyOptions = {
+  dtype: "int8",
+  scheme: "symmetric",
+  perChannel: true,
+  reduceRange: false,
+  form: "cast",
+};
 
 /**
  * What is in a model, what of it would be quantized, and what that would cost.
@@ -106,10 +112,10 @@ export async function inspectOnnx(
   const model = await readModel(source);
   const files = await TensorFiles.open(source, model);
   try {
-    const root = checkedScope(source.name, model);
+    const root = validateGraph(source.name, model);
     const findings = target && findingsFor(target, model, root);
-    const quantized = findRestored(root);
-    const decisions = (await decide(model, files, root, wishes)).filter(isTold);
+    const quantized = findQuantized(root);
+    const decisions = (await planWeights(model, files, root, defaults)).filter(isReported);
     const total = decisions.reduce((sum, { constant }) => sum + bytesOfTensor(constant.tensor), 0);
     const tracker = trackerOf(options, total);
     const workers = workersFor(options, engine, total);
@@ -177,7 +183,7 @@ async function inspectWeight({ files, schedule, share, tracker }: Run, decision:
   const bytes = bytesOfTensor(tensor);
   const facts = { name, ops: usersOf(constant), nodes, shape, dtype: type, bytes, reason };
   if (!isMeasured(decision)) return facts;
-  const { source, stored } = storedOf(files, name, tensor);
+  const { source, stored } = storedTensorOf(files, name, tensor);
   const recipes = isWeight ? recipesFor(constant) : [];
   const { sqnr, ...found } = await inspectStored(schedule, { sources: [source], sinks: [] }, stored, share, recipes);
   tracker.advance(bytes);
@@ -188,7 +194,7 @@ async function inspectWeight({ files, schedule, share, tracker }: Run, decision:
 
 /** In the order of the prospects. */
 function recipesFor(constant: FloatConstant) {
-  const channel = granularityFor(constant, wishes);
+  const channel = granularityFor(constant, defaults);
   const common = { scheme: "symmetric", reduceRange: false, nonFinite: "error" } as const;
   return (["int8", "int4"] as const).flatMap((dtype) => [
     { ...common, dtype, granularity: {} },

@@ -2,20 +2,20 @@ import type { ByteSink } from "../formats/byte-source.ts";
 import type { Tracker } from "../pipeline/progress.ts";
 import { keyOf } from "./codecs/codec.ts";
 import { encodeModel } from "./io/encode.ts";
-import { type DataFile, placeData } from "./io/external-data-writer.ts";
+import { type ExternalDataFile, layOutExternalData } from "./io/external-data-writer.ts";
 import type { TensorFiles } from "./io/tensor-data.ts";
-import { type Addresses, chunkSource, writeChunks } from "./io/write-chunks.ts";
+import { type Addresses, segmentSource, writeSegments } from "./io/write-chunks.ts";
 import type { Model } from "./ir/graph.ts";
 import type { Plan } from "./plan-model.ts";
-import { type Chunk, isSpan, lengthOf } from "./proto/wire-format.ts";
-import { checkWritten } from "./verify.ts";
+import { isSpan, lengthOf, type Segment } from "./proto/wire-format.ts";
+import { verifyWritten } from "./verify.ts";
 
 /** A changed model, laid out for its file and read back; nothing is written yet. */
 export class Output {
   private constructor(
     private readonly sink: ByteSink,
-    readonly chunks: readonly Chunk[],
-    private readonly data: DataFile | undefined,
+    readonly chunks: readonly Segment[],
+    private readonly data: ExternalDataFile | undefined,
   ) {}
 
   /**
@@ -32,9 +32,9 @@ export class Output {
   ): Promise<Output> {
     const outside = jobs.filter(({ constant }) => constant.tensor.data.kind === "external");
     const replacements = outside.map((job) => ({ tensor: job.constant.tensor, parts: job.parts, key: keyOf(job) }));
-    const data = await placeData(model, files, { sink, suffix: dataSuffix }, replacements, addresses);
+    const data = await layOutExternalData(model, files, { sink, suffix: dataSuffix }, replacements, addresses);
     const chunks = encodeModel(model);
-    await checkWritten(chunkSource(files.source.name, chunks), model, nodes, drafts);
+    await verifyWritten(segmentSource(files.source.name, chunks), model, nodes, drafts);
     return new Output(sink, chunks, data);
   }
 
@@ -50,7 +50,7 @@ export class Output {
 
   /** Writes all that is there, and tells `addresses` where in the model the rest belongs. */
   async write(addresses: Addresses, tracker: Tracker): Promise<void> {
-    await writeChunks(this.chunks, this.sink, addresses, tracker);
+    await writeSegments(this.chunks, this.sink, addresses, tracker);
     await this.data?.copy(tracker);
   }
 }

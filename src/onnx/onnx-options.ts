@@ -146,8 +146,8 @@ function mixedPlan(
   const matrices = options.opTypes?.filter((type) => type === "MatMul" || type === "Gemm" || type === "Gather");
   if (matrices?.length === 0) return rest;
   const all = { ...options, perChannel: undefined, dtype: undefined, bits: 8 } as const;
-  const wishes = { ...nbitsOptions(all, undefined), usual: ["MatMul"] };
-  return { kind: "nbits", ...shared, opTypes: matrices, ...wishes, next: { ...rest, isSecond: true } };
+  const nbits = { ...nbitsOptions(all, undefined), usual: ["MatMul"] };
+  return { kind: "nbits", ...shared, opTypes: matrices, ...nbits, next: { ...rest, isSecond: true } };
 }
 
 function restoredOptions(options: All, dtype: CodeDType, form: "cast" | "qdq") {
@@ -178,10 +178,10 @@ type Shared = Pick<All, "include" | "exclude" | "opTypes" | "opset" | "again" | 
 /** Integer layers; then, of what has no integer form or none that is faster, the weights alone. */
 function dynamicPlan(options: All, shared: Shared): PlanOptions {
   const { like } = shared;
-  const wishes = dynamicOptions(options, like);
-  const dynamic = { kind: "dynamic", ...shared, ...wishes } as const;
+  const wanted = dynamicOptions(options, like);
+  const dynamic = { kind: "dynamic", ...shared, ...wanted } as const;
   if (like) return dynamic;
-  const { dtype, perChannel } = wishes;
+  const { dtype, perChannel } = wanted;
   // Zero points of weights that are folded when the model is loaded gain nothing, unless they are asked for; nor does a
   // reduced range, as no integer sum can saturate.
   const scheme = options.scheme === undefined ? "symmetric" : schemeOf(options, dtype);

@@ -3,22 +3,22 @@ import type { Job } from "./codecs/codec.ts";
 import type { TensorFiles } from "./io/tensor-data.ts";
 import type { Model, Node } from "./ir/graph.ts";
 import { Scope } from "./ir/scopes.ts";
-import { checkedScope } from "./ir/validate-graph.ts";
+import { validateGraph } from "./ir/validate-graph.ts";
 import { planDynamic, weightOnlyInDynamic } from "./passes/dynamic/dynamic-pass.ts";
-import type { DynamicWishes } from "./passes/dynamic/rewrite-context.ts";
+import type { DynamicOptions } from "./passes/dynamic/rewrite-context.ts";
 import type { HalfOptions } from "./passes/float16/float16-pass.ts";
-import type { Bnb4Wishes } from "./passes/nbits/matmul-bnb4.ts";
-import type { NbitsWishes } from "./passes/nbits/nbits-options.ts";
+import type { Bnb4PassOptions } from "./passes/nbits/matmul-bnb4.ts";
+import type { NbitsOptions } from "./passes/nbits/nbits-options.ts";
 import { planBnb4, planNbits } from "./passes/nbits/nbits-pass.ts";
-import type { Decision, OpsetNeed, Rewritten } from "./passes/pass-result.ts";
-import type { Draft } from "./passes/weight-only/weight-draft.ts";
-import { planRestored } from "./passes/weight-only/weight-only-pass.ts";
+import type { Decision, OpsetNeed, PassResult } from "./passes/pass-result.ts";
+import type { WeightDraft } from "./passes/weight-only/weight-draft.ts";
+import { planWeightOnly } from "./passes/weight-only/weight-only-pass.ts";
 import type { Target } from "./targets/target.ts";
 import { remarksFor } from "./targets/target-remarks.ts";
-import { findRestored, type RestoredWeight } from "./weights/find-quantized.ts";
+import { findQuantized, type QuantizedConstant } from "./weights/find-quantized.ts";
 import { findConstants, readIntegers } from "./weights/find-weights.ts";
 import { hasFloatWeights, type WeightSelection } from "./weights/select-weights.ts";
-import type { Wishes } from "./weights/weight-granularity.ts";
+import type { WeightOnlyOptions } from "./weights/weight-granularity.ts";
 
 interface Shared extends WeightSelection {
   /** What comes after, on what this leaves. */
@@ -35,10 +35,10 @@ interface Shared extends WeightSelection {
 
 /** What is to become of a model, in one of the forms there are. */
 export type PlanOptions =
-  | (Shared & { readonly kind: "restored" } & Wishes)
-  | (Shared & { readonly kind: "dynamic" } & DynamicWishes)
-  | (Shared & { readonly kind: "nbits" } & NbitsWishes)
-  | (Shared & { readonly kind: "bnb4" } & Bnb4Wishes)
+  | (Shared & { readonly kind: "restored" } & WeightOnlyOptions)
+  | (Shared & { readonly kind: "dynamic" } & DynamicOptions)
+  | (Shared & { readonly kind: "nbits" } & NbitsOptions)
+  | (Shared & { readonly kind: "bnb4" } & Bnb4PassOptions)
   | (Shared & { readonly kind: "half" } & HalfOptions);
 
 /** What becomes of a model. */
@@ -48,7 +48,7 @@ export interface Plan {
   /** Nodes that were put in. */
   readonly nodes: readonly Node[];
   /** Of weights that are restored in the graph. */
-  readonly drafts: readonly Draft[];
+  readonly drafts: readonly WeightDraft[];
   /** Whether values between nodes are of another type from now on. */
   readonly changesValues: boolean;
   /** What changed besides weights. */
@@ -63,10 +63,10 @@ export interface Plan {
  *
  * @throws FormatError, ArgumentError
  */
-export async function changeModel(model: Model, files: TensorFiles, options: PlanOptions): Promise<Plan> {
+export async function planModel(model: Model, files: TensorFiles, options: PlanOptions): Promise<Plan> {
   const { source } = files;
-  const before = checkedScope(source.name, model);
-  const quantized = findRestored(before);
+  const before = validateGraph(source.name, model);
+  const quantized = findQuantized(before);
   if (quantized.length > 0 && !options.again && options.kind !== "half") {
     const hasMore = hasFloatWeights(findConstants(before, await readIntegers(model, files)), quantized);
     refuseQuantized(source.name, quantized, hasMore);
@@ -96,7 +96,7 @@ export async function changeModel(model: Model, files: TensorFiles, options: Pla
 }
 
 /** @throws QuantizedError */
-function refuseQuantized(file: string, quantized: readonly RestoredWeight[], hasMore: boolean): never {
+function refuseQuantized(file: string, quantized: readonly QuantizedConstant[], hasMore: boolean): never {
   const types = [...new Set(quantized.map(({ dtype }) => dtype))].join(", ");
   const many = quantized.length === 1 ? "1 weight" : `${quantized.length} weights`;
   const more = hasMore ? " (again: true quantizes the float weights that are left)" : "";
@@ -163,13 +163,13 @@ function bothReasons(first: Decision, second: Decision): string | undefined {
 }
 
 /** What a pass decides; nodes and tensors are not changed yet. */
-interface Decided extends Rewritten {
-  readonly drafts?: readonly Draft[];
+interface Decided extends PassResult {
+  readonly drafts?: readonly WeightDraft[];
 }
 
 async function decidedBy(options: PlanOptions, model: Model, files: TensorFiles): Promise<Decided> {
   const root = new Scope(files.source.name, model.graph);
-  if (options.kind === "restored") return planRestored(model, files, root, options);
+  if (options.kind === "restored") return planWeightOnly(model, files, root, options);
   if (options.kind === "half") return halve(model, files, options);
   const constants = findConstants(root, await readIntegers(model, files));
   switch (options.kind) {
@@ -184,8 +184,8 @@ async function decidedBy(options: PlanOptions, model: Model, files: TensorFiles)
 
 async function halve(model: Model, files: TensorFiles, options: HalfOptions): Promise<Decided> {
   // Loaded when it is wanted, as it knows every op there is.
-  const { convertHalf } = await import("./passes/float16/float16-pass.ts");
-  return convertHalf(model, files, options);
+  const { planHalf } = await import("./passes/float16/float16-pass.ts");
+  return planHalf(model, files, options);
 }
 
 /** The newest opset that a runtime was seen to take. */

@@ -16,9 +16,9 @@ import { Scope } from "./ir/scopes.ts";
 import { Output } from "./model-output.ts";
 import { remarksOnLosses } from "./passes/float16/half-remarks.ts";
 import type { Decision } from "./passes/pass-result.ts";
-import { changeModel, type Plan, type PlanOptions, QuantizedError } from "./plan-model.ts";
+import { type Plan, type PlanOptions, planModel, QuantizedError } from "./plan-model.ts";
 import { remarksOn } from "./report.ts";
-import { isTold } from "./reported-weights.ts";
+import { isReported } from "./reported-weights.ts";
 import { type Alternative, isUnchanged, remedyAmong, whyUnchanged } from "./unchanged.ts";
 import { unknownConstants } from "./unknown-types.ts";
 import { usersOf } from "./weights/find-weights.ts";
@@ -67,7 +67,7 @@ export async function quantizeOnnx(
     for (const [i, each] of wanted.entries()) {
       const model = i === 0 ? first : await readModel(source);
       try {
-        planned.push(await planModel(model, files, each, options));
+        planned.push(await planWanted(model, files, each, options));
       } catch (error) {
         // Of a set, the models that may be made of a quantized one are.
         if (!(error instanceof QuantizedError) || wanted.length === 1 || options.allowUnchanged) throw error;
@@ -90,14 +90,14 @@ interface PlannedModel extends Omit<WantedModel, "plan"> {
   readonly plan: Plan;
 }
 
-async function planModel(
+async function planWanted(
   model: Model,
   files: TensorFiles,
   wanted: WantedModel,
   { allowUnchanged }: QuantizeOnnxOptions,
 ): Promise<PlannedModel | UnchangedModel> {
   const options = typeof wanted.plan === "function" ? wanted.plan(model) : wanted.plan;
-  const plan = await changeModel(model, files, options);
+  const plan = await planModel(model, files, options);
   if (!allowUnchanged && isUnchanged(plan, options)) return { unchanged: whyUnchanged(plan, options) };
   return { ...wanted, model, plan };
 }
@@ -152,7 +152,7 @@ function reportOn({ model, plan, output }: MadeModel, files: TensorFiles, losses
   const root = new Scope(files.source.name, model.graph);
   return {
     tensors: [
-      ...plan.decisions.filter(isTold).map((decision) => reportOf(decision, losses)),
+      ...plan.decisions.filter(isReported).map((decision) => reportOf(decision, losses)),
       ...unknownConstants(root, files),
     ],
     bytesBefore: files.byteLength,

@@ -3,8 +3,8 @@ import { graphsOf, type Model } from "./ir/graph.ts";
 import type { Output } from "./model-output.ts";
 import type { Decision } from "./passes/pass-result.ts";
 import type { Plan } from "./plan-model.ts";
-import { type Chunk, isSpan } from "./proto/wire-format.ts";
-import { isTold } from "./reported-weights.ts";
+import { isSpan, type Segment } from "./proto/wire-format.ts";
+import { isReported } from "./reported-weights.ts";
 import { unknownElsewhere } from "./unknown-types.ts";
 
 /** What a reader of a report would wonder about, a line each: what changed besides weights, and what did not. */
@@ -52,7 +52,9 @@ function quantizedAlready(decisions: readonly Decision[]): string[] {
 }
 
 function others(decisions: readonly Decision[]): string[] {
-  const others = decisions.filter((decision) => decision.jobs.length === 0 && !isTold(decision) && !decision.isPart);
+  const others = decisions.filter(
+    (decision) => decision.jobs.length === 0 && !isReported(decision) && !decision.isPart,
+  );
   if (others.length === 0) return [];
   const bytes = others.reduce((sum, { constant }) => sum + bytesOfTensor(constant.tensor), 0);
   return [`${count(others.length, "other float tensor")} (biases and the like, ${bytes} bytes): as before`];
@@ -80,7 +82,7 @@ function training({ isTrainable }: Model, decisions: readonly Decision[]): strin
     : [];
 }
 
-function unchanged(written: readonly Chunk[]): string[] {
+function unchanged(written: readonly Segment[]): string[] {
   const [only] = written;
   return written.length === 1 && only && isSpan(only) ? ["nothing to do: the model is written as it was read"] : [];
 }

@@ -5,7 +5,7 @@ import type { Decision } from "./passes/pass-result.ts";
 const WORTH_TELLING = 1024;
 
 /** Whether reports have a line for a constant: weights always, others where they are matrices of some size. */
-export function isTold({ isWeight, isPart, constant: { tensor } }: Decision): boolean {
+export function isReported({ isWeight, isPart, constant: { tensor } }: Decision): boolean {
   if (isPart) return false;
   return isWeight || (tensor.shape.length > 1 && bytesOfTensor(tensor) >= WORTH_TELLING);
 }

@@ -1,12 +1,12 @@
 import { isWasmQuantError } from "../errors.ts";
 import type { ByteSource } from "../formats/byte-source.ts";
-import { reasonsOf } from "../pipeline/phrases.ts";
+import { listReasons } from "../pipeline/phrases.ts";
 import { readModel } from "./io/decode.ts";
 import type { TensorFiles } from "./io/tensor-data.ts";
 import { opNameOf } from "./ir/operators.ts";
 import { isHalf } from "./onnx-options.ts";
 import type { Decision } from "./passes/pass-result.ts";
-import { changeModel, type Plan, type PlanOptions } from "./plan-model.ts";
+import { type Plan, type PlanOptions, planModel } from "./plan-model.ts";
 
 /** Other options that may do what these do not, and what they come to. */
 export interface Alternative {
@@ -33,7 +33,7 @@ export function whyUnchanged(plan: Plan, options: PlanOptions): string {
     if (quantized === 0) return `nothing ${verb}: no layer of the model has a constant weight`;
     return `nothing ${verb}: ${quantized === 1 ? "its only weight is" : `all ${quantized} weights are`} quantized already`;
   }
-  const why = whyNoMatrix(weights, options) ?? reasonsOf(weights.map(({ reason, before = "" }) => reason ?? before));
+  const why = whyNoMatrix(weights, options) ?? listReasons(weights.map(({ reason, before = "" }) => reason ?? before));
   return `0 of ${weights.length} weights ${verb}: ${why}`;
 }
 
@@ -50,7 +50,7 @@ export async function remedyAmong(
   for (const { options, plan } of alternatives) {
     const model = await readModel(source);
     try {
-      if (!isUnchanged(await changeModel(model, files, plan), plan)) return options;
+      if (!isUnchanged(await planModel(model, files, plan), plan)) return options;
     } catch (error) {
       if (!isWasmQuantError(error)) throw error; // those options do not suit the model either
     }

@@ -60,7 +60,7 @@ export function unknownElsewhere(model: Model): string[] {
   for (const message of messagesOf(model.origin.message, modelField.functions)) {
     const name = fieldsOf(message).find(({ number }) => number === functionField.name);
     for (const code of unknownIn(message, "function")) {
-      found.push(`function ${JSON.stringify(name ? textAt(message.image, name) : "")} (data type ${code})`);
+      found.push(`function ${JSON.stringify(name ? textAt(message.index, name) : "")} (data type ${code})`);
     }
   }
   return found.length === 0 ? [] : [`copied unchanged, as the data type is not known: ${found.join(", ")}`];
@@ -72,10 +72,10 @@ function unknownIn(message: Message, type: MessageType): ReadonlySet<number> {
   for (const field of fieldsOf(message)) {
     const kind = longFields[type][field.number];
     if (type === "tensor" && field.number === tensorField.dataType) {
-      const code = integerAt(message.image, field);
+      const code = integerAt(message.index, field);
       if (elementTypeOf(code) === undefined) codes.add(code);
     } else if (kind !== undefined && kind !== "keep") {
-      for (const code of unknownIn(messageAt(message.image, field), kind)) codes.add(code);
+      for (const code of unknownIn(messageAt(message.index, field), kind)) codes.add(code);
     }
   }
   return codes;

@@ -4,7 +4,7 @@ import { readModel } from "./io/decode.ts";
 import { attributeOf, type Graph, graphsOf, type Model, type Node } from "./ir/graph.ts";
 import { checkInputs, Scope } from "./ir/scopes.ts";
 import { usedBy } from "./ir/topological-sort.ts";
-import type { Draft } from "./passes/weight-only/weight-draft.ts";
+import type { WeightDraft } from "./passes/weight-only/weight-draft.ts";
 import { elementTypeOf } from "./proto/schema.ts";
 
 /**
@@ -13,11 +13,11 @@ import { elementTypeOf } from "./proto/schema.ts";
  *
  * @throws FormatError when it is not so, which is a fault of this code rather than of the model
  */
-export async function checkWritten(
+export async function verifyWritten(
   written: ByteSource,
   meant: Model,
   added: readonly Node[],
-  drafts: readonly Draft[],
+  drafts: readonly WeightDraft[],
 ): Promise<void> {
   try {
     await compareWritten(written, meant, added, drafts);
@@ -32,7 +32,7 @@ async function compareWritten(
   written: ByteSource,
   meant: Model,
   nodes: readonly Node[],
-  drafts: readonly Draft[],
+  drafts: readonly WeightDraft[],
 ): Promise<void> {
   const model = await readModel(written);
   const root = new Scope(written.name, model.graph);
@@ -76,7 +76,7 @@ interface Known {
 }
 
 /** Types and shapes along the nodes of a draft: what comes out is what the constant was. */
-function checkDraft({ constant, tensors, nodes, replaced, indices }: Draft): void {
+function checkDraft({ constant, tensors, nodes, replaced, indices }: WeightDraft): void {
   const { type, shape } = constant.tensor;
   const known = new Map<string, Known>(tensors.map((t) => [t.name, { type: t.type!, shape: t.shape }]));
   for (const { name, shape: places } of indices) known.set(name, { type: "int32", shape: places });

@@ -1,7 +1,7 @@
 import type { Engine } from "../engine/engine.ts";
 
 /** Bytes that are lent for one tensor at a time, as many as the longest needs: fresh ones would cost page faults. */
-export class Shelf {
+export class BufferPool {
   #buffer = new ArrayBuffer(0);
 
   bytes(length: number): Uint8Array<ArrayBuffer> {
@@ -10,16 +10,16 @@ export class Shelf {
   }
 }
 
-const shelves = new WeakMap<Engine, Shelf[]>();
+const shelves = new WeakMap<Engine, BufferPool[]>();
 
 /** Lends one of an engine's shelves. */
-export async function withShelf(engine: Engine, use: (shelf: Shelf) => Promise<void>): Promise<void> {
+export async function withBufferPool(engine: Engine, use: (buffers: BufferPool) => Promise<void>): Promise<void> {
   const free = shelves.get(engine) ?? [];
   shelves.set(engine, free);
-  const shelf = free.pop() ?? new Shelf();
+  const buffers = free.pop() ?? new BufferPool();
   try {
-    await use(shelf);
+    await use(buffers);
   } finally {
-    free.push(shelf);
+    free.push(buffers);
   }
 }

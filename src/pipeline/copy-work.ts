@@ -1,5 +1,5 @@
 import { readExactly } from "../formats/byte-source.ts";
-import { stretchesOf } from "./copy-bytes.ts";
+import { copyRangesOf } from "./copy-bytes.ts";
 import type { FileSpan, Work } from "./work.ts";
 
 /** Bytes that go from file to file as they are. */
@@ -17,7 +17,7 @@ export const copyWork: Work<CopyUnit, void> = {
   reads: ({ from }) => [from],
   room: () => 0,
   async run(_, { sources, sinks }, { name, from, sink, to }) {
-    for (const { start, end } of stretchesOf(from.start, from.end)) {
+    for (const { start, end } of copyRangesOf(from.start, from.end)) {
       const bytes = await readExactly(sources[from.file]!, start, end, name || undefined);
       await sinks[sink]!.write(to + start - from.start, bytes);
     }
@@ -27,7 +27,7 @@ export const copyWork: Work<CopyUnit, void> = {
 /** A long stretch in units; one, where it has to be read front to back. */
 export function copyUnits({ from, to, ...rest }: CopyUnit, sequential = false): CopyUnit[] {
   if (sequential) return [{ from, to, ...rest }];
-  return stretchesOf(from.start, from.end).map(({ start, end }) => {
+  return copyRangesOf(from.start, from.end).map(({ start, end }) => {
     return { ...rest, from: { ...from, start, end }, to: to + start - from.start };
   });
 }

@@ -1,7 +1,7 @@
 import { ArgumentError, FormatError, NonFiniteError } from "../errors.ts";
 
 /** Runs something whose errors know the tensor at best, and names the file and the tensor. */
-export function nameFile<T>(file: string, tensor: string | undefined, run: () => T): T {
+export function withErrorContext<T>(file: string, tensor: string | undefined, run: () => T): T {
   try {
     return run();
   } catch (cause) {
@@ -10,7 +10,11 @@ export function nameFile<T>(file: string, tensor: string | undefined, run: () =>
 }
 
 /** The same for what takes time. */
-export async function nameFileLater<T>(file: string, tensor: string | undefined, run: () => Promise<T>): Promise<T> {
+export async function withErrorContextAsync<T>(
+  file: string,
+  tensor: string | undefined,
+  run: () => Promise<T>,
+): Promise<T> {
   try {
     return await run();
   } catch (cause) {

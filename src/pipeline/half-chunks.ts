@@ -1,20 +1,20 @@
 import type { Engine } from "../engine/engine.ts";
 import type { ResidentTensor } from "../engine/tensors/resident-tensor.ts";
 import type { FloatTensor } from "../engine/tensors/tensor.ts";
-import { cutOf, type Window, windowAt } from "../engine/tiling/chunks.ts";
+import { type Chunk, chunkAt, chunkingOf } from "../engine/tiling/chunks.ts";
 import { readExactly } from "../formats/byte-source.ts";
 import { viewOf } from "../formats/float-types.ts";
-import { withShelf } from "./buffer-pool.ts";
-import { type Run, runsOf } from "./chunk-runs.ts";
-import { addNarrowSums, type Narrowing, type NarrowSums, narrowInto } from "./half-conversion.ts";
+import { withBufferPool } from "./buffer-pool.ts";
+import { type ChunkRun, chunkRunsOf } from "./chunk-runs.ts";
+import { addHalfSums, convertInto, type HalfConversion, type HalfSums } from "./half-conversion.ts";
 import { allInOrder } from "./schedule.ts";
 import { roomFor, type StoredTensor, spanOf, withPart } from "./stored-tensor.ts";
 import type { FileSpan, Files } from "./work.ts";
 
-/** Windows `from` to `until` of a float tensor that become halves, on whatever thread. */
-export interface NarrowUnit extends Run {
+/** Chunks `from` to `until` of a float tensor that become halves, on whatever thread. */
+export interface HalfUnit extends ChunkRun {
   readonly tensor: StoredTensor;
-  readonly narrowing: Narrowing;
+  readonly conversion: HalfConversion;
 }
 
 /**
@@ -22,50 +22,50 @@ export interface NarrowUnit extends Run {
  *
  * @returns what was lost
  */
-export async function narrowStored(
+export async function convertStored(
   tensor: StoredTensor,
-  narrowing: Narrowing,
-  perform: (unit: NarrowUnit, elements: number) => Promise<readonly NarrowSums[]>,
-): Promise<NarrowSums> {
-  const { count } = cutOf(tensor.shape, {});
-  const units = runsOf(count, tensor).map((run): NarrowUnit => ({ tensor, narrowing, ...run }));
-  const elementsIn = (unit: NarrowUnit) => windowsOf(unit).reduce((sum, { length }) => sum + length, 0);
+  conversion: HalfConversion,
+  perform: (unit: HalfUnit, elements: number) => Promise<readonly HalfSums[]>,
+): Promise<HalfSums> {
+  const { count } = chunkingOf(tensor.shape, {});
+  const units = chunkRunsOf(count, tensor).map((run): HalfUnit => ({ tensor, conversion, ...run }));
+  const elementsIn = (unit: HalfUnit) => windowsOf(unit).reduce((sum, { length }) => sum + length, 0);
   const found = await allInOrder(units.map((unit) => perform(unit, elementsIn(unit))));
-  return addNarrowSums(found.flat());
+  return addHalfSums(found.flat());
 }
 
-function windowsOf({ tensor, from, until }: NarrowUnit): Window[] {
-  const cut = cutOf(tensor.shape, {});
-  return Array.from({ length: until - from }, (_, i) => windowAt(cut, from + i));
+function windowsOf({ tensor, from, until }: HalfUnit): Chunk[] {
+  const chunking = chunkingOf(tensor.shape, {});
+  return Array.from({ length: until - from }, (_, i) => chunkAt(chunking, from + i));
 }
 
 /** What a unit reads. */
-export function readsOfNarrow(unit: NarrowUnit): FileSpan[] {
-  return windowsOf(unit).map((window) => spanOf(unit.tensor, window));
+export function readsOfHalf(unit: HalfUnit): FileSpan[] {
+  return windowsOf(unit).map((chunk) => spanOf(unit.tensor, chunk));
 }
 
-export function roomOfNarrow(unit: NarrowUnit): number {
+export function roomOfHalf(unit: HalfUnit): number {
   return Math.max(...windowsOf(unit).map(({ length }) => roomFor(unit.tensor, length)));
 }
 
 /**
- * Makes halves of a unit's windows; `write` is given those of each, from its byte `offset` in the tensor on.
+ * Makes halves of a unit's chunks; `write` is given those of each, from its byte `offset` in the tensor on.
  *
  * @throws FormatError, ArgumentError for a value beyond the largest half, with its index within the tensor
  */
-export async function narrowUnit(
+export async function convertChunks(
   engine: Engine,
   files: Files,
-  unit: NarrowUnit,
+  unit: HalfUnit,
   write: (offset: number, bytes: Uint8Array) => Promise<void>,
-): Promise<readonly NarrowSums[]> {
-  const found: NarrowSums[] = [];
-  for (const window of windowsOf(unit)) {
-    const { start, length } = window;
-    await withFloats(engine, files, unit.tensor, window, (values, exact) =>
-      withShelf(engine, async (shelf) => {
-        const bytes = shelf.bytes(2 * length);
-        found.push(narrowInto(engine, values, unit.narrowing, bytes, { base: start, exact }));
+): Promise<readonly HalfSums[]> {
+  const found: HalfSums[] = [];
+  for (const chunk of windowsOf(unit)) {
+    const { start, length } = chunk;
+    await withFloats(engine, files, unit.tensor, chunk, (values, exact) =>
+      withBufferPool(engine, async (buffers) => {
+        const bytes = buffers.bytes(2 * length);
+        found.push(convertInto(engine, values, unit.conversion, bytes, { base: start, exact }));
         await write(2 * start, bytes);
       }),
     );
@@ -75,12 +75,12 @@ export async function narrowUnit(
 
 type UseFloats = (values: FloatTensor | ResidentTensor, exact?: Float64Array) => Promise<void>;
 
-/** Reads a window; float64 also as it is. */
-async function withFloats(engine: Engine, files: Files, tensor: StoredTensor, window: Window, use: UseFloats) {
-  if (tensor.dtype !== "F64") return withPart(engine, files, tensor, window, use);
-  const { start, end } = spanOf(tensor, window);
+/** Reads a chunk; float64 also as it is. */
+async function withFloats(engine: Engine, files: Files, tensor: StoredTensor, chunk: Chunk, use: UseFloats) {
+  if (tensor.dtype !== "F64") return withPart(engine, files, tensor, chunk, use);
+  const { start, end } = spanOf(tensor, chunk);
   const exact = viewOf(Float64Array, await readExactly(files.sources[tensor.file]!, start, end, tensor.name));
-  return use({ name: tensor.name, shape: window.shape, data: oddlyRounded(exact) }, exact);
+  return use({ name: tensor.name, shape: chunk.shape, data: oddlyRounded(exact) }, exact);
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { HalfDType } from "../dtypes.ts";
-import type { Narrowed } from "../engine/convert-half.ts";
+import type { ConvertedToHalf } from "../engine/convert-half.ts";
 import type { Engine } from "../engine/engine.ts";
 import { addSums, type LossSums } from "../engine/measure/quantization-error.ts";
 import type { ResidentTensor } from "../engine/tensors/resident-tensor.ts";
@@ -8,7 +8,7 @@ import { ArgumentError } from "../errors.ts";
 import { widenHalves } from "../formats/half-arrays.ts";
 
 /** How floats become halves. */
-export interface Narrowing {
+export interface HalfConversion {
   readonly dtype: HalfDType;
   /** Values beyond the largest half become it; an error otherwise. */
   readonly clamps: boolean;
@@ -34,15 +34,15 @@ const halves = {
 const LARGEST_FLOAT = 3.4028234663852886e38;
 
 /** What a half does not hold of a tensor's values, and what became of them. */
-export interface HalfLosses extends Pick<Narrowed, "first" | "zeros" | "subnormals" | "nonFinite"> {
+export interface HalfLosses extends Pick<ConvertedToHalf, "first" | "zeros" | "subnormals" | "nonFinite"> {
   /** Values beyond the largest half that became it; `first` is one of them. */
   readonly clamped: number;
   /** Values that became the smallest half, and would have become 0. */
   readonly raised: number;
 }
 
-/** What is lost of a tensor or of a window of it. */
-export interface NarrowSums {
+/** What is lost of a tensor or of a chunk of it. */
+export interface HalfSums {
   readonly sums: LossSums;
   readonly halves: HalfLosses;
 }
@@ -60,23 +60,23 @@ export interface Origin {
  *
  * @throws ArgumentError for a value beyond the largest half
  */
-export function narrowInto(
+export function convertInto(
   engine: Engine,
   values: FloatTensor | ResidentTensor,
-  narrowing: Narrowing,
+  conversion: HalfConversion,
   bytes: Uint8Array,
   { base = 0, exact }: Origin = {},
-): NarrowSums {
-  const { dtype } = narrowing;
+): HalfSums {
+  const { dtype } = conversion;
   const out = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2);
-  const narrowed = engine.narrow(values, { dtype, out });
+  const narrowed = engine.convertToHalf(values, { dtype, out });
   const { sums, overflows, zeros, subnormals, nonFinite } = narrowed;
-  const raises = zeros > 0 && narrowing.raises;
+  const raises = zeros > 0 && conversion.raises;
   if (overflows === 0 && nonFinite === 0 && !raises) {
     return { sums, halves: { first: undefined, zeros, subnormals, nonFinite, clamped: 0, raised: 0 } };
   }
   const floats = floatsOf(values);
-  const clamped = overflows > 0 ? clamp(floats, out, narrowing, { base, exact }) : 0;
+  const clamped = overflows > 0 ? clamp(floats, out, conversion, { base, exact }) : 0;
   const raised = raises ? raise(floats, out) : 0;
   const at = narrowed.first?.index;
   const first = at === undefined ? undefined : { index: base + at, value: (exact ?? floats)[at]! };
@@ -90,13 +90,13 @@ function floatsOf({ dtype = "float32", data }: FloatTensor | ResidentTensor): Fl
   return widenHalves(new Uint16Array(data.buffer, data.byteOffset, data.length), dtype);
 }
 
-/** Of a tensor from those of its windows. */
-export function addNarrowSums(windows: readonly NarrowSums[]): NarrowSums {
-  const count = (of: (halves: HalfLosses) => number) => windows.reduce((sum, each) => sum + of(each.halves), 0);
+/** Of a tensor from those of its chunks. */
+export function addHalfSums(chunks: readonly HalfSums[]): HalfSums {
+  const count = (of: (halves: HalfLosses) => number) => chunks.reduce((sum, each) => sum + of(each.halves), 0);
   return {
-    sums: addSums(windows.map(({ sums }) => sums)),
+    sums: addSums(chunks.map(({ sums }) => sums)),
     halves: {
-      first: windows.find(({ halves }) => halves.first)?.halves.first,
+      first: chunks.find(({ halves }) => halves.first)?.halves.first,
       zeros: count(({ zeros }) => zeros),
       subnormals: count(({ subnormals }) => subnormals),
       nonFinite: count(({ nonFinite }) => nonFinite),
@@ -106,13 +106,18 @@ export function addNarrowSums(windows: readonly NarrowSums[]): NarrowSums {
   };
 }
 
-function clamp(values: Float32Array, out: Uint16Array, narrowing: Narrowing, { base = 0, exact }: Origin): number {
-  const { infinity } = halves[narrowing.dtype];
+function clamp(
+  values: Float32Array,
+  out: Uint16Array,
+  conversion: HalfConversion,
+  { base = 0, exact }: Origin,
+): number {
+  const { infinity } = halves[conversion.dtype];
   let clamped = 0;
   for (let i = 0; i < out.length; i++) {
     if ((out[i]! & 0x7fff) !== infinity || !Number.isFinite(values[i]!)) continue;
     const value = (exact ?? values)[i]!;
-    if (isRefused(value, narrowing)) throw beyond(value, base + i, narrowing);
+    if (isRefused(value, conversion)) throw beyond(value, base + i, conversion);
     // One below infinity, the sign as it is.
     out[i] = out[i]! - 1;
     clamped++;
@@ -121,7 +126,7 @@ function clamp(values: Float32Array, out: Uint16Array, narrowing: Narrowing, { b
 }
 
 /** Of a value that would become infinite. */
-function isRefused(value: number, { dtype, clamps, masks }: Narrowing): boolean {
+function isRefused(value: number, { dtype, clamps, masks }: HalfConversion): boolean {
   if (clamps) return false;
   const size = Math.abs(value);
   // The last of float32 are half a step beyond bfloat16, and meant for its largest.
@@ -148,7 +153,7 @@ function raise(values: Float32Array, out: Uint16Array): number {
   return raised;
 }
 
-function beyond(value: number, index: number, { dtype, spared }: Narrowing): ArgumentError {
+function beyond(value: number, index: number, { dtype, spared }: HalfConversion): ArgumentError {
   const cures = `clamp: true makes it that, exclude ${spared}`;
   const limit = `${dtype} (up to ${halves[dtype].largest})`;
   return new ArgumentError("data", `${value} at flat index ${index} is beyond ${limit}; ${cures}`);

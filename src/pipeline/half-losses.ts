@@ -2,14 +2,14 @@ import type { HalfDType } from "../dtypes.ts";
 import type { HalfLosses } from "./half-conversion.ts";
 
 /** A tensor that became halves. */
-export interface NarrowedTensor {
+export interface HalvedTensor {
   readonly name: string;
   readonly elements: number;
   readonly halves: HalfLosses;
 }
 
 /** What half precision does not hold of tensors: a line for each kind of loss. */
-export function remarksOnHalves(dtype: HalfDType, tensors: readonly NarrowedTensor[]): string[] {
+export function remarksOnHalves(dtype: HalfDType, tensors: readonly HalvedTensor[]): string[] {
   const tell = (what: string, count: (lost: HalfLosses) => number, example?: (lost: HalfLosses) => string) => {
     const told = tensors.flatMap(({ name, elements, halves }) => {
       const n = count(halves);

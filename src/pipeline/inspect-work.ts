@@ -2,7 +2,7 @@ import { type LossSums, lossOf } from "../engine/measure/quantization-error.ts";
 import { release } from "../engine/tensors/resident-tensor.ts";
 import { elementsOf } from "../engine/tensors/shape.ts";
 import { NonFiniteError } from "../errors.ts";
-import { type AffineRecipe, type AffineUnit, measureWork, passesOver } from "./quantize-chunks.ts";
+import { type ChunkQuantization, measureWork, passesOver, type QuantizeUnit } from "./quantize-chunks.ts";
 import { quantizeStored, rangeStored } from "./quantize-stored.ts";
 import type { Schedule } from "./schedule.ts";
 import { roomFor, type StoredTensor, spanOf, withPart } from "./stored-tensor.ts";
@@ -11,7 +11,7 @@ import type { Files, Work } from "./work.ts";
 /** What is asked about a tensor: its range, and what it would lose to each recipe. */
 interface Question {
   readonly tensor: StoredTensor;
-  readonly recipes: readonly AffineRecipe[];
+  readonly recipes: readonly ChunkQuantization[];
 }
 
 interface Answer {
@@ -29,7 +29,7 @@ export const inspectWork: Work<Question, Answer> = {
     return withPart(engine, files, tensor, wholeOf(tensor), async (values) => {
       const { min, max } = engine.range(values);
       const sums = recipes.map(({ granularity, ...how }) => {
-        const { q, sums } = engine.quantizeMeasured(values, { ...how, ...granularity });
+        const { q, sums } = engine.quantizeWithError(values, { ...how, ...granularity });
         release(q);
         return sums;
       });
@@ -63,7 +63,7 @@ export async function inspectStored(
   files: Files,
   tensor: StoredTensor,
   share: number,
-  recipes: readonly AffineRecipe[],
+  recipes: readonly ChunkQuantization[],
 ): Promise<Findings> {
   try {
     const { min, max, sums } = await answersOf(schedule, files, tensor, share, recipes);
@@ -79,7 +79,7 @@ async function answersOf(
   files: Files,
   tensor: StoredTensor,
   share: number,
-  recipes: readonly AffineRecipe[],
+  recipes: readonly ChunkQuantization[],
 ): Promise<Answer> {
   const all = recipes.every((recipe) => passesOver(tensor, recipe, share).parts[0] === "whole");
   if (all && roomFor(tensor, elementsOf(tensor.shape)) <= share) {
@@ -88,7 +88,7 @@ async function answersOf(
   const range = await rangeStored(schedule, files, tensor, share);
   const sums: LossSums[] = [];
   for (const recipe of recipes) {
-    const perform = (unit: AffineUnit) => schedule.run(tensor.name, 0, measureWork, files, unit);
+    const perform = (unit: QuantizeUnit) => schedule.run(tensor.name, 0, measureWork, files, unit);
     sums.push(await quantizeStored(schedule, files, tensor, recipe, share, perform));
   }
   return { ...range, sums };

@@ -1,6 +1,6 @@
 import picomatch from "picomatch";
 import { ArgumentError } from "../errors.ts";
-import { listed } from "./phrases.ts";
+import { listNames } from "./phrases.ts";
 
 /** Whether something of that name is meant. */
 export type Matcher = (name: string) => boolean;
@@ -22,7 +22,10 @@ export function matcherOf(
   const matchers = globs.map(compile);
   globs.forEach((glob, i) => {
     if (!names || names.some((name) => matchers[i]!(name))) return;
-    throw new ArgumentError(option, `"${glob}" matches no ${things}; there are ${listed(names.map(show)) || "none"}`);
+    throw new ArgumentError(
+      option,
+      `"${glob}" matches no ${things}; there are ${listNames(names.map(show)) || "none"}`,
+    );
   });
   return (name) => matchers.some((matches) => matches(name));
 }

@@ -1,5 +1,5 @@
 /** The first names of a list, for a line of text: "a, b, c, ...". */
-export function listed(names: readonly string[], most = 3): string {
+export function listNames(names: readonly string[], most = 3): string {
   return `${names.slice(0, most).join(", ")}${names.length > most ? ", ..." : ""}`;
 }
 
@@ -7,10 +7,10 @@ export function listed(names: readonly string[], most = 3): string {
 const MOST_REASONS = 4;
 
 /** Why things stay as they are, the commonest reason first: "a (3), b (1)". */
-export function reasonsOf(reasons: readonly string[]): string {
+export function listReasons(reasons: readonly string[]): string {
   const counts = new Map<string, number>();
   for (const reason of reasons) counts.set(reason, (counts.get(reason) ?? 0) + 1);
   const sorted = [...counts].sort((a, b) => b[1] - a[1]);
   const named = sorted.map(([reason, count]) => (counts.size === 1 ? reason : `${reason} (${count})`));
-  return listed(named, MOST_REASONS);
+  return listNames(named, MOST_REASONS);
 }

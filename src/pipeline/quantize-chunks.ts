@@ -8,14 +8,14 @@ import { release } from "../engine/tensors/resident-tensor.ts";
 import type { Range, SchemeName } from "../engine/tensors/schemes.ts";
 import { elementsOf } from "../engine/tensors/shape.ts";
 import type { QuantizedTensor } from "../engine/tensors/tensor.ts";
-import { cutOf, type Window, windowAt } from "../engine/tiling/chunks.ts";
+import { type Chunk, chunkAt, chunkingOf } from "../engine/tiling/chunks.ts";
 import { NonFiniteError } from "../errors.ts";
-import { type Run, runsOf } from "./chunk-runs.ts";
+import { type ChunkRun, chunkRunsOf } from "./chunk-runs.ts";
 import { roomFor, type StoredTensor, spanOf, withPart } from "./stored-tensor.ts";
 import type { FileSpan, Files, Work } from "./work.ts";
 
 /** How a tensor becomes codes with scales and zero points. */
-export interface AffineRecipe {
+export interface ChunkQuantization {
   readonly dtype: CodeDType;
   readonly scheme: SchemeName;
   readonly granularity: Granularity;
@@ -24,13 +24,13 @@ export interface AffineRecipe {
   readonly nonFinite: NonFinite;
 }
 
-/** Windows `from` to `until` of a tensor, one after the other; or all of it at once. */
-export type Part = Run | "whole";
+/** Chunks `from` to `until` of a tensor, one after the other; or all of it at once. */
+export type Part = ChunkRun | "whole";
 
 /** Part of a tensor to be quantized, on whatever thread. */
-export interface AffineUnit {
+export interface QuantizeUnit {
   readonly tensor: StoredTensor;
-  readonly recipe: AffineRecipe;
+  readonly recipe: ChunkQuantization;
   readonly part: Part;
   /** The ranges of the part's groups, where they reach beyond it; others may be among them. */
   readonly range?: GroupRange | undefined;
@@ -49,77 +49,80 @@ export interface Passes {
 }
 
 /**
- * Whether a tensor is taken window by window, at once, or in two passes: its groups within windows, or all of it within
+ * Whether a tensor is taken chunk by chunk, at once, or in two passes: its groups within chunks, or all of it within
  * `share` bytes, or neither.
  */
-export function passesOver(tensor: StoredTensor, { dtype, granularity }: AffineRecipe, share: number): Passes {
-  const cut = cutOf(tensor.shape, granularity);
-  if (cut.count <= 1) return { ranges: false, parts: ["whole"] };
+export function passesOver(tensor: StoredTensor, { dtype, granularity }: ChunkQuantization, share: number): Passes {
+  const chunking = chunkingOf(tensor.shape, granularity);
+  if (chunking.count <= 1) return { ranges: false, parts: ["whole"] };
   const fits = roomFor(tensor, elementsOf(tensor.shape)) <= share;
-  if (!cut.holdsGroups && fits) return { ranges: false, parts: ["whole"] };
+  if (!chunking.holdsGroups && fits) return { ranges: false, parts: ["whole"] };
   // No byte is shared by two parts.
-  const mayBegin = (window: number) => codeTypes[dtype].bits !== 4 || windowAt(cut, window).start % 2 === 0;
-  return { ranges: !cut.holdsGroups, parts: runsOf(cut.count, { sequential: tensor.sequential, mayBegin }) };
+  const mayBegin = (chunk: number) => codeTypes[dtype].bits !== 4 || chunkAt(chunking, chunk).start % 2 === 0;
+  return {
+    ranges: !chunking.holdsGroups,
+    parts: chunkRunsOf(chunking.count, { sequential: tensor.sequential, mayBegin }),
+  };
 }
 
-/** What a unit goes through: windows, or the tensor as one. */
-function* windowsOfUnit(unit: AffineUnit): Generator<Window> {
+/** What a unit goes through: chunks, or the tensor as one. */
+function* windowsOfUnit(unit: QuantizeUnit): Generator<Chunk> {
   const { part, tensor, recipe } = unit;
   if (part === "whole") {
     const count = elementsOf(scaleShapeOf(tensor.shape, recipe.granularity));
     yield { start: 0, length: elementsOf(tensor.shape), shape: tensor.shape, first: 0, count };
     return;
   }
-  const cut = cutOf(tensor.shape, recipe.granularity);
-  for (let i = part.from; i < part.until; i++) yield windowAt(cut, i);
+  const chunking = chunkingOf(tensor.shape, recipe.granularity);
+  for (let i = part.from; i < part.until; i++) yield chunkAt(chunking, i);
 }
 
 /** What a unit reads. */
-export function readsOf(unit: AffineUnit): FileSpan[] {
-  return Array.from(windowsOfUnit(unit), (window) => spanOf(unit.tensor, window));
+export function readsOf(unit: QuantizeUnit): FileSpan[] {
+  return Array.from(windowsOfUnit(unit), (chunk) => spanOf(unit.tensor, chunk));
 }
 
 /** How many elements a unit is for. */
-export function elementsIn(unit: AffineUnit): number {
+export function elementsIn(unit: QuantizeUnit): number {
   return Array.from(windowsOfUnit(unit), ({ length }) => length).reduce((a, b) => a + b, 0);
 }
 
-export function roomOf(unit: AffineUnit): number {
+export function roomOf(unit: QuantizeUnit): number {
   return Math.max(...Array.from(windowsOfUnit(unit), ({ length }) => roomFor(unit.tensor, length)));
 }
 
-/** What a unit gives back: the sums of each of its windows, or those of the tensor. */
+/** What a unit gives back: the sums of each of its chunks, or those of the tensor. */
 export type UnitSums = readonly LossSums[];
 
 /**
- * Quantizes what a unit is for; `visit` is given the codes of each window, which are valid until it is done.
+ * Quantizes what a unit is for; `visit` is given the codes of each chunk, which are valid until it is done.
  *
  * @throws FormatError, NonFiniteError with the index within the tensor
  */
-export async function quantizeUnit(
+export async function quantizeChunks(
   engine: Engine,
   files: Files,
-  unit: AffineUnit,
-  visit: (q: QuantizedTensor<CodeDType>, window: Window) => Promise<void>,
+  unit: QuantizeUnit,
+  visit: (q: QuantizedTensor<CodeDType>, chunk: Chunk) => Promise<void>,
   adjust?: (q: QuantizedTensor<CodeDType>) => { scale: Float32Array; zeroPoint: Int32Array } | undefined,
 ): Promise<UnitSums> {
   const sums: LossSums[] = [];
   const { granularity, reduceRange, narrowRange, ...how } = unit.recipe;
   const levels = { reduceRange, ...(narrowRange && { narrowRange }) };
-  for (const window of windowsOfUnit(unit)) {
-    await withPart(engine, files, unit.tensor, window, async (values) => {
-      const range = unit.range && rangeIn(unit.range, window);
-      let found = within(window, () =>
-        engine.quantizeMeasured(values, { ...how, ...granularity, ...levels, ...(range && { range }) }),
+  for (const chunk of windowsOfUnit(unit)) {
+    await withPart(engine, files, unit.tensor, chunk, async (values) => {
+      const range = unit.range && rangeIn(unit.range, chunk);
+      let found = within(chunk, () =>
+        engine.quantizeWithError(values, { ...how, ...granularity, ...levels, ...(range && { range }) }),
       );
       try {
         const given = adjust?.(found.q);
         if (given) {
           release(found.q);
-          found = engine.quantizeMeasured(values, { ...how, ...granularity, ...given });
+          found = engine.quantizeWithError(values, { ...how, ...granularity, ...given });
         }
         sums.push(found.sums);
-        await visit(found.q, window);
+        await visit(found.q, chunk);
       } finally {
         release(found.q);
       }
@@ -128,13 +131,13 @@ export async function quantizeUnit(
   return sums;
 }
 
-function rangeIn({ first, min, max }: GroupRange, window: Window): Range {
-  const from = window.first - first;
-  return { min: min.subarray(from, from + window.count), max: max.subarray(from, from + window.count) };
+function rangeIn({ first, min, max }: GroupRange, chunk: Chunk): Range {
+  const from = chunk.first - first;
+  return { min: min.subarray(from, from + chunk.count), max: max.subarray(from, from + chunk.count) };
 }
 
-/** An index within a window is one within the tensor to whoever reads of it. */
-export function within<T>({ start }: Window, run: () => T): T {
+/** An index within a chunk is one within the tensor to whoever reads of it. */
+export function within<T>({ start }: Chunk, run: () => T): T {
   try {
     return run();
   } catch (error) {
@@ -146,36 +149,36 @@ export function within<T>({ start }: Window, run: () => T): T {
 }
 
 /** Tells what a part would lose. */
-export const measureWork: Work<AffineUnit, UnitSums> = {
+export const measureWork: Work<QuantizeUnit, UnitSums> = {
   name: "measure",
   reads: readsOf,
   room: roomOf,
   sent: withOwnRange,
-  run: (engine, files, unit) => quantizeUnit(engine, files, unit, async () => {}),
+  run: (engine, files, unit) => quantizeChunks(engine, files, unit, async () => {}),
 };
 
 /** Extremes of a part's groups, as `Engine.extremes` has them. */
-export interface PartExtremes {
+export interface UnitExtremes {
   readonly first: number;
   readonly min: Float32Array;
   readonly max: Float32Array;
 }
 
 /** Finds the extremes of a part's groups, or what of them lies in it. */
-export const rangeWork: Work<AffineUnit, PartExtremes> = {
+export const rangeWork: Work<QuantizeUnit, UnitExtremes> = {
   name: "range",
   reads: readsOf,
   room: roomOf,
   async run(engine, files, unit) {
-    const windows = [...windowsOfUnit(unit)];
-    const first = Math.min(...windows.map((window) => window.first));
-    const count = Math.max(...windows.map((window) => window.first + window.count)) - first;
+    const chunks = [...windowsOfUnit(unit)];
+    const first = Math.min(...chunks.map((chunk) => chunk.first));
+    const count = Math.max(...chunks.map((chunk) => chunk.first + chunk.count)) - first;
     const into = new Extremes(first, count);
     const { granularity, nonFinite } = unit.recipe;
-    for (const window of windows) {
-      await withPart(engine, files, unit.tensor, window, async (values) => {
-        const [min, max] = within(window, () => engine.extremes(values, { ...granularity, nonFinite }));
-        into.take({ first: window.first, min: min!, max: max! });
+    for (const chunk of chunks) {
+      await withPart(engine, files, unit.tensor, chunk, async (values) => {
+        const [min, max] = within(chunk, () => engine.extremes(values, { ...granularity, nonFinite }));
+        into.take({ first: chunk.first, min: min!, max: max! });
       });
     }
     return into;
@@ -183,7 +186,7 @@ export const rangeWork: Work<AffineUnit, PartExtremes> = {
 };
 
 /** Extremes put together from those of parts. */
-export class Extremes implements PartExtremes {
+export class Extremes implements UnitExtremes {
   readonly min: Float32Array;
   readonly max: Float32Array;
 
@@ -195,7 +198,7 @@ export class Extremes implements PartExtremes {
     this.max = new Float32Array(count).fill(Number.NEGATIVE_INFINITY);
   }
 
-  take({ first, min, max }: PartExtremes): void {
+  take({ first, min, max }: UnitExtremes): void {
     const at = first - this.first;
     for (let i = 0; i < min.length; i++) {
       this.min[at + i] = Math.min(this.min[at + i]!, min[i]!);
@@ -209,12 +212,12 @@ export class Extremes implements PartExtremes {
 }
 
 /** A unit with the ranges of its own groups alone. */
-export function withOwnRange<U extends AffineUnit>(unit: U): U {
+export function withOwnRange<U extends QuantizeUnit>(unit: U): U {
   const { range } = unit;
   if (!range) return unit;
-  const windows = [...windowsOfUnit(unit)];
-  const first = Math.min(...windows.map((window) => window.first));
-  const end = Math.max(...windows.map((window) => window.first + window.count));
+  const chunks = [...windowsOfUnit(unit)];
+  const first = Math.min(...chunks.map((chunk) => chunk.first));
+  const end = Math.max(...chunks.map((chunk) => chunk.first + chunk.count));
   const own = (values: Float32Array) => values.slice(first - range.first, end - range.first);
   return { ...unit, range: { first, min: own(range.min), max: own(range.max) } };
 }

@@ -2,11 +2,11 @@ import { addSums, type LossSums } from "../engine/measure/quantization-error.ts"
 import { scaleShapeOf } from "../engine/tensors/granularity.ts";
 import { elementsOf } from "../engine/tensors/shape.ts";
 import {
-  type AffineRecipe,
-  type AffineUnit,
+  type ChunkQuantization,
   Extremes,
   elementsIn,
   passesOver,
+  type QuantizeUnit,
   rangeWork,
   type UnitSums,
 } from "./quantize-chunks.ts";
@@ -25,18 +25,18 @@ export async function quantizeStored(
   schedule: Schedule,
   files: Files,
   tensor: StoredTensor,
-  recipe: AffineRecipe,
+  recipe: ChunkQuantization,
   share: number,
-  perform: (unit: AffineUnit, elements: number) => Promise<UnitSums>,
+  perform: (unit: QuantizeUnit, elements: number) => Promise<UnitSums>,
 ): Promise<LossSums> {
   const { ranges, parts } = passesOver(tensor, recipe, share);
-  const units = parts.map((part): AffineUnit => ({ tensor, recipe, part }));
+  const units = parts.map((part): QuantizeUnit => ({ tensor, recipe, part }));
   const ready = ranges ? await withRanges(schedule, files, units) : units;
   const sums = await allInOrder(ready.map((unit) => perform(unit, elementsIn(unit))));
   return addSums(sums.flat());
 }
 
-async function withRanges(schedule: Schedule, files: Files, units: readonly AffineUnit[]): Promise<AffineUnit[]> {
+async function withRanges(schedule: Schedule, files: Files, units: readonly QuantizeUnit[]): Promise<QuantizeUnit[]> {
   const { tensor, recipe } = units[0]!;
   const groups = elementsOf(scaleShapeOf(tensor.shape, recipe.granularity));
   const { range } = await extremesOf(schedule, files, units, groups);
@@ -52,7 +52,7 @@ export async function rangeStored(
 ): Promise<{ readonly min: number; readonly max: number }> {
   const recipe = { dtype: "int8", scheme: "affine", granularity: {}, reduceRange: false, nonFinite: "error" } as const;
   const { parts } = passesOver(tensor, recipe, share);
-  const units = parts.map((part): AffineUnit => ({ tensor, recipe, part }));
+  const units = parts.map((part): QuantizeUnit => ({ tensor, recipe, part }));
   const { min, max } = (await extremesOf(schedule, files, units, 1)).range;
   return { min: min[0]!, max: max[0]! };
 }
@@ -61,7 +61,7 @@ export async function rangeStored(
 async function extremesOf(
   schedule: Schedule,
   files: Files,
-  units: readonly AffineUnit[],
+  units: readonly QuantizeUnit[],
   groups: number,
 ): Promise<Extremes> {
   const all = new Extremes(0, groups);

@@ -12,7 +12,7 @@ import type { Files } from "./work.ts";
  *
  * @throws FormatError when there is less than there should be
  */
-export async function readPanel<T>(
+export async function readColumns<T>(
   engine: Engine,
   files: Files,
   tensor: StoredTensor,

@@ -3,7 +3,7 @@ import type { Engine } from "../engine/engine.ts";
 import type { ResidentTensor } from "../engine/tensors/resident-tensor.ts";
 import { elementsOf } from "../engine/tensors/shape.ts";
 import { bytesOf, type FloatTensor } from "../engine/tensors/tensor.ts";
-import type { Window } from "../engine/tiling/chunks.ts";
+import type { Chunk } from "../engine/tiling/chunks.ts";
 import { FormatError } from "../errors.ts";
 import { type ByteSource, readExactly } from "../formats/byte-source.ts";
 import { type FloatName, floatTensorOf, floatWidths, roundInto, viewOf } from "../formats/float-types.ts";
@@ -35,7 +35,7 @@ export function residentTypeOf({ dtype }: StoredTensor): FloatDType | undefined 
 }
 
 /** Where a part of a tensor lies. */
-export function spanOf(tensor: StoredTensor, { start, length }: Pick<Window, "start" | "length">): FileSpan {
+export function spanOf(tensor: StoredTensor, { start, length }: Pick<Chunk, "start" | "length">): FileSpan {
   const width = widthOf(tensor);
   const begin = tensor.start + width * start;
   return { file: tensor.file, start: begin, end: begin + width * length };
@@ -50,7 +50,7 @@ export async function withPart<T>(
   engine: Engine,
   files: Files,
   tensor: StoredTensor,
-  part: Pick<Window, "start" | "length" | "shape">,
+  part: Pick<Chunk, "start" | "length" | "shape">,
   use: (values: FloatTensor | ResidentTensor) => Promise<T>,
 ): Promise<T> {
   const span = spanOf(tensor, part);

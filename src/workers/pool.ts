@@ -3,7 +3,7 @@ import type { Pool } from "workerpool";
 import { ArgumentError, WorkerError } from "../errors.ts";
 import { type ByteSource, readExactly } from "../formats/byte-source.ts";
 import { type FileSpan, type Files, Turns, type Work, type Workers } from "../pipeline/work.ts";
-import { METHOD, type Reply, type Request, type SentSource, type SentStretch } from "./protocol.ts";
+import { type Reply, type Request, RUN_METHOD, type SentSource, type SentStretch } from "./protocol.ts";
 import { revivedError, unstartedError, workerError } from "./sent-errors.ts";
 
 /** Threads with an engine each. They need no shared memory. */
@@ -53,7 +53,7 @@ export function poolOf({ library, script, threads, module, type }: PoolOptions):
     try {
       if (closed) throw new Error("asked of a closed pool");
       workers ??= start();
-      const reply = await (await workers).exec(METHOD, [request], { transfer });
+      const reply = await (await workers).exec(RUN_METHOD, [request], { transfer });
       hasAnswered = true;
       return reply;
     } catch (cause) {

@@ -38,4 +38,4 @@ export interface Written {
 export type Reply = { readonly result: unknown; readonly writes: readonly Written[] } | { readonly error: PlainError };
 
 /** The one method that workers have. */
-export const METHOD = "perform";
+export const RUN_METHOD = "perform";

@@ -1,10 +1,10 @@
 import { compressedWork } from "../checkpoint/compressed-tensors/compressed-work.ts";
 import { halfWork } from "../checkpoint/half-work.ts";
-import { restoreWork } from "../checkpoint/plain/dequantize-work.ts";
+import { dequantizeWork } from "../checkpoint/plain/dequantize-work.ts";
 import { plainWork } from "../checkpoint/plain/plain-work.ts";
 import { jobWork } from "../onnx/codecs/codec-work.ts";
-import { narrowPartsWork } from "../onnx/codecs/half-parts.ts";
-import { affinePartsWork } from "../onnx/codecs/integer-parts.ts";
+import { halfPartsWork } from "../onnx/codecs/half-parts.ts";
+import { integerPartsWork } from "../onnx/codecs/integer-parts.ts";
 import { matrixPartsWork } from "../onnx/codecs/matrix-parts.ts";
 import { copyWork } from "../pipeline/copy-work.ts";
 import { inspectWork } from "../pipeline/inspect-work.ts";
@@ -12,7 +12,7 @@ import { measureWork, rangeWork } from "../pipeline/quantize-chunks.ts";
 import type { Work } from "../pipeline/work.ts";
 
 /** All work that can be given to another thread, by its name there. */
-export const performers: ReadonlyMap<string, Work<never, unknown>> = new Map(
+export const workRegistry: ReadonlyMap<string, Work<never, unknown>> = new Map(
   [
     copyWork,
     rangeWork,
@@ -21,10 +21,10 @@ export const performers: ReadonlyMap<string, Work<never, unknown>> = new Map(
     plainWork,
     compressedWork,
     halfWork,
-    restoreWork,
+    dequantizeWork,
     jobWork,
-    affinePartsWork,
+    integerPartsWork,
     matrixPartsWork,
-    narrowPartsWork,
+    halfPartsWork,
   ].map((work) => [work.name, work]),
 );

@@ -2,9 +2,9 @@ import workerpool from "workerpool";
 import { createEngine, type Engine } from "../engine/engine.ts";
 import type { ByteSink, ByteSource } from "../formats/byte-source.ts";
 import type { FileSpan, Files, Work } from "../pipeline/work.ts";
-import { METHOD, type Reply, type Request, type SentSource, type Written } from "./protocol.ts";
+import { type Reply, type Request, RUN_METHOD, type SentSource, type Written } from "./protocol.ts";
 import { plainError } from "./sent-errors.ts";
-import { performers } from "./work-registry.ts";
+import { workRegistry } from "./work-registry.ts";
 
 /** How a worker opens what other threads have opened. */
 export interface Opener {
@@ -17,7 +17,7 @@ export interface Opener {
 export function serve(open: Opener): void {
   let engine: Promise<Engine> | undefined;
   const perform = async ({ module, work, unit, sources, sinks }: Request) => {
-    const performer = performers.get(work) as Work<unknown, unknown>;
+    const performer = workRegistry.get(work) as Work<unknown, unknown>;
     const sourceOf = (sent: SentSource, file: number) => {
       if (sent.handle === undefined) return sentSource(sent);
       const spans = performer.reads(unit).filter((span) => span.file === file);
@@ -42,7 +42,7 @@ export function serve(open: Opener): void {
       return { error: plainError(error) } satisfies Reply;
     }
   };
-  workerpool.worker({ [METHOD]: perform });
+  workerpool.worker({ [RUN_METHOD]: perform });
 }
 
 /** A source of which some stretches were read beforehand, and are asked for in their order. */

@@ -3,11 +3,11 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { openBlob } from "../../src/browser.ts";
+import { blobSource } from "../../src/browser.ts";
 import { FileError } from "../../src/index.ts";
 
 const textOf = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-const textBeside = async (source: ReturnType<typeof openBlob>, path: string) => {
+const textBeside = async (source: ReturnType<typeof blobSource>, path: string) => {
   const sibling = await source.sibling!(path);
   return textOf(await sibling.slice(0, sibling.byteLength));
 };
@@ -18,15 +18,15 @@ function inFolder(text: string, path: string): File {
   return Object.assign(file, { webkitRelativePath: path });
 }
 
-describe("openBlob", () => {
+describe("blobSource", () => {
   it("is called as its file is, or as it is told to", () => {
-    expect(openBlob(new File(["abc"], "a.onnx"))).toMatchObject({ name: "a.onnx", byteLength: 3 });
-    expect(openBlob(new Blob(["abc"]))).toMatchObject({ name: "blob", byteLength: 3 });
-    expect(openBlob(new File(["abc"], "a.onnx"), "b.onnx").name).toBe("b.onnx");
+    expect(blobSource(new File(["abc"], "a.onnx"))).toMatchObject({ name: "a.onnx", byteLength: 3 });
+    expect(blobSource(new Blob(["abc"]))).toMatchObject({ name: "blob", byteLength: 3 });
+    expect(blobSource(new File(["abc"], "a.onnx"), "b.onnx").name).toBe("b.onnx");
   });
 
   it("reads slices and into memory it is given, and says how much there was", async () => {
-    const source = openBlob(new Blob(["abcd", "efgh"]));
+    const source = blobSource(new Blob(["abcd", "efgh"]));
     expect(textOf(await source.slice(2, 6))).toBe("cdef");
     expect(textOf(await source.slice(6, 12))).toBe("gh");
     expect(await source.slice(9, 12)).toHaveLength(0);
@@ -39,7 +39,7 @@ describe("openBlob", () => {
   it("reads more than a stream brings at once", async () => {
     const bytes = Uint8Array.from({ length: 3_000_001 }, (_, i) => i % 251);
     const into = new Uint8Array(2_900_000);
-    expect(await openBlob(new Blob([bytes])).read(100_000, into)).toBe(into.length);
+    expect(await blobSource(new Blob([bytes])).read(100_000, into)).toBe(into.length);
     expect(Buffer.compare(into, bytes.subarray(100_000, 3_000_000))).toBe(0); // toEqual takes long for megabytes
   });
 
@@ -52,7 +52,7 @@ describe("openBlob", () => {
       begun.push(start!);
       return slice(start, end);
     };
-    const source = openBlob(blob);
+    const source = blobSource(blob);
     const check = async (start: number, end: number) => {
       expect(Buffer.compare(await source.slice(start, end), bytes.subarray(start, end))).toBe(0);
     };
@@ -66,7 +66,7 @@ describe("openBlob", () => {
   });
 
   it("has a handle that opens the same bytes elsewhere", async () => {
-    const { handle } = openBlob(new File(["abc"], "a.onnx"));
+    const { handle } = blobSource(new File(["abc"], "a.onnx"));
     const { kind, blob, name } = structuredClone(handle);
     expect({ kind, name, text: await blob.text() }).toEqual({ kind: "blob", name: "a.onnx", text: "abc" });
   });
@@ -75,7 +75,7 @@ describe("openBlob", () => {
     const folder = await mkdtemp(join(tmpdir(), "wasm-quant-"));
     try {
       await writeFile(join(folder, "in"), "before");
-      const source = openBlob(await openAsBlob(join(folder, "in")), "in");
+      const source = blobSource(await openAsBlob(join(folder, "in")), "in");
       await writeFile(join(folder, "in"), "after that");
       for (const reading of [source.slice(0, 3), source.read(0, new Uint8Array(3))]) {
         const error = await reading.catch((e: unknown) => e);
@@ -94,7 +94,7 @@ describe("openBlob", () => {
       const blob = new Blob(["abc"]);
       blob.slice = () =>
         Object.assign(new Blob(), { stream: () => new ReadableStream({ pull: (c) => c.error(error) }) });
-      await expect(openBlob(blob, "in").slice(0, 3)).rejects.toMatchObject({
+      await expect(blobSource(blob, "in").slice(0, 3)).rejects.toMatchObject({
         tag: "file",
         message: "in: cannot be read: it changed or vanished since it was opened; open it again",
         cause: error,
@@ -103,11 +103,11 @@ describe("openBlob", () => {
   });
 });
 
-describe("openBlob: sibling", () => {
+describe("blobSource: sibling", () => {
   const siblings = { "model.onnx.data": new Blob(["weights"]), "./deep/er/w.bin": new Blob(["more"]) };
 
   it("opens what it was given, however the path is written", async () => {
-    const source = openBlob(new File(["m"], "model.onnx"), undefined, siblings);
+    const source = blobSource(new File(["m"], "model.onnx"), undefined, siblings);
     expect(await textBeside(source, "model.onnx.data")).toBe("weights");
     expect(await textBeside(source, "./deep//er/w.bin")).toBe("more");
     expect(await textBeside(source, "deep\\er\\w.bin")).toBe("more");
@@ -118,8 +118,8 @@ describe("openBlob: sibling", () => {
     const files = ["models/a/w.bin", "models/w.bin", "models/a/b/w.bin"].map((path) => inFolder(path, path));
     const byPath = Object.fromEntries(files.map((file) => [file.webkitRelativePath, file]));
     const sources = [
-      openBlob(inFolder("m", "models/a/model.onnx"), undefined, byPath),
-      openBlob(new File(["m"], "model.onnx"), "models/a/model.onnx", byPath),
+      blobSource(inFolder("m", "models/a/model.onnx"), undefined, byPath),
+      blobSource(new File(["m"], "model.onnx"), "models/a/model.onnx", byPath),
     ];
     for (const source of sources) {
       expect(await textBeside(source, "w.bin")).toBe("models/a/w.bin");
@@ -134,7 +134,7 @@ describe("openBlob: sibling", () => {
     ...["/etc/passwd", "\\\\server\\share", "\\w.bin", "C:\\w.bin", "c:w.bin"],
     ...["..", "../secret", "a/../../secret", "..\\secret", "deep/..", "w.bin\0"],
   ])("%j leads out", async (path) => {
-    const source = openBlob(new Blob([]), "model.onnx", { [path]: new Blob(["secret"]) });
+    const source = blobSource(new Blob([]), "model.onnx", { [path]: new Blob(["secret"]) });
     await expect(source.sibling!(path)).rejects.toMatchObject({
       tag: "file",
       message: `${path}: leads out of the model's folder`,
@@ -142,7 +142,7 @@ describe("openBlob: sibling", () => {
   });
 
   it("that was not given, or has no name, is an error", async () => {
-    const source = openBlob(new Blob([]), "model.onnx", siblings);
+    const source = blobSource(new Blob([]), "model.onnx", siblings);
     for (const path of ["none.bin", "constructor"])
       await expect(source.sibling!(path)).rejects.toThrow(`${path}: is not among the files given`);
     for (const path of ["", "."]) await expect(source.sibling!(path)).rejects.toThrow(/names no file$/);

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { createOpfsFile, openOpfs, sinkOfHandle } from "../../src/browser.ts";
+import { opfsHandleSink, opfsSink, opfsSource } from "../../src/browser.ts";
 import { bytesSource, createEngine, quantizeModel } from "../../src/index.ts";
 import { f32, safetensorsFile } from "../helpers/checkpoints.ts";
 import { FakeFile, FakeFolder } from "./fake-opfs.ts";
@@ -17,7 +17,7 @@ const textOf = async (source: { byteLength: number; slice(start: number, end: nu
   new TextDecoder().decode(await source.slice(0, source.byteLength));
 const temporary = expect.stringMatching(/^\.wasm-quant-[0-9a-f]{12}\.tmp$/);
 
-describe("openOpfs", () => {
+describe("opfsSource", () => {
   beforeEach(async () => {
     await root.put("models/model.onnx", "the model");
     await root.put("models/model.onnx.data", "weights");
@@ -27,33 +27,33 @@ describe("openOpfs", () => {
 
   it("opens by path and by handle", async () => {
     for (const file of ["models/model.onnx", "/models//model.onnx", handleOf(await root.put("x/y", "the model"))]) {
-      const source = await openOpfs(file);
+      const source = await opfsSource(file);
       expect(await textOf(source)).toBe("the model");
       const into = new Uint8Array(3);
       expect(await source.read(4, into)).toBe(3);
       expect(new TextDecoder().decode(into)).toBe("mod");
     }
-    expect(await openOpfs("/models//model.onnx")).toMatchObject({ name: "/models//model.onnx", byteLength: 9 });
-    expect((await openOpfs(handleOf(await root.put("x/y")))).name).toBe("x/y");
+    expect(await opfsSource("/models//model.onnx")).toMatchObject({ name: "/models//model.onnx", byteLength: 9 });
+    expect((await opfsSource(handleOf(await root.put("x/y")))).name).toBe("x/y");
   });
 
   it("tells the same file by whatever name", async () => {
     const handle = (await (await root.getDirectoryHandle("models")).getFileHandle("model.onnx")) as FakeFile;
     const [a, b, c] = await Promise.all([
-      openOpfs("models/model.onnx"),
-      openOpfs("./models//model.onnx"),
-      openOpfs(handleOf(handle)),
+      opfsSource("models/model.onnx"),
+      opfsSource("./models//model.onnx"),
+      opfsSource(handleOf(handle)),
     ]);
     expect(new Set([a.identity, b.identity, c.identity]).size).toBe(1);
-    expect(a.identity).not.toBe((await openOpfs("secret")).identity);
+    expect(a.identity).not.toBe((await opfsSource("secret")).identity);
     expect((await a.sibling!("model.onnx")).identity).toBe(a.identity);
-    expect((await createOpfsFile("models/model.onnx", { overwrite: true })).replaces).toBe(a.identity);
-    expect((await createOpfsFile("models/new.onnx")).replaces).toBeUndefined();
-    expect((await sinkOfHandle(handleOf(handle))).replaces).toBe(a.identity);
+    expect((await opfsSink("models/model.onnx", { overwrite: true })).replaces).toBe(a.identity);
+    expect((await opfsSink("models/new.onnx")).replaces).toBeUndefined();
+    expect((await opfsHandleSink(handleOf(handle))).replaces).toBe(a.identity);
   });
 
   it("opens siblings of its folder and below, and none elsewhere", async () => {
-    const source = await openOpfs("models/model.onnx");
+    const source = await opfsSource("models/model.onnx");
     const data = await source.sibling!("./model.onnx.data");
     expect([data.name, await textOf(data)]).toEqual(["models/model.onnx.data", "weights"]);
     expect(await textOf(await source.sibling!("deep\\w.bin"))).toBe("more");
@@ -74,30 +74,30 @@ describe("openOpfs", () => {
       ["", "names no file"],
     ] as const;
     for (const [path, why] of refusals)
-      await expect(openOpfs(path)).rejects.toMatchObject({ tag: "file", message: `${path}: ${why}` });
+      await expect(opfsSource(path)).rejects.toMatchObject({ tag: "file", message: `${path}: ${why}` });
   });
 
   it("a picked file has no siblings that can be had", async () => {
     const picked = new FakeFile("model.onnx", new FakeFolder("elsewhere"));
     picked.bytes = bytes("picked");
-    const source = await openOpfs(handleOf(picked));
+    const source = await opfsSource(handleOf(picked));
     expect([source.name, source.identity, await textOf(source)]).toEqual(["model.onnx", undefined, "picked"]);
     await expect(source.sibling!("w.bin")).rejects.toThrow(/^w\.bin: is not known: a picked file's folder/);
   });
 
   it("where there is no such file system, is an error that says so", async () => {
     vi.stubGlobal("navigator", {});
-    await expect(openOpfs("a")).rejects.toMatchObject({
+    await expect(opfsSource("a")).rejects.toMatchObject({
       tag: "file",
       message: "a: there is no private file system here; pages from https and localhost have one",
     });
-    expect(await textOf(await openOpfs(handleOf(new FakeFile("picked"))))).toBe("");
+    expect(await textOf(await opfsSource(handleOf(new FakeFile("picked"))))).toBe("");
   });
 });
 
-describe("createOpfsFile", () => {
+describe("opfsSink", () => {
   it("shows the file only once it is closed, whole, in any order of writing", async () => {
-    const sink = await createOpfsFile("out");
+    const sink = await opfsSink("out");
     await sink.write(4, Uint8Array.of(5, 6));
     expect(root.names).toEqual([temporary]);
     await sink.write(0, Uint8Array.of(1, 2, 3, 4));
@@ -108,7 +108,7 @@ describe("createOpfsFile", () => {
   });
 
   it("leaves nothing when aborted", async () => {
-    const sink = await createOpfsFile("out");
+    const sink = await opfsSink("out");
     const late = sink.write(0, Uint8Array.of(1));
     await sink.abort();
     await sink.abort();
@@ -118,24 +118,24 @@ describe("createOpfsFile", () => {
   });
 
   it("does not overwrite, not even a file that came meanwhile", async () => {
-    const sink = await createOpfsFile("out");
+    const sink = await opfsSink("out");
     await root.put("out", "theirs");
     await expect(sink.close()).rejects.toMatchObject({ tag: "file", message: "out: exists already" });
     await sink.abort();
     expect([root.names, root.text("out")]).toEqual([["out"], "theirs"]);
-    await expect(createOpfsFile("out")).rejects.toThrow(/exists already$/);
+    await expect(opfsSink("out")).rejects.toThrow(/exists already$/);
     expect(root.names).toEqual(["out"]);
   });
 
   it("replaces only if it may, and only on close", async () => {
     await root.put("folder/out", "old");
     const folder = await root.getDirectoryHandle("folder");
-    const given = await createOpfsFile("folder/out", { overwrite: true });
+    const given = await opfsSink("folder/out", { overwrite: true });
     await given.write(0, bytes("n"));
     expect(folder.text("out")).toBe("old");
     await given.abort();
     expect([folder.names, folder.text("out")]).toEqual([["out"], "old"]);
-    const sink = await createOpfsFile("folder/out", { overwrite: true });
+    const sink = await opfsSink("folder/out", { overwrite: true });
     await sink.write(0, bytes("n"));
     await sink.close();
     expect([folder.names, folder.text("out")]).toEqual([["out"], "n"]);
@@ -143,10 +143,10 @@ describe("createOpfsFile", () => {
 
   it("refuses folders, folders that are not there, and a folder that came meanwhile", async () => {
     await root.getDirectoryHandle("folder", { create: true });
-    await expect(createOpfsFile("folder")).rejects.toThrow("folder: is a folder; name the file to write");
-    await expect(createOpfsFile("no/out")).rejects.toThrow("no/out: its folder does not exist");
-    await expect(createOpfsFile("../out")).rejects.toThrow("leads out of the private file system");
-    const sink = await createOpfsFile("out", { overwrite: true });
+    await expect(opfsSink("folder")).rejects.toThrow("folder: is a folder; name the file to write");
+    await expect(opfsSink("no/out")).rejects.toThrow("no/out: its folder does not exist");
+    await expect(opfsSink("../out")).rejects.toThrow("leads out of the private file system");
+    const sink = await opfsSink("out", { overwrite: true });
     await root.getDirectoryHandle("out", { create: true });
     await expect(sink.close()).rejects.toThrow("out: is a folder; name the file to write");
     await sink.abort();
@@ -159,7 +159,7 @@ describe("createOpfsFile", () => {
         if (what === full) throw new DOMException("full", "QuotaExceededError");
       };
       const attempt = async () => {
-        const sink = await createOpfsFile("out");
+        const sink = await opfsSink("out");
         await sink
           .write(0, Uint8Array.of(1))
           .then(sink.close)
@@ -178,11 +178,11 @@ describe("createOpfsFile", () => {
 
   it("leaves nothing where the browser cannot write", async () => {
     vi.spyOn(FakeFile.prototype, "createWritable").mockRejectedValueOnce(new DOMException("no", "NotAllowedError"));
-    await expect(createOpfsFile("out")).rejects.toThrow("out: permission denied");
+    await expect(opfsSink("out")).rejects.toThrow("out: permission denied");
     const { move } = FakeFile.prototype;
     try {
       Reflect.deleteProperty(FakeFile.prototype, "move");
-      await expect(createOpfsFile("out")).rejects.toThrow("out: this browser cannot write files");
+      await expect(opfsSink("out")).rejects.toThrow("out: this browser cannot write files");
     } finally {
       FakeFile.prototype.move = move;
     }
@@ -190,10 +190,10 @@ describe("createOpfsFile", () => {
   });
 });
 
-describe("createOpfsFile: companion", () => {
+describe("opfsSink: companion", () => {
   /** A model and its data, written but not closed. */
   async function written(overwrite = false) {
-    const sink = await createOpfsFile("out.onnx", { overwrite });
+    const sink = await opfsSink("out.onnx", { overwrite });
     const data = await sink.companion!(".data");
     await sink.write(0, bytes("new model"));
     await data.write(4, bytes("data"));
@@ -216,7 +216,7 @@ describe("createOpfsFile: companion", () => {
   });
 
   it("may have a name of its own, as shards have", async () => {
-    const sink = await createOpfsFile("index.json");
+    const sink = await opfsSink("index.json");
     const shard = await sink.sibling!("one.safetensors");
     expect(shard.name).toBe("one.safetensors");
     await shard.write(0, bytes("shard"));
@@ -235,7 +235,7 @@ describe("createOpfsFile: companion", () => {
 
   it("that is there already, or came meanwhile, stays, and no model appears", async () => {
     await root.put("out.onnx.data", "old data");
-    const sink = await createOpfsFile("out.onnx");
+    const sink = await opfsSink("out.onnx");
     await expect(sink.companion!(".data")).rejects.toThrow("out.onnx.data: exists already");
     await sink.abort();
     expect(root.names).toEqual(["out.onnx.data"]);
@@ -251,7 +251,7 @@ describe("createOpfsFile: companion", () => {
     await root.put("out.onnx", "old model");
     await root.put("out.onnx.data", "old data");
     const given = await written(true);
-    expect(given.data.replaces).toBe((await openOpfs("out.onnx.data")).identity);
+    expect(given.data.replaces).toBe((await opfsSource("out.onnx.data")).identity);
     await given.sink.abort();
     expect([root.names, texts()]).toEqual([
       ["out.onnx", "out.onnx.data"],
@@ -293,7 +293,7 @@ describe("sinkOfHandle", () => {
 
   it("replaces what the file holds on close", async () => {
     const file = picked("old and long");
-    const sink = await sinkOfHandle(handleOf(file));
+    const sink = await opfsHandleSink(handleOf(file));
     expect([sink.companion, sink.replaces]).toEqual([undefined, undefined]);
     await sink.write(2, bytes("w"));
     await sink.write(0, bytes("ne"));
@@ -305,7 +305,7 @@ describe("sinkOfHandle", () => {
 
   it("leaves the file as it was when aborted", async () => {
     const file = picked("old");
-    const sink = await sinkOfHandle(handleOf(file));
+    const sink = await opfsHandleSink(handleOf(file));
     await sink.write(0, bytes("new"));
     await sink.abort();
     await sink.abort();
@@ -317,7 +317,7 @@ describe("sinkOfHandle", () => {
     file.createWritable = async () => {
       throw new DOMException("denied", "NotAllowedError");
     };
-    await expect(sinkOfHandle(handleOf(file))).rejects.toThrow("picked.onnx: permission denied");
+    await expect(opfsHandleSink(handleOf(file))).rejects.toThrow("picked.onnx: permission denied");
   });
 });
 
@@ -327,12 +327,12 @@ describe("quantizeModel", () => {
     const input = await safetensorsFile([f32("w", [64, 33])]);
     const put = await root.put("in.safetensors");
     put.bytes = new Uint8Array(input);
-    const ofBytes = await createOpfsFile("expected");
+    const ofBytes = await opfsSink("expected");
     await quantizeModel(engine, bytesSource(input, "in.safetensors"), ofBytes);
-    const over = await createOpfsFile("in.safetensors", { overwrite: true });
-    await quantizeModel(engine, await openOpfs("in.safetensors"), over);
+    const over = await opfsSink("in.safetensors", { overwrite: true });
+    await quantizeModel(engine, await opfsSource("in.safetensors"), over);
     expect(root.text("in.safetensors")).toBe(root.text("expected"));
-    const bad = await createOpfsFile("bad");
+    const bad = await opfsSink("bad");
     await expect(quantizeModel(engine, bytesSource(bytes("<html>"), "x.onnx"), bad)).rejects.toThrow();
     expect(root.names).toEqual(["expected", "in.safetensors"]);
   });

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { build } from "esbuild";
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
-import { blobSink, createWorkerPool, openBlob, type WorkerPool } from "../../src/browser.ts";
+import { blobSink, blobSource, createWorkerPool, type WorkerPool } from "../../src/browser.ts";
 import { WorkerError } from "../../src/errors.ts";
 import {
   ArgumentError,
@@ -44,7 +44,7 @@ function start(options: Parameters<typeof createWorkerPool>[0] = {}): WorkerPool
   return pool;
 }
 
-const open = (bytes = file) => openBlob(new Blob([bytes]), "in.safetensors");
+const open = (bytes = file) => blobSource(new Blob([bytes]), "in.safetensors");
 
 async function quantized(source: ByteSource = open(), options: QuantizeModelOptions = {}): Promise<Buffer> {
   const sink = blobSink();
@@ -72,13 +72,13 @@ describe("Web Workers", () => {
     const codes = await quantized();
     const [alone, sink] = [bytesSink(), bytesSink()];
     await dequantizeModel(engine, bytesSource(codes), alone);
-    await dequantizeModel(engine, openBlob(new Blob([new Uint8Array(codes)])), sink, { workers: start() });
+    await dequantizeModel(engine, blobSource(new Blob([new Uint8Array(codes)])), sink, { workers: start() });
     expect(Buffer.compare(sink.bytes(), alone.bytes())).toBe(0);
   });
 
   it("do ONNX models, with memory to share", async () => {
     const model = new Uint8Array(await readFile("example/digits.onnx"));
-    const source = () => openBlob(new Blob([model]), "digits.onnx");
+    const source = () => blobSource(new Blob([model]), "digits.onnx");
     for (const options of [{}, { mode: "dynamic" }] as const) {
       const made = await quantized(source(), { ...options, workers: start(), memory: 2 ** 25 });
       expect(Buffer.compare(made, await quantized(source(), options))).toBe(0);

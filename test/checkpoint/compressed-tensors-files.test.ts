@@ -18,7 +18,7 @@ import {
   readSafetensorsHeader,
   type SafetensorsItem,
 } from "../../src/index.ts";
-import { createFile, openFile } from "../../src/node.ts";
+import { fileSink, fileSource } from "../../src/node.ts";
 import { f32, safetensorsFile } from "../helpers/checkpoints.ts";
 import { builtPool } from "../helpers/pools.ts";
 import { differingFile, indexSource, readFiles, shardedCheckpoint, writeFiles } from "../helpers/shards.ts";
@@ -31,7 +31,7 @@ const config = '{\n  "architectures": ["LlamaForCausalLM"],\n  "rms_norm_eps": 1
 function half(name: string, shape: readonly number[], seed: number, dtype: "float16" | "bfloat16") {
   const { values } = f32(name, shape, seed);
   const out = new Uint16Array(values.length);
-  engine.narrow({ data: values, shape }, { dtype, out });
+  engine.convertToHalf({ data: values, shape }, { dtype, out });
   const data = new Uint8Array(out.buffer);
   return { name, shape, dtype: dtype === "float16" ? "F16" : "BF16", data } satisfies SafetensorsItem & {
     data: Uint8Array;
@@ -222,9 +222,9 @@ describe("files", () => {
   afterEach(() => rm(folder, { recursive: true, force: true }));
 
   async function quantizeFiles(output: string, options: QuantizeModelOptions = {}, overwrite = false) {
-    const source = await openFile(join(folder, "in", "model.safetensors"));
+    const source = await fileSource(join(folder, "in", "model.safetensors"));
     try {
-      return await quantizeModel(engine, source, await createFile(join(folder, output), { overwrite }), {
+      return await quantizeModel(engine, source, await fileSink(join(folder, output), { overwrite }), {
         layout,
         ...options,
       });

@@ -157,7 +157,7 @@ describe("scales", () => {
       fc.property(halves, fc.constantFrom(int4, { ...int4, symmetric: false }, int8), (values, compression) => {
         const float = { shape: [2, 32], data: Float32Array.from(values, (x) => x / 1024) };
         const data = new Uint16Array(64);
-        engine.narrow(float, { dtype, out: data });
+        engine.convertToHalf(float, { dtype, out: data });
         const weight = { dtype, shape: [2, 32], data };
         const parameters = storedParameters(engine.range(weight, { axis: 1, blockSize: 32 }), compression, name);
         const { zeroPoint } = parameters;

@@ -16,7 +16,7 @@ import {
   readSafetensorsHeader,
   type SafetensorsItem,
 } from "../../src/index.ts";
-import { createFile, openFile } from "../../src/node.ts";
+import { fileSink, fileSource } from "../../src/node.ts";
 import { f32, safetensorsFile } from "../helpers/checkpoints.ts";
 import { runnerIn } from "../helpers/command.ts";
 import { DEFLATED, npy, zip } from "../helpers/npz.ts";
@@ -68,7 +68,7 @@ const ids: SafetensorsItem & { data: Uint8Array } = {
 /** Of a float32 array what the twins make of it, with what they lose. */
 function reference(values: Float32Array, shape: readonly number[], dtype: HalfDType) {
   const out = new Uint16Array(values.length);
-  const { sums } = scalar.narrow({ data: values, shape }, { dtype, out });
+  const { sums } = scalar.convertToHalf({ data: values, shape }, { dtype, out });
   const { sqnr, maxAbs } = lossOf(sums, values.length);
   return { bytes: bytes(out), loss: { sqnr, maxAbs } };
 }
@@ -165,7 +165,7 @@ describe.each(dtypes)("the other halves to %s", (dtype) => {
   it("are those of their values, window by window too", async () => {
     const { values } = f32("w", wide);
     const bits = new Uint16Array(values.length);
-    scalar.narrow({ data: values, shape: wide }, { dtype: from, out: bits });
+    scalar.convertToHalf({ data: values, shape: wide }, { dtype: from, out: bits });
     const widened = widenHalves(bits, from);
     const expected = reference(widened, wide, dtype);
     const input = await file(wide, bits);
@@ -404,8 +404,8 @@ describe("files", () => {
       [7, 1e6],
     ] as const) {
       await using workers = builtPool(threads);
-      const source = await openFile(at(INDEX));
-      const output = await createFile(at("model.half.safetensors.index.json"), { overwrite: true });
+      const source = await fileSource(at(INDEX));
+      const output = await fileSink(at("model.half.safetensors.index.json"), { overwrite: true });
       expect(await quantizeModel(engine, source, output, { dtype: "bfloat16", workers, memory })).toEqual(report);
       await source.close();
       expect(differingFile(wanted, await readFiles(folder))).toBeUndefined();

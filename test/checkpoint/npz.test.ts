@@ -12,7 +12,7 @@ import {
   quantizeModel,
   type SafetensorsDType,
 } from "../../src/index.ts";
-import { createFile, openFile } from "../../src/node.ts";
+import { fileSink, fileSource } from "../../src/node.ts";
 import { safetensorsFile } from "../helpers/checkpoints.ts";
 import { CRC32, DEFLATED, npy, patched, STORED, zip } from "../helpers/npz.ts";
 import { builtPool } from "../helpers/pools.ts";
@@ -88,10 +88,10 @@ describe.each([
       const wanted = await quantize(bytesSource(same, "x.safetensors"), { axis: 1 });
       for (const threads of [1, 2, 7]) {
         await using workers = builtPool(threads);
-        const source = await openFile(join(folder, "x.npz"));
+        const source = await fileSource(join(folder, "x.npz"));
         const path = join(folder, `${threads}.safetensors`);
         const options = { axis: 1, exclude: ["flat"], workers, memory: 1e6 };
-        await quantizeModel(engine, source, await createFile(path), options);
+        await quantizeModel(engine, source, await fileSink(path), options);
         expect(Buffer.compare(await readFile(path), wanted.file)).toBe(0);
         expect(await inspectModel(engine, source, { workers })).toEqual(inspected);
         await source.close();

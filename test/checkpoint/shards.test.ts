@@ -12,7 +12,7 @@ import {
   type QuantizeModelOptions,
   quantizeModel,
 } from "../../src/index.ts";
-import { createFile, openFile } from "../../src/node.ts";
+import { fileSink, fileSource } from "../../src/node.ts";
 import { f32, safetensorsFile } from "../helpers/checkpoints.ts";
 import { builtPool } from "../helpers/pools.ts";
 import { differingFile, indexSource, readFiles, shardedCheckpoint, writeFiles } from "../helpers/shards.ts";
@@ -178,9 +178,9 @@ describe("files", () => {
   afterEach(() => rm(folder, { recursive: true, force: true }));
 
   async function quantizeFiles(output: string, options: QuantizeModelOptions = {}, overwrite = false) {
-    const source = await openFile(join(folder, INDEX));
+    const source = await fileSource(join(folder, INDEX));
     try {
-      return await quantizeModel(engine, source, await createFile(join(folder, output), { overwrite }), options);
+      return await quantizeModel(engine, source, await fileSink(join(folder, output), { overwrite }), options);
     } finally {
       await source.close();
     }
@@ -197,8 +197,8 @@ describe("files", () => {
       expect(await quantizeFiles(OUTPUT, { axis: 1, workers, memory }, true)).toEqual(report);
       expect(differingFile({ ...checkpoint, ...files }, await readFiles(folder))).toBeUndefined();
 
-      const source = await openFile(join(folder, OUTPUT));
-      await dequantizeModel(engine, source, await createFile(join(folder, "back.safetensors.index.json")), { workers });
+      const source = await fileSource(join(folder, OUTPUT));
+      await dequantizeModel(engine, source, await fileSink(join(folder, "back.safetensors.index.json")), { workers });
       await source.close();
       expect(await readdir(folder)).toHaveLength(12);
       for (const name of await readdir(folder)) if (name.startsWith("back")) await rm(join(folder, name));

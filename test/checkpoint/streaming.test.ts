@@ -34,7 +34,7 @@ function encoded(values: Float32Array, dtype: SafetensorsDType): Uint8Array {
   if (dtype === "F64") return new Uint8Array(Float64Array.from(values).buffer);
   if (dtype === "F32") return new Uint8Array(values.slice().buffer);
   const out = new Uint16Array(values.length);
-  engine.narrow({ data: values, shape }, { dtype: dtype === "F16" ? "float16" : "bfloat16", out });
+  engine.convertToHalf({ data: values, shape }, { dtype: dtype === "F16" ? "float16" : "bfloat16", out });
   return new Uint8Array(out.buffer);
 }
 

@@ -6,7 +6,7 @@ import { Uint8ArrayReader, Uint8ArrayWriter, ZipWriter } from "@zip.js/zip.js";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { encodeNpyHeader } from "../../src/formats/npy.ts";
 import { createEngine, type QuantizeModelOptions, quantizeModel } from "../../src/index.ts";
-import { createFile, openFile } from "../../src/node.ts";
+import { fileSink, fileSource } from "../../src/node.ts";
 import { f32, safetensorsFile } from "../helpers/checkpoints.ts";
 import { main, processIn, runnerIn } from "../helpers/command.ts";
 import { elementBytes, graph, graphIn, model, node, readGraph, tensor, value } from "../helpers/onnx-build.ts";
@@ -833,8 +833,8 @@ describe("Ctrl-C", () => {
 describe("library and command", () => {
   /** What the library writes as `model`, and its data file if there is one. */
   async function byLibrary(input: string, output: string, options: QuantizeModelOptions): Promise<void> {
-    const source = await openFile(at(input));
-    await quantizeModel(await createEngine(), source, await createFile(at(output)), options);
+    const source = await fileSource(at(input));
+    await quantizeModel(await createEngine(), source, await fileSink(at(output)), options);
     await source.close();
   }
 

@@ -8,7 +8,7 @@ import type { Feeds } from "../../src/compare/tensor-values.ts";
 import { createEngine, type Engine } from "../../src/engine/engine.ts";
 import { bytesSource } from "../../src/formats/byte-source.ts";
 import { compareModels } from "../../src/model.ts";
-import { onnxRuntimeNode, openFile } from "../../src/node.ts";
+import { fileSource, onnxRuntimeNode } from "../../src/node.ts";
 import { graph, model, node, tensor, value } from "../helpers/onnx-build.ts";
 import { halvesWidened } from "../helpers/onnx-values.ts";
 import { normals, randomOf } from "../helpers/random.ts";
@@ -89,7 +89,7 @@ describe("a float16 model and a float32 one", () => {
   async function compareFiles(first: Uint8Array, second: Uint8Array) {
     const paths = [join(folder, "a.onnx"), join(folder, "b.onnx")] as const;
     await Promise.all([writeFile(paths[0], first), writeFile(paths[1], second)]);
-    const [a, b] = await Promise.all(paths.map(openFile));
+    const [a, b] = await Promise.all(paths.map(fileSource));
     try {
       return await compareModels(engine, a!, b!, { runtime: await onnxRuntimeNode({ threads: 1 }) });
     } finally {

@@ -95,7 +95,7 @@ describe("a matrix in blocks", () => {
       for (const symmetric of [true, false]) {
         for (const scaleDtype of ["float32", "float16", "bfloat16"] as const) {
           const q = engine.quantizeMatrix({ data, shape }, { ...plain, bits, symmetric, scaleDtype });
-          const restored = engine.restoreMatrix(q, { n: 37, k: 500, bits, blockSize: 32, layout: "NK", scaleDtype });
+          const restored = engine.dequantizeMatrix(q, { n: 37, k: 500, bits, blockSize: 32, layout: "NK", scaleDtype });
           const error = engine.error({ data, shape }, { data: restored, shape });
           expect(q.error.maxAbs).toBe(error.maxAbs);
           expect(q.error.mse / error.mse).toBeCloseTo(1, 6);
@@ -109,7 +109,7 @@ describe("a matrix in blocks", () => {
   it("loses nothing of what it restored before", () => {
     const options = { n: 8, k: 64, bits: 4, blockSize: 32, layout: "NK" } as const;
     const first = engine.quantizeMatrix({ data: normals(random, 512), shape: [8, 64] }, plain);
-    const data = engine.restoreMatrix(first, options);
+    const data = engine.dequantizeMatrix(first, options);
     const again = engine.quantizeMatrix({ data, shape: [8, 64] }, plain);
     expect(again.codes).toEqual(first.codes);
     expect(again.error).toEqual({ mse: 0, sqnr: Number.POSITIVE_INFINITY, maxAbs: 0, cosine: 1 });
@@ -187,8 +187,8 @@ describe("scales in half precision", () => {
     for (const scaleDtype of ["float16", "bfloat16"] as const) {
       const q = engine.quantizeMatrix({ data, shape: [20, 32] }, { ...plain, scaleDtype });
       const how = { n: 20, k: 32, bits: 4, blockSize: 32, layout: "NK", scaleDtype } as const;
-      const restored = engine.restoreMatrix(q, how);
-      const steps = engine.restoreMatrix({ ...q, codes: new Uint8Array(320).fill(0x99) }, how); // 1 in every place
+      const restored = engine.dequantizeMatrix(q, how);
+      const steps = engine.dequantizeMatrix({ ...q, codes: new Uint8Array(320).fill(0x99) }, how); // 1 in every place
       restored.forEach((x, i) => {
         const step = Math.abs(steps[i]!);
         // Half a step anywhere but beyond the highest code.
@@ -204,7 +204,7 @@ describe("scales in half precision", () => {
       const q = engine.quantizeMatrix({ data, shape: [1, 32] }, { ...plain, symmetric, scaleDtype: "float16" });
       expect(q.scale[0]! & 0x7fff).toBe(1);
       const options = { n: 1, k: 32, bits: 4, blockSize: 32, layout: "NK", scaleDtype: "float16" } as const;
-      const restored = engine.restoreMatrix(q, options);
+      const restored = engine.dequantizeMatrix(q, options);
       expect(restored.every((x, i) => Math.abs(x - data[i]!) <= 2 ** -25)).toBe(true);
     }
   });
@@ -247,12 +247,12 @@ describe("NaN and infinities", () => {
         const q = engine.quantizeMatrix(tensor, options);
         expectSame(scalar.quantizeMatrix(tensor, options), q);
         expectSame(engine.quantizeMatrix(tensor, { ...options, measure: false }), { ...q, sums: [], error: undefined });
-        const restored = engine.restoreMatrix(q, { n: 30, k: 100, bits, blockSize: 32, layout: "NK" });
+        const restored = engine.dequantizeMatrix(q, { n: 30, k: 100, bits, blockSize: 32, layout: "NK" });
         const without = data.map((x) => (Number.isFinite(x) ? x : 0));
         const clean = engine.quantizeMatrix({ data: without, shape: [30, 100] }, { ...options });
         expect(q.scale).toEqual(clean.scale);
         expect(q.zeroPoint).toEqual(clean.zeroPoint);
-        const same = engine.restoreMatrix(clean, { n: 30, k: 100, bits, blockSize: 32, layout: "NK" });
+        const same = engine.dequantizeMatrix(clean, { n: 30, k: 100, bits, blockSize: 32, layout: "NK" });
         expect(restored.filter((_, i) => i !== 40 && i !== 1234)).toEqual(
           same.filter((_, i) => i !== 40 && i !== 1234),
         );
@@ -315,7 +315,7 @@ describe("ONNX Runtime reads it", () => {
         tensor("w1", "float32", [n * blocks], bytesOf(q.scale)),
         ...(q.zeroPoint ? [tensor("w2", "uint8", [q.zeroPoint.length], q.zeroPoint)] : []),
       ]);
-      const restored = engine.restoreMatrix(q, { n, k, bits, blockSize: 32, layout: "KN" });
+      const restored = engine.dequantizeMatrix(q, { n, k, bits, blockSize: 32, layout: "KN" });
       expect(y).toEqual(restored.map((x) => x + 0)); // a sum of -0 and 0 is 0
     }
   });
@@ -335,7 +335,7 @@ describe("ONNX Runtime reads it", () => {
         tensor("w0", "uint8", [q.codes.length], q.codes),
         tensor("w1", "float32", [q.absmax.length], bytesOf(q.absmax)),
       ]);
-      const restored = engine.restoreBnb4(q, { n, k, blockSize, quantType, layout: "KN" });
+      const restored = engine.dequantizeBnb4(q, { n, k, blockSize, quantType, layout: "KN" });
       expect(y).toEqual(restored.map((x) => x + 0));
     }
   });
@@ -362,7 +362,7 @@ describe("MatMulBnb4", () => {
         expectSame(engine.quantizeBnb4(kn, { ...options, layout: "KN" }), nk);
         if (n * k < 40000) expectSame(scalar.quantizeBnb4(kn, { ...options, layout: "KN" }), nk);
 
-        const restored = engine.restoreBnb4(nk, { ...options, n, k, layout: "NK" });
+        const restored = engine.dequantizeBnb4(nk, { ...options, n, k, layout: "NK" });
         const error = engine.error({ data, shape: [n, k] }, { data: restored, shape: [n, k] });
         expect(nk.error.maxAbs).toBe(error.maxAbs);
         if (error.mse > 0) expect(nk.error.mse / error.mse).toBeCloseTo(1, 6);
@@ -377,8 +377,8 @@ describe("MatMulBnb4", () => {
     const q = engine.quantizeBnb4({ data, shape: [1, 64] }, options);
     expect(q.absmax[0]).toBe(Math.max(...data.map(Math.abs)));
     const every = Uint8Array.from({ length: 32 }, (_, i) => (((2 * i) % 16) << 4) | ((2 * i + 1) % 16));
-    const levels = engine.restoreBnb4({ codes: every, absmax: q.absmax }, { ...options, n: 1, k: 64 });
-    const restored = engine.restoreBnb4(q, { ...options, n: 1, k: 64 });
+    const levels = engine.dequantizeBnb4({ codes: every, absmax: q.absmax }, { ...options, n: 1, k: 64 });
+    const restored = engine.dequantizeBnb4(q, { ...options, n: 1, k: 64 });
     data.forEach((x, i) => {
       const nearest = Math.min(...levels.map((level) => Math.abs(level - x)));
       expect(Math.abs(restored[i]! - x)).toBeCloseTo(nearest, 5);

@@ -27,7 +27,7 @@ describe.each(["int8", "uint8", "int16", "int4", "uint4"] as const)("%s", (dtype
     (granularity) => {
       for (const [place, tensor] of places()) {
         const options = { dtype, ...granularity };
-        const { q, loss } = engine.quantizeMeasured(tensor, options);
+        const { q, loss } = engine.quantizeWithError(tensor, options);
         const alone = engine.quantize(tensor, options);
         expect(differenceOf(q.data, alone.data), place).toBeUndefined();
         expect(q.scale).toEqual(alone.scale);
@@ -40,7 +40,7 @@ describe.each(["int8", "uint8", "int16", "int4", "uint4"] as const)("%s", (dtype
 it("minmax, whose two passes need other parameters", () => {
   const tensor = engine.allocate("float32", shape);
   tensor.data.set(data);
-  const { q, loss } = engine.quantizeMeasured(tensor, { dtype: "uint8", scheme: "minmax", axis: 0 });
+  const { q, loss } = engine.quantizeWithError(tensor, { dtype: "uint8", scheme: "minmax", axis: 0 });
   expect(engine.error(tensor, q)).toMatchObject(loss);
   expect(loss.sqnr).toBeGreaterThan(30);
 });
@@ -50,7 +50,7 @@ it("what is lost is what error tells, in every scheme and type", () => {
   for (const dtype of ["int8", "uint8", "int16", "uint16", "int4", "uint4"] as const) {
     for (const scheme of ["affine", "symmetric", "minmax"] as const) {
       for (const granularity of granularities) {
-        const { q, loss } = engine.quantizeMeasured(tensor, { dtype, scheme, ...granularity });
+        const { q, loss } = engine.quantizeWithError(tensor, { dtype, scheme, ...granularity });
         expect(engine.error(tensor, q), `${dtype} ${scheme}`).toMatchObject(loss);
         expect(loss.sqnr).toBeGreaterThan(10);
       }
@@ -60,5 +60,5 @@ it("what is lost is what error tells, in every scheme and type", () => {
 
 it("nothing at all", () => {
   const tensor = { data: new Float32Array(0), shape: [0, 16] };
-  expect(engine.quantizeMeasured(tensor, { axis: 1 }).q).toEqual(engine.quantize(tensor, { axis: 1 }));
+  expect(engine.quantizeWithError(tensor, { axis: 1 }).q).toEqual(engine.quantize(tensor, { axis: 1 }));
 });

@@ -39,7 +39,7 @@ function quantize({ data, shape }: Matrix, how: How): QuantizedMatrix {
 function restored(matrix: Matrix, how: How): Float32Array {
   const [n, k] = matrix.shape as [number, number];
   const { bits, blockSize, scaleDtype } = how;
-  return engine.restoreMatrix(quantize(matrix, how), { n, k, bits, blockSize, scaleDtype, layout: "NK" });
+  return engine.dequantizeMatrix(quantize(matrix, how), { n, k, bits, blockSize, scaleDtype, layout: "NK" });
 }
 
 /** `sum |error|^p` of each block. */

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { checkGranularity, type Granularity, layoutOf } from "../../src/engine/tensors/granularity.ts";
 import { elementsOf } from "../../src/engine/tensors/shape.ts";
-import { cutOf, windowsOf } from "../../src/engine/tiling/chunks.ts";
+import { chunkingOf, chunksOf } from "../../src/engine/tiling/chunks.ts";
 import { createEngine } from "../../src/index.ts";
 import { differenceOf } from "../helpers/onnx-values.ts";
 import { normals, randomOf } from "../helpers/random.ts";
@@ -53,12 +53,12 @@ describe("windows", () => {
   it("cover a tensor in order, each a tensor of its own with the parameters of its elements", () => {
     fc.assert(
       fc.property(cases, ({ shape, granularity, most }) => {
-        const cut = cutOf(shape, granularity, most);
+        const cut = chunkingOf(shape, granularity, most);
         const expected = parametersByElement(shape, granularity);
         let at = 0;
         const ofGroup = new Map<number, number>();
         let straddles = false;
-        const windows = [...windowsOf(cut)];
+        const windows = [...chunksOf(cut)];
         expect(windows.length).toBe(cut.count);
         // Held against each other at once: each call of expect costs more than what it compares here.
         const found: unknown[] = [];
@@ -89,27 +89,27 @@ describe("windows", () => {
   it("keep to their size, but for a single index or a scalar", () => {
     fc.assert(
       fc.property(cases, ({ shape, granularity, most }) => {
-        const lengths = [...windowsOf(cutOf(shape, granularity, most))].map(({ length }) => length);
+        const lengths = [...chunksOf(chunkingOf(shape, granularity, most))].map(({ length }) => length);
         expect(Math.max(...lengths)).toBeLessThanOrEqual(most);
       }),
     );
-    expect([...windowsOf(cutOf([], {}))]).toEqual([{ start: 0, length: 1, shape: [], first: 0, count: 1 }]);
+    expect([...chunksOf(chunkingOf([], {}))]).toEqual([{ start: 0, length: 1, shape: [], first: 0, count: 1 }]);
   });
 
   it("are as large in blocks that are larger than they are, whatever their size", () => {
     for (const blockSize of [1_048_583, 2 ** 31 - 1, 2_097_151]) {
-      expect(cutOf([3_000_000], { axis: 0, blockSize }).count).toBeLessThanOrEqual(5);
+      expect(chunkingOf([3_000_000], { axis: 0, blockSize }).count).toBeLessThanOrEqual(5);
     }
   });
 
   it("begin where a byte of 4-bit codes does, where rows let them", () => {
     for (const shape of [[64, 300], [9, 8, 33], [1001]]) {
-      for (const { start } of windowsOf(cutOf(shape, {}, 100))) expect(start % 2).toBe(0);
+      for (const { start } of chunksOf(chunkingOf(shape, {}, 100))) expect(start % 2).toBe(0);
     }
   });
 
   it("are empty where the tensor is", () => {
-    const windows = [...windowsOf(cutOf([3, 0, 5], { axis: 0 }))];
+    const windows = [...chunksOf(chunkingOf([3, 0, 5], { axis: 0 }))];
     expect(windows.reduce((sum, { length }) => sum + length, 0)).toBe(0);
   });
 });
@@ -125,17 +125,17 @@ describe("a tensor of several windows", () => {
       const options = { dtype: "int8", ...granularity } as const;
       const resident = engine.allocate("float32", shape);
       resident.data.set(data);
-      const { q, loss, sums } = engine.quantizeMeasured(resident, options);
+      const { q, loss, sums } = engine.quantizeWithError(resident, options);
       const alone = engine.quantize({ data, shape }, options);
       expect(differenceOf(q.data, alone.data)).toBeUndefined();
       expect(q.scale).toEqual(alone.scale);
       expect(engine.error({ data, shape }, alone)).toMatchObject(loss);
 
-      const windows = [...windowsOf(cutOf(shape, checkGranularity(shape, granularity)))];
+      const windows = [...chunksOf(chunkingOf(shape, checkGranularity(shape, granularity)))];
       expect(windows.length).toBeGreaterThan(1);
       let squared = 0;
       for (const { start, length, shape: part, first, count } of windows) {
-        const own = engine.quantizeMeasured(
+        const own = engine.quantizeWithError(
           { data: data.subarray(start, start + length), shape: part },
           { ...options, scale: alone.scale.subarray(first, first + count) },
         );

@@ -172,7 +172,7 @@ class Reader {
         return said(JSON.stringify(forms), "a graph");
       }
       default: {
-        const { image, start, end } = message!;
+        const { index: image, start, end } = message!;
         const { attribute } = numbers;
         const beside: readonly number[] = [attribute.name, attribute.doc, attribute.type];
         const fields = cut(await image.source.slice(start, end)).filter(({ number }) => !beside.includes(number));

@@ -14,6 +14,6 @@ function encoded(engine: Engine, values: Float32Array, dtype: SafetensorsDType):
   if (dtype === "F32") return new Uint8Array(values.buffer);
   const out = new Uint16Array(values.length);
   const type = dtype === "F16" ? "float16" : "bfloat16";
-  if (values.length > 0) engine.narrow({ data: values, shape: [values.length] }, { dtype: type, out });
+  if (values.length > 0) engine.convertToHalf({ data: values, shape: [values.length] }, { dtype: type, out });
   return new Uint8Array(out.buffer);
 }

@@ -7,7 +7,7 @@ import { TensorFiles } from "../../src/onnx/io/tensor-data.ts";
 import type { Model } from "../../src/onnx/ir/graph.ts";
 import { type RaiseReport, raiseOpset } from "../../src/onnx/passes/opset/raise-opset.ts";
 import { codeOf, type ElementType } from "../../src/onnx/proto/schema.ts";
-import { type Chunk, Pending } from "../../src/onnx/proto/wire-format.ts";
+import { Pending, type Segment } from "../../src/onnx/proto/wire-format.ts";
 import { halvesWidened } from "./onnx-values.ts";
 
 // Models of any opset, with attributes and graphs of every kind, and what happens to them when they are raised.
@@ -208,11 +208,11 @@ function message(writer: BinaryWriter, field: number, write: () => void): void {
 }
 
 /** Whatever was made, as one. */
-export async function bytesOfChunks(chunks: readonly Chunk[]): Promise<Uint8Array> {
+export async function bytesOfChunks(chunks: readonly Segment[]): Promise<Uint8Array> {
   const parts = await Promise.all(
     chunks.map((chunk) => {
       if (chunk instanceof Pending) throw new Error("nothing is pending after raising");
-      return chunk instanceof Uint8Array ? chunk : chunk.image.source.slice(chunk.start, chunk.end);
+      return chunk instanceof Uint8Array ? chunk : chunk.index.source.slice(chunk.start, chunk.end);
     }),
   );
   return Uint8Array.from(Buffer.concat(parts));

@@ -12,7 +12,7 @@ import { linux, program, skipWithout } from "../helpers/needs.ts";
 // Files that change while they are read, and disks that take no more.
 
 const { bytesSink, bytesSource, createEngine, dequantizeModel, inspectModel, quantizeModel } = lib;
-const { createFile, createWorkerPool, openFile } = node;
+const { fileSink, createWorkerPool, fileSource } = node;
 
 const engine = await createEngine();
 const folder = freshFolder();
@@ -42,7 +42,7 @@ const late = file.byteLength - 4 * 1024 * 200;
 describe.each(["this thread", "one worker", "two workers"])("on %s", (who) => {
   const change = async (happen: () => Promise<void>, bytes = file) => {
     await writeFile(input(), bytes);
-    const source = await openFile(input());
+    const source = await fileSource(input());
     let told = 0;
     const onProgress = () => (++told === 2 ? happen() : undefined);
     return { source, options: { workers: pools.get(who), onProgress } };
@@ -50,7 +50,7 @@ describe.each(["this thread", "one worker", "two workers"])("on %s", (who) => {
 
   it("a file that shrinks is an error that names file and tensor, and nothing is written", async () => {
     const { source, options } = await change(() => truncate(input(), late));
-    const task = quantizeModel(engine, source, await createFile(folder.at("out")), options);
+    const task = quantizeModel(engine, source, await fileSink(folder.at("out")), options);
     const error = (await task.catch((e: unknown) => e)) as FormatError;
     await source.close();
     expect(error).toBeInstanceOf(lib.FormatError);
@@ -71,7 +71,7 @@ describe.each(["this thread", "one worker", "two workers"])("on %s", (who) => {
     await expect(inspectModel(engine, inspected.source, inspected.options)).rejects.toMatchObject({ tensor: "h" });
     await inspected.source.close();
     const copied = await change(() => truncate(input(), late));
-    const copy = quantizeModel(engine, copied.source, await createFile(folder.at("out")), {
+    const copy = quantizeModel(engine, copied.source, await fileSink(folder.at("out")), {
       ...copied.options,
       exclude: ["h"],
     });
@@ -79,7 +79,7 @@ describe.each(["this thread", "one worker", "two workers"])("on %s", (who) => {
     await copied.source.close();
     const small = expected.bytes();
     const restored = await change(() => truncate(input(), small.byteLength - 100), small);
-    const restore = dequantizeModel(engine, restored.source, await createFile(folder.at("out")), restored.options);
+    const restore = dequantizeModel(engine, restored.source, await fileSink(folder.at("out")), restored.options);
     await expect(restore).rejects.toMatchObject({ tag: "format", file: input(), tensor: "h" });
     await restored.source.close();
     expect(await folder.names()).toEqual(["in.safetensors"]);
@@ -93,7 +93,7 @@ describe.each(["this thread", "one worker", "two workers"])("on %s", (who) => {
     };
     for (const happen of [grow, replace]) {
       const { source, options } = await change(happen);
-      await quantizeModel(engine, source, await createFile(folder.at("out"), { overwrite: true }), options);
+      await quantizeModel(engine, source, await fileSink(folder.at("out"), { overwrite: true }), options);
       await source.close();
       expect(Buffer.compare(await readFile(folder.at("out")), expected.bytes())).toBe(0);
     }

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { FileError } from "../../src/index.ts";
-import { createFile, type FileSource, openFile, removeUnfinished } from "../../src/node.ts";
+import { type FileSource, fileSink, fileSource, removeUnfinished } from "../../src/node.ts";
 import { program, skipWithout } from "../helpers/needs.ts";
 
 // Files beside files: the data of a model, read and written. What a single file does is in node.test.ts.
@@ -33,7 +33,7 @@ const at = (...names: string[]) => join(folder, ...names);
 
 const opened: { close(): Promise<void> }[] = [];
 async function open(path: string): Promise<FileSource> {
-  const source = await openFile(path);
+  const source = await fileSource(path);
   opened.push(source);
   return source;
 }
@@ -57,7 +57,7 @@ async function put(text: string, ...names: string[]): Promise<string> {
   return at(...names);
 }
 
-describe("openFile: read", () => {
+describe("fileSource: read", () => {
   it("fills what it is given from where it is told to, and says how much there was", async () => {
     const source = await open(await put("abcdefgh", "in"));
     const whole = new Uint8Array(6);
@@ -83,7 +83,7 @@ describe("openFile: read", () => {
   });
 
   it("once closed, or of more than there is room for, is an error of this library", async () => {
-    const source = await openFile(await put("abc", "in"));
+    const source = await fileSource(await put("abc", "in"));
     await expect(source.slice(0, 2 ** 53 - 1)).rejects.toMatchObject({ tag: "memory" });
     await source.close();
     await expect(source.read!(0, new Uint8Array(1))).rejects.toMatchObject({ tag: "file", file: at("in") });
@@ -91,7 +91,7 @@ describe("openFile: read", () => {
   });
 });
 
-describe("openFile: sibling", () => {
+describe("fileSource: sibling", () => {
   beforeEach(() => put("the model", "models", "model.onnx"));
   const model = () => at("models", "model.onnx");
 
@@ -199,7 +199,7 @@ describe("openFile: sibling", () => {
 
   it("reads as the model does, and outlives it", async () => {
     await put("weights", "models", "w.bin");
-    const source = await openFile(model());
+    const source = await fileSource(model());
     const data = await source.sibling!("w.bin");
     await source.close();
     const into = new Uint8Array(3);
@@ -209,14 +209,14 @@ describe("openFile: sibling", () => {
   });
 });
 
-describe("createFile: companion", () => {
+describe("fileSink: companion", () => {
   const bytes = (text: string) => new Uint8Array(Buffer.from(text));
   const textOf = (name: string) => readFile(at(name), "utf8");
   const listed = async () => (await readdir(folder)).sort();
 
   /** A model and its data, written but not closed. */
   async function written(name = "out.onnx", overwrite = false) {
-    const sink = await createFile(at(name), { overwrite });
+    const sink = await fileSink(at(name), { overwrite });
     const data = await sink.companion!(".data");
     await sink.write(0, bytes("new model"));
     await data.write(4, bytes("data"));
@@ -259,7 +259,7 @@ describe("createFile: companion", () => {
 
   it("that is there already stays, and so does nothing of the model", async () => {
     await put("old data", "out.onnx.data");
-    const sink = await createFile(at("out.onnx"));
+    const sink = await fileSink(at("out.onnx"));
     await expect(sink.companion!(".data")).rejects.toMatchObject({
       tag: "file",
       message: `${at("out.onnx.data")}: exists already`,
@@ -311,7 +311,7 @@ describe("createFile: companion", () => {
 
   it("a folder in its place is refused", async () => {
     await mkdir(at("out.onnx.data"));
-    const sink = await createFile(at("out.onnx"), { overwrite: true });
+    const sink = await fileSink(at("out.onnx"), { overwrite: true });
     await expect(sink.companion!(".data")).rejects.toThrow(/out\.onnx\.data: is a folder/);
     await sink.abort();
     expect(await listed()).toEqual(["out.onnx.data"]);

@@ -10,7 +10,7 @@ import { feedsFromNpz, randomFeeds } from "../../src/compare/feeds.ts";
 import type { ModelRuntime, ModelSession } from "../../src/compare/model-runtime.ts";
 import type { Feed } from "../../src/compare/tensor-values.ts";
 import { bytesSource } from "../../src/formats/byte-source.ts";
-import { onnxRuntimeNode, openFile } from "../../src/node.ts";
+import { fileSource, onnxRuntimeNode } from "../../src/node.ts";
 import type { OnnxModel } from "../helpers/onnx.ts";
 import * as build from "../helpers/onnx-build.ts";
 import { writeModel } from "../helpers/onnx-writer.ts";
@@ -170,8 +170,8 @@ describe("onnxRuntimeNode", () => {
     });
   });
 
-  it("takes the path from the source, as openFile gives it", async () => {
-    const source = await openFile(digits);
+  it("takes the path from the source, as fileSource gives it", async () => {
+    const source = await fileSource(digits);
     const session = await runtime.open(source);
     await session.close();
     await source.close();

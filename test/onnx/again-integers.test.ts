@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { createEngine, type Engine } from "../../src/engine/engine.ts";
 import { bytesSink, bytesSource } from "../../src/formats/byte-source.ts";
-import { compareModels, inspectModel, type QuantizeModelOptions, quantizeForTransformers } from "../../src/model.ts";
+import { compareModels, inspectModel, type QuantizeModelOptions, quantizeForTransformersJs } from "../../src/model.ts";
 import type { ModelInspection } from "../../src/onnx/inspect-onnx.ts";
 import type { Variant } from "../../src/onnx/transformers-js.ts";
 import { node, tensor } from "../helpers/onnx-build.ts";
@@ -161,7 +161,7 @@ describe("files of the set for transformers.js", () => {
     const before = sketch(plain);
     const sink = bytesSink();
     const source = bytesSource(before, "model.onnx");
-    await quantizeForTransformers(engine, source, async () => sink, { only: [variant] });
+    await quantizeForTransformersJs(engine, source, async () => sink, { only: [variant] });
     const bytes = sink.bytes();
     const { quantized: found } = await inspect(bytes);
     expect(found).toMatchObject([

@@ -9,7 +9,7 @@ import { bytesOf } from "../../src/engine/tensors/tensor.ts";
 import { isWasmQuantError } from "../../src/errors.ts";
 import { type ByteSink, type ByteSource, bytesSource } from "../../src/formats/byte-source.ts";
 import { inspectModel, type QuantizeModelOptions, quantizeModel } from "../../src/model.ts";
-import { createFile, openFile } from "../../src/node.ts";
+import { fileSink, fileSource } from "../../src/node.ts";
 import {
   concat,
   field,
@@ -789,9 +789,9 @@ describe("data in other files", () => {
     await writeFile(path, bytes);
     const output = join(folder, "out.onnx");
     const before = await readdir(folder);
-    const source = await openFile(path);
+    const source = await fileSource(path);
     try {
-      const sink = await createFile(output);
+      const sink = await fileSink(output);
       const error = await quantizeModel(engine, source, sink, options).then(
         () => undefined,
         (cause: unknown) => cause as Error,
@@ -889,8 +889,8 @@ describe("data in other files", () => {
     await writeFile(join(folder, "out.onnx.data"), "mine");
     const path = join(folder, "model", "model.onnx");
     await writeFile(path, modelOf({ initializers: [external({ location: "w.bin" })] }));
-    const source = await openFile(path);
-    const sink = await createFile(join(folder, "out.onnx"));
+    const source = await fileSource(path);
+    const sink = await fileSink(join(folder, "out.onnx"));
     await expect(quantizeModel(engine, source, sink)).rejects.toThrow(/out\.onnx\.data: exists already/);
     await source.close();
     expect(await readFile(join(folder, "out.onnx.data"), "utf8")).toBe("mine");

@@ -1,14 +1,14 @@
 import { describe, expect, it } from "vitest";
 import { bytesSink, bytesSource, createEngine, quantizeModel } from "../../src/index.ts";
 import { finiteScales } from "../../src/onnx/codecs/finite-scales.ts";
-import type { Recipe } from "../../src/onnx/weights/weight-granularity.ts";
+import type { WeightQuantization } from "../../src/onnx/weights/weight-granularity.ts";
 import { graph, model, node, tensor, value } from "../helpers/onnx-build.ts";
 import { openNode } from "../helpers/sessions.ts";
 
 const engine = await createEngine();
 const lowest = -3.4028234663852886e38;
 
-function recipeOf(recipe: Partial<Recipe>): Recipe {
+function recipeOf(recipe: Partial<WeightQuantization>): WeightQuantization {
   return { dtype: "int8", scheme: "symmetric", granularity: {}, groups: 1, reduceRange: false, ...recipe };
 }
 

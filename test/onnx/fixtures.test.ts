@@ -9,7 +9,7 @@ import type { QuantizeOptions } from "../../src/engine/tensors/quantize-options.
 import { bytesOf, type FloatTensor } from "../../src/engine/tensors/tensor.ts";
 import { bytesSink, bytesSource } from "../../src/formats/byte-source.ts";
 import { type QuantizeModelOptions, quantizeModel } from "../../src/model.ts";
-import { createFile, openFile } from "../../src/node.ts";
+import { fileSink, fileSource } from "../../src/node.ts";
 import {
   attribute,
   elementBytes,
@@ -1299,9 +1299,9 @@ describe("weights in other files", () => {
   }
 
   async function run(name: string, output: string, options: QuantizeModelOptions = {}, overwrite = false) {
-    const source = await openFile(join(folder, "in", name));
+    const source = await fileSource(join(folder, "in", name));
     try {
-      return await quantizeModel(engine, source, await createFile(output, { overwrite }), {
+      return await quantizeModel(engine, source, await fileSink(output, { overwrite }), {
         allowUnchanged: true,
         ...options,
       });

@@ -155,7 +155,7 @@ describe("an engine's narrow", () => {
     const values = normals(randomOf(5), 200_000, 1e-4);
     values.set([70000, Number.NaN, Number.POSITIVE_INFINITY, 0, 1e-9, 2 ** -24, -(2 ** -20)], 65534);
     const out = new Uint16Array(values.length);
-    const narrowed = engine.narrow({ data: values, shape: [values.length] }, { dtype: "float16", out });
+    const narrowed = engine.convertToHalf({ data: values, shape: [values.length] }, { dtype: "float16", out });
     const expected = halvesOf(values);
     expect(Buffer.from(out.buffer).equals(Buffer.from(expected.buffer))).toBe(true);
     const small = Array.from(out, (half) => half & 0x7fff);
@@ -167,14 +167,14 @@ describe("an engine's narrow", () => {
     expect(loss.mse).toBeNaN();
     const finite = { data: values.subarray(0, 65534), shape: [65534] };
     const halves = { dtype: "float16", data: out.subarray(0, 65534), shape: [65534] } as const;
-    const { loss: within } = engine.narrow(finite, { dtype: "float16", out: new Uint16Array(65534) });
+    const { loss: within } = engine.convertToHalf(finite, { dtype: "float16", out: new Uint16Array(65534) });
     expect(engine.error(finite, halves)).toMatchObject(within);
   });
 
   it("wants room of the right size", async () => {
     const engine = await createEngine();
     const values = { data: Float32Array.of(1, 2), shape: [2] };
-    expect(() => engine.narrow(values, { dtype: "float16", out: new Uint16Array(1) })).toThrow("out");
+    expect(() => engine.convertToHalf(values, { dtype: "float16", out: new Uint16Array(1) })).toThrow("out");
   });
 });
 

@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { createEngine, type Engine } from "../../src/engine/engine.ts";
 import { bytesSink, bytesSource } from "../../src/formats/byte-source.ts";
-import { quantizeForTransformers } from "../../src/index.ts";
+import { quantizeForTransformersJs } from "../../src/index.ts";
 import type { QuantizeModelOptions } from "../../src/model.ts";
 import { node } from "../helpers/onnx-build.ts";
 import { quantizerOf } from "../helpers/quantized.ts";
@@ -63,7 +63,7 @@ it("the set for transformers.js, bnb4 among it, is the same within any memory", 
   const [whole, inParts] = await Promise.all(
     [undefined, TINY].map(async (memory) => {
       const sinks = new Map<string, ReturnType<typeof bytesSink>>();
-      const reports = await quantizeForTransformers(
+      const reports = await quantizeForTransformersJs(
         engine,
         bytesSource(file, "model.onnx"),
         async (suffix) => {

@@ -6,7 +6,7 @@ import { createEngine, type Engine } from "../../src/engine/engine.ts";
 import { bytesOf } from "../../src/engine/tensors/tensor.ts";
 import { type ByteSink, type ByteSource, bytesSink, bytesSource } from "../../src/formats/byte-source.ts";
 import { type QuantizeModelOptions, quantizeModel } from "../../src/model.ts";
-import { createFile, openFile } from "../../src/node.ts";
+import { fileSink, fileSource } from "../../src/node.ts";
 import {
   graph,
   graphIn,
@@ -241,9 +241,9 @@ describe("of files on a disk", () => {
   });
 
   async function run(output: string): Promise<void> {
-    const source = await openFile(join(folder, "model.onnx"));
+    const source = await fileSource(join(folder, "model.onnx"));
     try {
-      await quantizeModel(engine, source, await createFile(join(folder, output), { overwrite: true }));
+      await quantizeModel(engine, source, await fileSink(join(folder, output), { overwrite: true }));
     } finally {
       await source.close();
     }

@@ -4,7 +4,7 @@ import {
   bytesSink,
   bytesSource,
   type QuantizeModelOptions,
-  quantizeForTransformers,
+  quantizeForTransformersJs,
   type TransformersOptions,
   type Variant,
   variants,
@@ -62,7 +62,7 @@ function speechModel(): Uint8Array {
 
 async function setOf(model: Uint8Array, options: TransformersOptions = {}) {
   const sinks = new Map<string, ReturnType<typeof bytesSink>>();
-  const { files: reports, skipped } = await quantizeForTransformers(
+  const { files: reports, skipped } = await quantizeForTransformersJs(
     engine,
     bytesSource(model, "model.onnx"),
     async (suffix) => {
@@ -166,7 +166,7 @@ it("a model with data of its own has data by the library's name, each variant it
   });
   const sinks = new Map<string, ReturnType<typeof bytesSink>>();
   const source = bytesSource(model, "model.onnx", { [location]: data });
-  await quantizeForTransformers(engine, source, async (suffix) => {
+  await quantizeForTransformersJs(engine, source, async (suffix) => {
     const sink = bytesSink(`model${suffix}.onnx`);
     sinks.set(suffix, sink);
     return sink;
@@ -184,7 +184,7 @@ it("something that goes wrong aborts all of it", async () => {
     close: async () => {},
     abort: async () => void aborted.push(suffix),
   });
-  await expect(quantizeForTransformers(engine, bytesSource(textModel()), sinkFor)).rejects.toThrow("full");
+  await expect(quantizeForTransformersJs(engine, bytesSource(textModel()), sinkFor)).rejects.toThrow("full");
   expect(aborted).toEqual(Object.values(suffixes));
 });
 
@@ -198,7 +198,9 @@ it("knows its own files from models", () => {
 it("what is asked for and is not in the set is refused", async () => {
   const none = async () => bytesSink();
   const only = ["q5"] as unknown as Variant[];
-  await expect(quantizeForTransformers(engine, bytesSource(textModel()), none, { only })).rejects.toThrow(/only: "q5"/);
+  await expect(quantizeForTransformersJs(engine, bytesSource(textModel()), none, { only })).rejects.toThrow(
+    /only: "q5"/,
+  );
 });
 
 it("q4f16 loads where a matrix is multiplied with something of a type that nothing tells", async () => {

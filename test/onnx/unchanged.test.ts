@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { createEngine, type Engine } from "../../src/engine/engine.ts";
 import { isWasmQuantError, type UnchangedError } from "../../src/errors.ts";
 import { bytesSink, bytesSource } from "../../src/formats/byte-source.ts";
-import { type QuantizeModelOptions, quantizeForTransformers, quantizeModel } from "../../src/model.ts";
+import { type QuantizeModelOptions, quantizeForTransformersJs, quantizeModel } from "../../src/model.ts";
 import { node } from "../helpers/onnx-build.ts";
 import { type Drawn, floats, indices, type Sketch, sketch } from "../helpers/sketch.ts";
 
@@ -216,14 +216,14 @@ it("a model that is quantized already is refused, and its rest is quantized by a
 });
 
 describe("a set", () => {
-  const setOf = async (model: Sketch | Uint8Array, options: Parameters<typeof quantizeForTransformers>[3] = {}) => {
+  const setOf = async (model: Sketch | Uint8Array, options: Parameters<typeof quantizeForTransformersJs>[3] = {}) => {
     const opened: string[] = [];
     const sinkFor = async (suffix: string) => {
       opened.push(suffix);
       return bytesSink();
     };
     const source = bytesSource(model instanceof Uint8Array ? model : sketch(model), "model.onnx");
-    const report = await quantizeForTransformers(engine, source, sinkFor, options);
+    const report = await quantizeForTransformersJs(engine, source, sinkFor, options);
     return { ...report, opened };
   };
 

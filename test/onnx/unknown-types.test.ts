@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createEngine, type Engine } from "../../src/engine/engine.ts";
 import { bytesSink, bytesSource } from "../../src/formats/byte-source.ts";
 import type { ModelReport, QuantizeModelOptions } from "../../src/index.ts";
-import { compareModels, inspectModel, quantizeForTransformers, quantizeModel } from "../../src/model.ts";
+import { compareModels, inspectModel, quantizeForTransformersJs, quantizeModel } from "../../src/model.ts";
 import type { WorkerPool } from "../../src/node.ts";
 import { lib } from "../helpers/built.ts";
 import {
@@ -122,7 +122,7 @@ async function setOf(engine: Engine, bytes: Uint8Array, workers?: WorkerPool) {
     sinks.set(suffix, sink);
     return sink;
   };
-  await quantizeForTransformers(engine, bytesSource(bytes, "model.onnx"), sinkFor, { workers });
+  await quantizeForTransformersJs(engine, bytesSource(bytes, "model.onnx"), sinkFor, { workers });
   return Array.from(sinks, ([suffix, sink]) => [suffix, sink.bytes()] as const);
 }
 

@@ -10,7 +10,7 @@ import { f32, safetensorsFile } from "../helpers/checkpoints.ts";
 import { freshFolder } from "../helpers/folder.ts";
 
 const { bytesSink, bytesSource, createEngine, dequantizeModel, inspectModel, quantizeModel } = lib;
-const { createFile, createWorkerPool, openFile } = node;
+const { fileSink, createWorkerPool, fileSource } = node;
 
 const engine = await createEngine();
 const folder = freshFolder();
@@ -45,11 +45,11 @@ const tasks: Readonly<Record<string, Task>> = {
   inspect: (options) => fromFile(file, (source) => inspectModel(engine, source, options)),
 };
 
-const sink = () => createFile(folder.at("out"), { overwrite: true });
+const sink = () => fileSink(folder.at("out"), { overwrite: true });
 
 async function fromFile(bytes: Uint8Array, task: (source: ByteSource) => Promise<unknown>): Promise<unknown> {
   await writeFile(folder.at("in.safetensors"), bytes);
-  const source = await openFile(folder.at("in.safetensors"));
+  const source = await fileSource(folder.at("in.safetensors"));
   try {
     return await task(source);
   } finally {
@@ -102,12 +102,12 @@ describe("a process", () => {
   const dist = (path: string) => JSON.stringify(pathToFileURL(join(import.meta.dirname, "../../dist", path)).href);
   const script = (body: string) => `
     import { createEngine, quantizeModel } from ${dist("index.js")};
-    import { createFile, createWorkerPool, openFile } from ${dist("node.js")};
+    import { fileSink, createWorkerPool, fileSource } from ${dist("node.js")};
     const workers = createWorkerPool({ threads: 2 });
-    const source = await openFile("in.safetensors");
+    const source = await fileSource("in.safetensors");
     const abort = new AbortController();
     let told = 0;
-    const task = quantizeModel(await createEngine(), source, await createFile("out"), {
+    const task = quantizeModel(await createEngine(), source, await fileSink("out"), {
       workers, signal: abort.signal, onProgress() { if (++told === 3) { ${body} } },
     });
     await task.catch((error) => console.log(error.message));

@@ -11,7 +11,7 @@ import { main, type Result } from "../helpers/command.ts";
 import { freshFolder } from "../helpers/folder.ts";
 
 const { bytesSink, bytesSource, createEngine, quantizeModel } = lib;
-const { createFile, openFile } = node;
+const { fileSink, fileSource } = node;
 
 const engine = await createEngine();
 const folder = freshFolder();
@@ -71,8 +71,8 @@ describe.each(Object.keys(scripts))("a worker that %s", (name) => {
     const [script, detail] = scripts[name]!;
     await using workers = await poolWith(script, threads);
     await writeFile(model(), file);
-    const source = await openFile(model());
-    const task = quantizeModel(engine, source, await createFile(folder.at("out")), { workers });
+    const source = await fileSource(model());
+    const task = quantizeModel(engine, source, await fileSink(folder.at("out")), { workers });
     const error = await task.catch((e: unknown) => e);
     await source.close();
     expect(error).toBeInstanceOf(lib.WorkerError);

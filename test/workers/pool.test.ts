@@ -9,7 +9,7 @@ import { freshFolder } from "../helpers/folder.ts";
 import { bytesOf } from "../helpers/sources.ts";
 
 const { bytesSink, bytesSource, createEngine, dequantizeModel, inspectModel, quantizeModel } = lib;
-const { createFile, createWorkerPool, openFile } = node;
+const { fileSink, createWorkerPool, fileSource } = node;
 
 const engine = await createEngine();
 const folder = freshFolder();
@@ -41,7 +41,7 @@ async function withEach<T>(bytes: Uint8Array, act: (source: ByteSource, workers?
   await writeFile(folder.at("in.safetensors"), bytes);
   const results: T[] = [];
   for (const workers of [undefined, ...pools.values()]) {
-    const source = await openFile(folder.at("in.safetensors"));
+    const source = await fileSource(folder.at("in.safetensors"));
     try {
       results.push(await act(source, workers));
     } finally {
@@ -53,11 +53,11 @@ async function withEach<T>(bytes: Uint8Array, act: (source: ByteSource, workers?
 
 /** What a task writes from file to file. */
 async function written(
-  task: (source: ByteSource, sink: Awaited<ReturnType<typeof createFile>>) => Promise<unknown>,
+  task: (source: ByteSource, sink: Awaited<ReturnType<typeof fileSink>>) => Promise<unknown>,
   source: ByteSource,
 ) {
   const path = folder.at("out.safetensors");
-  const report = await task(source, await createFile(path, { overwrite: true }));
+  const report = await task(source, await fileSink(path, { overwrite: true }));
   return { report, bytes: await readFile(path) };
 }
 
@@ -114,13 +114,13 @@ describe("a pool", () => {
       const sink = bytesSink();
       await quantizeModel(engine, bytesSource(file), sink, { dtype: "int4", blockSize: 32, workers });
       expect(Buffer.compare(sink.bytes(), expected.bytes())).toBe(0);
-      const source = await openFile(folder.at("in.safetensors"));
+      const source = await fileSource(folder.at("in.safetensors"));
       const fromFile = bytesSink();
       await quantizeModel(engine, source, fromFile, { dtype: "int4", blockSize: 32, workers });
       await source.close();
       expect(Buffer.compare(fromFile.bytes(), expected.bytes())).toBe(0);
       const options: DequantizeModelOptions = { workers };
-      const toFile = await createFile(folder.at("out"), { overwrite: true });
+      const toFile = await fileSink(folder.at("out"), { overwrite: true });
       const toBytes = bytesSink();
       await dequantizeModel(engine, bytesSource(expected.bytes()), toFile, options);
       await dequantizeModel(engine, bytesSource(expected.bytes()), toBytes);
@@ -138,7 +138,7 @@ describe("a pool", () => {
         return sink.bytes();
       }),
     );
-    const source = await openFile(folder.at("in.safetensors"));
+    const source = await fileSource(folder.at("in.safetensors"));
     const workers = pools.get(2)!;
     const bad = floats(engine, "bad", "F32", [8, 64]);
     new Float32Array(bad.data.buffer)[9] = Number.NaN;
@@ -147,7 +147,7 @@ describe("a pool", () => {
         (error: unknown) => error,
       ),
       ...dtypes.map(async (dtype) => {
-        await quantizeModel(engine, source, await createFile(folder.at(dtype)), { dtype, workers });
+        await quantizeModel(engine, source, await fileSink(folder.at(dtype)), { dtype, workers });
         return readFile(folder.at(dtype));
       }),
     ]);
@@ -213,10 +213,10 @@ describe("a closed pool", () => {
 
   it.each([1, 2, 7])("lets a task that needs it fail, with %i threads", async (threads) => {
     await writeFile(folder.at("in.safetensors"), file);
-    const source = await openFile(folder.at("in.safetensors"));
+    const source = await fileSource(folder.at("in.safetensors"));
     const workers = createWorkerPool({ threads });
     let seen = 0;
-    const task = quantizeModel(engine, source, await createFile(folder.at("out")), {
+    const task = quantizeModel(engine, source, await fileSink(folder.at("out")), {
       workers,
       onProgress: () => void (++seen === 3 && workers.close()),
     });

@@ -2,7 +2,7 @@ import { elementsOf } from "../../engine/tensors/shape.ts";
 import { ArgumentError } from "../../errors.ts";
 import type { FloatName } from "../../formats/float-types.ts";
 import type { SafetensorsItem } from "../../formats/safetensors.ts";
-import { listed } from "../../pipeline/phrases.ts";
+import { listNames } from "../../pipeline/phrases.ts";
 import type { Selection } from "../files/checkpoint-options.ts";
 import { isLinear, moduleOf } from "./module-names.ts";
 
@@ -49,7 +49,7 @@ export function compressionOf(
   const symmetric = scheme === "symmetric";
   const bits = dtype === "int4" ? 4 : 8;
   if (blockSize !== undefined && !groupSizes.includes(blockSize)) {
-    throw fail("blockSize", `${blockSize} given; vLLM takes ${listed(groupSizes.map(String))}`);
+    throw fail("blockSize", `${blockSize} given; vLLM takes ${listNames(groupSizes.map(String))}`);
   }
   if (blockSize === undefined && !perChannel) throw fail("perChannel", "vLLM takes a scale for each channel or block");
   const along = blockSize === undefined ? 0 : 1;
@@ -63,7 +63,7 @@ export function compressionOf(
   return { bits, symmetric, groupSize: blockSize, activations };
 }
 
-/** Rows that lie together: windows of rows begin at multiples of this, for zero points share words. */
+/** Rows that lie together: chunks of rows begin at multiples of this, for zero points share words. */
 export function rowsTogether({ bits, symmetric }: Compression): number {
   return symmetric ? 1 : 32 / bits;
 }

@@ -3,7 +3,7 @@ import type { LossSums } from "../../engine/measure/quantization-error.ts";
 import type { NonFinite } from "../../engine/tensors/quantize-options.ts";
 import { type ResidentTensor, release } from "../../engine/tensors/resident-tensor.ts";
 import { bytesOf, type FloatTensor } from "../../engine/tensors/tensor.ts";
-import { WINDOW, type Window } from "../../engine/tiling/chunks.ts";
+import { CHUNK, type Chunk } from "../../engine/tiling/chunks.ts";
 import { viewOf } from "../../formats/float-types.ts";
 import { within } from "../../pipeline/quantize-chunks.ts";
 import { roomFor, type StoredTensor, spanOf, withPart } from "../../pipeline/stored-tensor.ts";
@@ -12,7 +12,7 @@ import { type CompressedPart, type Compression, groupsOf, rowsTogether } from ".
 import { packInt32, packZeroPoints } from "./pack-int32.ts";
 import { scaleBytes, storedParameters } from "./stored-scales.ts";
 
-/** Windows of rows that become weights of this layout. */
+/** Chunks of rows that become weights of this layout. */
 export interface CompressedUnit {
   readonly tensor: StoredTensor;
   readonly compression: Compression;
@@ -24,18 +24,18 @@ export interface CompressedUnit {
   readonly places: Readonly<Partial<Record<CompressedPart, number>>>;
 }
 
-/** Rows to a window: as many as are not too long, and begin where words of zero points do. */
+/** Rows to a chunk: as many as are not too long, and begin where words of zero points do. */
 function rowsOf({ shape }: StoredTensor, compression: Compression): number {
   const together = rowsTogether(compression);
-  return Math.max(Math.floor(WINDOW / shape[1]! / together), 1) * together;
+  return Math.max(Math.floor(CHUNK / shape[1]! / together), 1) * together;
 }
 
-/** How many windows a matrix falls into: no scale reaches beyond a row. */
-export function windowCountOf(tensor: StoredTensor, compression: Compression): number {
+/** How many chunks a matrix falls into: no scale reaches beyond a row. */
+export function chunkCountOf(tensor: StoredTensor, compression: Compression): number {
   return Math.ceil(tensor.shape[0]! / rowsOf(tensor, compression));
 }
 
-function* windowsOf({ tensor, compression, from, until }: CompressedUnit): Generator<Window> {
+function* windowsOf({ tensor, compression, from, until }: CompressedUnit): Generator<Chunk> {
   const [rows, columns] = tensor.shape as [number, number];
   const most = rowsOf(tensor, compression);
   const groups = groupsOf(columns, compression);
@@ -53,13 +53,13 @@ export function elementsIn(unit: CompressedUnit): number {
 
 export const compressedWork: Work<CompressedUnit, readonly LossSums[]> = {
   name: "compressed-tensors",
-  reads: (unit) => Array.from(windowsOf(unit), (window) => spanOf(unit.tensor, window)),
+  reads: (unit) => Array.from(windowsOf(unit), (chunk) => spanOf(unit.tensor, chunk)),
   room: (unit) => Math.max(...Array.from(windowsOf(unit), ({ length }) => roomFor(unit.tensor, length))),
   async run(engine, files, unit) {
     const sums: LossSums[] = [];
-    for (const window of windowsOf(unit)) {
-      await withPart(engine, files, unit.tensor, window, async (values) => {
-        sums.push(await compress(engine, files, unit, window, values));
+    for (const chunk of windowsOf(unit)) {
+      await withPart(engine, files, unit.tensor, chunk, async (values) => {
+        sums.push(await compress(engine, files, unit, chunk, values));
       });
     }
     return sums;
@@ -70,30 +70,30 @@ async function compress(
   engine: Engine,
   files: Files,
   { tensor, compression, nonFinite, sink, places }: CompressedUnit,
-  window: Window,
+  chunk: Chunk,
   values: FloatTensor | ResidentTensor,
 ): Promise<LossSums> {
   const { bits, groupSize } = compression;
   const granularity = groupSize === undefined ? { axis: 0 } : { axis: 1, blockSize: groupSize };
-  const range = within(window, () => engine.range(values, { ...granularity, nonFinite }));
+  const range = within(chunk, () => engine.range(values, { ...granularity, nonFinite }));
   const { scale, zeroPoint } = storedParameters(range, compression, tensor.dtype);
   const dtype = bits === 4 ? "int4" : "int8";
-  const { q, sums } = engine.quantizeMeasured(values, { dtype, ...granularity, nonFinite, scale, zeroPoint });
-  const [rows, columns] = window.shape as [number, number];
+  const { q, sums } = engine.quantizeWithError(values, { dtype, ...granularity, nonFinite, scale, zeroPoint });
+  const [rows, columns] = chunk.shape as [number, number];
   const write = (part: CompressedPart, offset: number, bytes: Uint8Array) =>
     files.sinks[sink]!.write(places[part]! + offset, bytes);
   try {
     const words = packInt32(q.data, rows, columns, bits, viewOf(Int32Array, bytesOf(q.data)));
-    await write("codes", (window.start * bits) / 8, bytesOf(words));
+    await write("codes", (chunk.start * bits) / 8, bytesOf(words));
   } finally {
     release(q);
   }
   const stored = scaleBytes(scale, tensor.dtype);
-  const groups = window.count / rows;
-  await write("scale", (window.first * stored.byteLength) / scale.length, stored);
+  const groups = chunk.count / rows;
+  await write("scale", (chunk.first * stored.byteLength) / scale.length, stored);
   if (places.zeroPoint !== undefined) {
     const packed = packZeroPoints(zeroPoint, rows, groups, bits);
-    await write("zeroPoint", (window.first * bits) / 8, bytesOf(packed));
+    await write("zeroPoint", (chunk.first * bits) / 8, bytesOf(packed));
   }
   return sums;
 }

@@ -6,15 +6,15 @@ import type { ByteSink } from "../../formats/byte-source.ts";
 import type { FormatName } from "../../formats/detect-format.ts";
 import type { FloatName } from "../../formats/float-types.ts";
 import { planSafetensors } from "../../formats/safetensors.ts";
-import { runsOf } from "../../pipeline/chunk-runs.ts";
+import { chunkRunsOf } from "../../pipeline/chunk-runs.ts";
 import type { ModelReport } from "../../pipeline/model-report.ts";
 import { allInOrder } from "../../pipeline/schedule.ts";
 import type { QuantizeCheckpointOptions, Selection } from "../files/checkpoint-options.ts";
 import { convert, copyInstead, copyStep, type Planner, type Step } from "../files/convert-checkpoint.ts";
 import { type Checkpoint, type CheckpointTensor, metadataOf } from "../files/open-checkpoint.ts";
-import { checkNames, choose } from "../files/select-tensors.ts";
+import { checkNames, selectTensors } from "../files/select-tensors.ts";
 import { type Compression, compressedParts, compressionOf, unfitness } from "./compressed-layout.ts";
-import { type CompressedUnit, compressedWork, elementsIn, windowCountOf } from "./compressed-work.ts";
+import { type CompressedUnit, chunkCountOf, compressedWork, elementsIn } from "./compressed-work.ts";
 import { writeConfig } from "./config-file.ts";
 import { brokenFusion, moduleOf } from "./module-names.ts";
 import { shapeBytes } from "./pack-int32.ts";
@@ -38,7 +38,7 @@ export async function quantizeCompressed(
 ): Promise<ModelReport> {
   const { name, format, tensors } = checkpoint;
   const compression = checkCompressed(name, format, options);
-  const decisions = choose<Weight>(tensors, options, {
+  const decisions = selectTensors<Weight>(tensors, options, {
     verb: "quantize",
     unfitness: (tensor, asked) => unfitness(tensor, compression, asked),
     entryOf: (_, source) => ({ source }),
@@ -106,13 +106,13 @@ function quantizeStep(
   const bytesBefore = end - start;
   return {
     tensor,
-    told: { name, shape, from: source, to: compression.bits === 4 ? "int4" : "int8", bytesBefore },
+    report: { name, shape, from: source, to: compression.bits === 4 ? "int4" : "int8", bytesBefore },
     items,
     async make({ schedule }, files, starts) {
       const places = Object.fromEntries(items.map(({ part }, i) => [part, starts[i]!]));
       const stored = { name, dtype: source, shape, file: 0, start };
       const common = { tensor: stored, compression, nonFinite, sink: 0, places };
-      const runs = runsOf(windowCountOf(stored, compression));
+      const runs = chunkRunsOf(chunkCountOf(stored, compression));
       const units = runs.map((run): CompressedUnit => ({ ...common, ...run }));
       await files.sinks[0]!.write(places.shape!, shapeBytes(shape));
       const bytesIn = (unit: CompressedUnit) => (bytesBefore * elementsIn(unit)) / elementsOf(shape);

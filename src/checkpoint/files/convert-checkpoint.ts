@@ -6,9 +6,9 @@ import type { ByteSink } from "../../formats/byte-source.ts";
 import type { SafetensorsItem, SafetensorsPlan } from "../../formats/safetensors.ts";
 import { copyFile } from "../../pipeline/copy-bytes.ts";
 import { copyUnits, copyWork } from "../../pipeline/copy-work.ts";
-import { nameFile, nameFileLater } from "../../pipeline/error-context.ts";
+import { withErrorContext, withErrorContextAsync } from "../../pipeline/error-context.ts";
 import type { ModelReport, TensorReport } from "../../pipeline/model-report.ts";
-import { reasonsOf } from "../../pipeline/phrases.ts";
+import { listReasons } from "../../pipeline/phrases.ts";
 import { shareOf, type TaskOptions, trackerOf, workersFor } from "../../pipeline/progress.ts";
 import { allInOrder, Schedule } from "../../pipeline/schedule.ts";
 import { type Files, type Workers, workersOn } from "../../pipeline/work.ts";
@@ -25,7 +25,7 @@ export interface Run {
 /** What becomes of a tensor. */
 export interface Step {
   readonly tensor: CheckpointTensor;
-  readonly told: Omit<TensorReport, "bytesAfter" | "sqnr" | "maxAbs">;
+  readonly report: Omit<TensorReport, "bytesAfter" | "sqnr" | "maxAbs">;
   /** What stands for it in the output, in this order. */
   readonly items: readonly SafetensorsItem[];
   /**
@@ -42,7 +42,7 @@ export function copyStep(tensor: CheckpointTensor, reason: string | undefined): 
   const { name, shape, dtype, start, end } = tensor;
   return {
     tensor,
-    told: { name, shape, from: dtype, to: dtype, bytesBefore: end - start, reason },
+    report: { name, shape, from: dtype, to: dtype, bytesBefore: end - start, reason },
     items: [tensor],
     async make({ schedule }, files, [to]) {
       const unit = { name, from: { file: 0, start, end }, sink: 0, to: to! };
@@ -72,21 +72,21 @@ export async function convert(
   const count = checkpoint.index ? checkpoint.files.length : 1;
   const items = Array.from({ length: count }, (): SafetensorsItem[] => []);
   for (const step of steps) items[outputOf(checkpoint, step.tensor)]!.push(...step.items);
-  const plans = items.map((each, i) => nameFile(checkpoint.name, undefined, () => plan(each, i)));
+  const plans = items.map((each, i) => withErrorContext(checkpoint.name, undefined, () => plan(each, i)));
   const placed = new Map(plans.flatMap(({ tensors }) => tensors.map((tensor) => [tensor.name, tensor] as const)));
-  const total = steps.reduce((sum, { told }) => sum + told.bytesBefore, 0);
+  const total = steps.reduce((sum, { report: told }) => sum + told.bytesBefore, 0);
   const tracker = trackerOf(options, total);
   const workers = workersBeside(checkpoint, workersFor(options, engine, total), workersOn(engine));
   const run: Run = { schedule: new Schedule(workers, tracker), share: shareOf(options, workers) };
   const outputs = await openOutputs(checkpoint, sink);
   for (const [i, { header }] of plans.entries()) await outputs[i]!.write(0, header);
 
-  const take = async ({ tensor, told, items, make }: Step): Promise<TensorReport> => {
+  const take = async ({ tensor, report: told, items, make }: Step): Promise<TensorReport> => {
     const { source } = checkpoint.files[tensor.file]!;
     const files: Files = { sources: [source], sinks: [outputs[outputOf(checkpoint, tensor)]!] };
     const places = items.map(({ name }) => placed.get(name)!);
     const starts = places.map(({ start }) => start);
-    const sums = await nameFileLater(source.name, told.name, () => make(run, files, starts));
+    const sums = await withErrorContextAsync(source.name, told.name, () => make(run, files, starts));
     const bytesAfter = places.reduce((sum, { start, end }) => sum + end - start, 0);
     if (!sums) return { ...told, bytesAfter };
     const { sqnr, maxAbs } = lossOf(sums, elementsOf(told.shape));
@@ -136,14 +136,16 @@ export async function copyInstead(
   if (!allowUnchanged || format !== "safetensors") {
     const isTensors = steps.length > 0;
     const isCopied = format === "safetensors";
-    const why = isTensors ? reasonsOf(steps.map(({ told }) => told.reason ?? "")) : "the file holds no tensors";
+    const why = isTensors
+      ? listReasons(steps.map(({ report: told }) => told.reason ?? ""))
+      : "the file holds no tensors";
     throw new UnchangedError(name, `${isTensors ? `0 of ${steps.length} tensors` : "nothing"} ${undone}: ${why}`, {
       remedy,
       isCopied,
     });
   }
   const bytesAfter = await copyCheckpoint(checkpoint, sink, options);
-  const tensors = steps.map(({ told }) => ({ ...told, bytesAfter: told.bytesBefore }));
+  const tensors = steps.map(({ report: told }) => ({ ...told, bytesAfter: told.bytesBefore }));
   return { tensors, bytesBefore: byteLength, bytesAfter };
 }
 

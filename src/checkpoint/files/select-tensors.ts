@@ -10,7 +10,7 @@ export type Decision<Way> =
   | { readonly tensor: CheckpointTensor; readonly reason: string };
 
 /** How a layout takes float tensors. */
-export interface Chooser<Way> {
+export interface TensorChoice<Way> {
   /** What is done to them, for errors. */
   readonly verb: "quantize" | "convert";
   /**
@@ -24,10 +24,10 @@ export interface Chooser<Way> {
 }
 
 /** Decides about tensors by their types, the layout and the globs. @throws ArgumentError for a glob that matches nothing */
-export function choose<Way extends object>(
+export function selectTensors<Way extends object>(
   tensors: readonly CheckpointTensor[],
   selection: Pick<Selection, "include" | "exclude">,
-  chooser: Chooser<Way>,
+  chooser: TensorChoice<Way>,
 ): Decision<Way>[] {
   const names = tensors.map(({ name }) => name);
   const included = matcherOf("include", selection.include, names, "tensor");
@@ -73,7 +73,7 @@ function checkIncluded(
   decisions: readonly Decision<object>[],
   included: Matcher,
   globs: readonly string[],
-  { verb }: Pick<Chooser<object>, "verb">,
+  { verb }: Pick<TensorChoice<object>, "verb">,
 ): void {
   const matched = decisions.filter(({ tensor }) => included(tensor.name));
   if (matched.some((decision) => "entry" in decision)) return;

@@ -2,19 +2,19 @@ import { type ArrayOf, type CodeDType, codeTypes } from "../../dtypes.ts";
 import type { Engine } from "../../engine/engine.ts";
 import { elementsOf } from "../../engine/tensors/shape.ts";
 import { bytesOf, type QuantizedTensor } from "../../engine/tensors/tensor.ts";
-import { type Cut, cutOf, WINDOW, type Window, windowAt } from "../../engine/tiling/chunks.ts";
+import { CHUNK, type Chunk, type Chunking, chunkAt, chunkingOf } from "../../engine/tiling/chunks.ts";
 import { FormatError } from "../../errors.ts";
 import { readExactly } from "../../formats/byte-source.ts";
 import { type ArrayType, type FloatName, floatWidths, viewOf } from "../../formats/float-types.ts";
 import { unshifted } from "../../pipeline/nibble-writer.ts";
 import { fill } from "../../pipeline/stored-tensor.ts";
 import type { FileSpan, Files, Work } from "../../pipeline/work.ts";
-import { type Entry, type Part, zeroPointArrayOf } from "./plain-layout.ts";
+import { type Part, type QuantizedEntry, zeroPointArrayOf } from "./plain-layout.ts";
 
-/** Windows of a quantized tensor that become floats again. */
-export interface RestoreUnit {
+/** Chunks of a quantized tensor that become floats again. */
+export interface DequantizeUnit {
   readonly name: string;
-  readonly entry: Entry;
+  readonly entry: QuantizedEntry;
   /** A source's place among the files, and where each part of the tensor begins there. */
   readonly file: number;
   readonly places: Readonly<Partial<Record<Part, number>>>;
@@ -26,23 +26,23 @@ export interface RestoreUnit {
 }
 
 /** How a tensor is cut for it. */
-export function restoreCut({ shape, granularity }: Entry): Cut {
-  return cutOf(shape, granularity);
+export function dequantizeChunking({ shape, granularity }: QuantizedEntry): Chunking {
+  return chunkingOf(shape, granularity);
 }
 
-export const restoreWork: Work<RestoreUnit, void> = {
+export const dequantizeWork: Work<DequantizeUnit, void> = {
   name: "restore",
-  reads: (unit) => windowsOf(unit).flatMap((window) => Object.values(spansOf(unit, window))),
+  reads: (unit) => windowsOf(unit).flatMap((chunk) => Object.values(spansOf(unit, chunk))),
   room: () => 0,
   async run(engine, files, unit) {
-    const room = spare.pop() ?? { codes: new ArrayBuffer(2 * WINDOW), values: new ArrayBuffer(4 * WINDOW) };
+    const room = spare.pop() ?? { codes: new ArrayBuffer(2 * CHUNK), values: new ArrayBuffer(4 * CHUNK) };
     try {
-      for (const window of windowsOf(unit)) {
-        const q = await readWindow(files, unit, window, room);
-        checkFinite(files.sources[unit.file]!.name, unit, window, q);
+      for (const chunk of windowsOf(unit)) {
+        const q = await readWindow(files, unit, chunk, room);
+        checkFinite(files.sources[unit.file]!.name, unit, chunk, q);
         const { source } = unit.entry;
         const bytes = restored(engine, q, source, room);
-        await files.sinks[unit.sink]!.write(unit.to + floatWidths[source] * window.start, bytes);
+        await files.sinks[unit.sink]!.write(unit.to + floatWidths[source] * chunk.start, bytes);
       }
     } finally {
       spare.push(room);
@@ -50,22 +50,22 @@ export const restoreWork: Work<RestoreUnit, void> = {
   },
 };
 
-/** Where a window is restored: its codes, and what they stand for. */
+/** Where a chunk is restored: its codes, and what they stand for. */
 interface Room {
   readonly codes: ArrayBuffer;
   readonly values: ArrayBuffer;
 }
 
-/** Where this thread restored windows before: of fresh arrays many would lie about before they are collected. */
+/** Where this thread restored chunks before: of fresh arrays many would lie about before they are collected. */
 const spare: Room[] = [];
 
-function windowsOf({ entry, from, until }: RestoreUnit): Window[] {
-  const cut = restoreCut(entry);
-  return Array.from({ length: until - from }, (_, i) => windowAt(cut, from + i));
+function windowsOf({ entry, from, until }: DequantizeUnit): Chunk[] {
+  const chunking = dequantizeChunking(entry);
+  return Array.from({ length: until - from }, (_, i) => chunkAt(chunking, from + i));
 }
 
-/** Where a window's codes and parameters lie. */
-function spansOf({ entry, file, places }: RestoreUnit, { start, length, first, count }: Window) {
+/** Where a chunk's codes and parameters lie. */
+function spansOf({ entry, file, places }: DequantizeUnit, { start, length, first, count }: Chunk) {
   const { bits } = codeTypes[entry.dtype];
   const span = (part: Part, from: number, until: number): FileSpan => {
     return { file, start: places[part]! + from, end: places[part]! + until };
@@ -80,12 +80,12 @@ function spansOf({ entry, file, places }: RestoreUnit, { start, length, first, c
 
 async function readWindow(
   files: Files,
-  unit: RestoreUnit,
-  window: Window,
+  unit: DequantizeUnit,
+  chunk: Chunk,
   room: Room,
 ): Promise<QuantizedTensor<CodeDType>> {
   const { dtype, scheme, granularity } = unit.entry;
-  const spans = spansOf(unit, window);
+  const spans = spansOf(unit, chunk);
   const source = files.sources[unit.file]!;
   const read = ({ start, end }: FileSpan) => readExactly(source, start, end, unit.name);
   const Codes = codeTypes[dtype].array as ArrayType<ArrayOf<CodeDType>>;
@@ -94,16 +94,16 @@ async function readWindow(
     ? new Uint8Array(room.codes, 0, spans.codes.end - spans.codes.start)
     : await read(spans.codes);
   if (source.read) await fill(source, spans.codes, bytes, unit.name);
-  const isOdd = codeTypes[dtype].bits === 4 && window.start % 2 === 1;
-  const data = viewOf(Codes, isOdd ? unshifted(bytes, window.length) : bytes);
+  const isOdd = codeTypes[dtype].bits === 4 && chunk.start % 2 === 1;
+  const data = viewOf(Codes, isOdd ? unshifted(bytes, chunk.length) : bytes);
   const scale = viewOf(Float32Array, await read(spans.scale));
   const zeroPoint = Int32Array.from(viewOf(ZeroPoints, await read(spans.zeroPoint)));
   const min = "min" in spans ? viewOf(Float32Array, await read(spans.min)) : undefined;
-  return { dtype, shape: window.shape, scheme, ...granularity, data, scale, zeroPoint, min };
+  return { dtype, shape: chunk.shape, scheme, ...granularity, data, scale, zeroPoint, min };
 }
 
 /** A scale that is not finite would turn every value of its group into NaN or an infinity. */
-function checkFinite(file: string, { name }: RestoreUnit, { first }: Window, { scale, min }: QuantizedTensor): void {
+function checkFinite(file: string, { name }: DequantizeUnit, { first }: Chunk, { scale, min }: QuantizedTensor): void {
   for (const [part, values] of [["scale", scale] as const, ["min", min] as const]) {
     const i = values?.findIndex((x) => !Number.isFinite(x)) ?? -1;
     if (i >= 0) throw new FormatError(file, `its ${part} holds ${values![i]} at flat index ${first + i}`, name);

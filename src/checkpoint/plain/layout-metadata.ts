@@ -6,10 +6,10 @@ import { ArgumentError, FormatError } from "../../errors.ts";
 import { isFloatName } from "../../formats/float-types.ts";
 import { type JsonValue, parseJson, show } from "../../formats/json.ts";
 import type { SafetensorsDType } from "../../formats/safetensors.ts";
-import { CONVENTION_VERSION, type Entries, type Entry, METADATA_KEY } from "./plain-layout.ts";
+import { CONVENTION_VERSION, METADATA_KEY, type QuantizedEntries, type QuantizedEntry } from "./plain-layout.ts";
 
 /** The metadata entry for quantized tensors, as JSON. */
-export function entriesToText(entries: Entries): string {
+export function metadataText(entries: QuantizedEntries): string {
   const tensors = Array.from(entries, ([name, { granularity, ...entry }]) => ({ name, ...entry, ...granularity }));
   return JSON.stringify({ version: CONVENTION_VERSION, tensors });
 }
@@ -24,7 +24,7 @@ type Record = ReadonlyMap<string, JsonValue>;
  *
  * @throws FormatError when the entry is not what this version writes.
  */
-export function entriesFromText(file: string, text: string | undefined): Entries | undefined {
+export function parseMetadata(file: string, text: string | undefined): QuantizedEntries | undefined {
   if (text === undefined) return undefined;
   const fail = (message: string, tensor?: string) =>
     new FormatError(file, `metadata ${METADATA_KEY}: ${message}`, tensor);
@@ -35,7 +35,7 @@ export function entriesFromText(file: string, text: string | undefined): Entries
   }
   const tensors = (parsed as Record).get("tensors");
   if (!Array.isArray(tensors)) throw fail("lists no tensors");
-  const entries = new Map<string, Entry>();
+  const entries = new Map<string, QuantizedEntry>();
   for (const item of tensors) {
     const record: Record = item instanceof Map ? item : new Map();
     const name = record.get("name");
@@ -49,7 +49,7 @@ export function entriesFromText(file: string, text: string | undefined): Entries
 }
 
 /** An entry, or what is wrong with it. */
-function entryOf(record: Record): Entry | string {
+function entryOf(record: Record): QuantizedEntry | string {
   const dtype = codeNames.find((name) => name === record.get("dtype"));
   const source = record.get("source");
   const scheme = schemeNames.find((name) => name === record.get("scheme"));
@@ -63,7 +63,7 @@ function entryOf(record: Record): Entry | string {
   try {
     const checked = checkShape(shape);
     const granularity: Granularity = checkGranularity(checked, { axis: axis as Axis | undefined, blockSize });
-    return { dtype, source: source as Entry["source"], scheme, shape: checked, granularity };
+    return { dtype, source: source as QuantizedEntry["source"], scheme, shape: checked, granularity };
   } catch (error) {
     if (error instanceof ArgumentError) return error.message;
     throw error;

@@ -1,16 +1,16 @@
 import { FormatError } from "../../errors.ts";
 import type { SafetensorsItem } from "../../formats/safetensors.ts";
 import type { Checkpoint, CheckpointTensor } from "../files/open-checkpoint.ts";
-import { entriesFromText } from "./layout-metadata.ts";
-import { type Entries, type Entry, METADATA_KEY, type Part, partsOf } from "./plain-layout.ts";
+import { parseMetadata } from "./layout-metadata.ts";
+import { METADATA_KEY, type Part, partsOf, type QuantizedEntries, type QuantizedEntry } from "./plain-layout.ts";
 
 /** Where the parts of a quantized tensor lie: in the file that its entry is in. */
-export type Places = ReadonlyMap<Part, CheckpointTensor>;
+export type PartTensors = ReadonlyMap<Part, CheckpointTensor>;
 
 /** What of a checkpoint is quantized. */
 export interface Quantized {
-  readonly entries: Entries;
-  readonly placesOf: ReadonlyMap<string, Places>;
+  readonly entries: QuantizedEntries;
+  readonly placesOf: ReadonlyMap<string, PartTensors>;
   /** Names of all parts, the codes among them. */
   readonly parts: ReadonlySet<string>;
 }
@@ -21,11 +21,11 @@ export interface Quantized {
  * @throws FormatError
  */
 export function quantizedIn({ files, tensors }: Checkpoint): Quantized | undefined {
-  const entries = new Map<string, Entry>();
-  const placesOf = new Map<string, Places>();
+  const entries = new Map<string, QuantizedEntry>();
+  const placesOf = new Map<string, PartTensors>();
   let found = false;
   for (const [file, { source, metadata }] of files.entries()) {
-    const own = entriesFromText(source.name, metadata[METADATA_KEY]);
+    const own = parseMetadata(source.name, metadata[METADATA_KEY]);
     found ||= own !== undefined;
     const there = new Map(tensors.filter((tensor) => tensor.file === file).map((tensor) => [tensor.name, tensor]));
     for (const [name, entry] of own ?? []) {
@@ -38,7 +38,12 @@ export function quantizedIn({ files, tensors }: Checkpoint): Quantized | undefin
 }
 
 /** Finds the parts of an entry, held against the types and shapes they should have. */
-function locate(file: string, name: string, entry: Entry, tensors: ReadonlyMap<string, CheckpointTensor>): Places {
+function locate(
+  file: string,
+  name: string,
+  entry: QuantizedEntry,
+  tensors: ReadonlyMap<string, CheckpointTensor>,
+): PartTensors {
   const places = partsOf(name, entry).map((wanted) => {
     const found = tensors.get(wanted.name);
     const describe = ({ dtype, shape }: SafetensorsItem) => `${dtype} [${shape.join(", ")}]`;

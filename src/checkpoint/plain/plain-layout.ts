@@ -17,7 +17,7 @@ export const METADATA_KEY = "wasm_quant";
 export const CONVENTION_VERSION = 1;
 
 /** What the metadata entry holds for each quantized tensor. */
-export interface Entry {
+export interface QuantizedEntry {
   readonly dtype: CodeDType;
   /** The tensor's shape and type before. */
   readonly shape: readonly number[];
@@ -26,7 +26,7 @@ export interface Entry {
   readonly granularity: Granularity;
 }
 
-export type Entries = ReadonlyMap<string, Entry>;
+export type QuantizedEntries = ReadonlyMap<string, QuantizedEntry>;
 
 /** The parts of a quantized tensor, in the order they are written. */
 export type Part = "codes" | "scale" | "zeroPoint" | "min";
@@ -47,7 +47,7 @@ interface PartItem extends SafetensorsItem {
 }
 
 /** Name, type and shape of each part. */
-export function partsOf(name: string, { dtype, shape, scheme, granularity }: Entry): PartItem[] {
+export function partsOf(name: string, { dtype, shape, scheme, granularity }: QuantizedEntry): PartItem[] {
   const groups = scaleShapeOf(shape, granularity);
   const packed = codeTypes[dtype].bits === 4;
   const parts: PartItem[] = [

@@ -2,8 +2,8 @@ import { type CodeDType, codeTypes } from "../../dtypes.ts";
 import { bytesOf, type QuantizedTensor } from "../../engine/tensors/tensor.ts";
 import { NibbleWriter } from "../../pipeline/nibble-writer.ts";
 import {
-  type AffineUnit,
-  quantizeUnit,
+  type QuantizeUnit,
+  quantizeChunks,
   readsOf,
   roomOf,
   type UnitSums,
@@ -13,7 +13,7 @@ import type { Work } from "../../pipeline/work.ts";
 import { type Part, zeroPointArrayOf } from "./plain-layout.ts";
 
 /** Part of a tensor that becomes a part of each of its tensors in the file (plain-layout.ts). */
-export interface PlainUnit extends AffineUnit {
+export interface PlainUnit extends QuantizeUnit {
   /** A sink's place among the files, and where each part of the tensor begins there. */
   readonly sink: number;
   readonly places: Readonly<Partial<Record<Part, number>>>;
@@ -29,7 +29,7 @@ export const plainWork: Work<PlainUnit, UnitSums> = {
     const sink = files.sinks[unit.sink]!;
     const { bits } = codeTypes[unit.recipe.dtype];
     const nibbles = bits === 4 ? new NibbleWriter(sink, places.codes!) : undefined;
-    const sums = await quantizeUnit(engine, files, unit, async (q, { start, length, first }) => {
+    const sums = await quantizeChunks(engine, files, unit, async (q, { start, length, first }) => {
       if (nibbles) await nibbles.write(start, length, bytesOf(q.data));
       else await sink.write(places.codes! + (start * bits) / 8, bytesOf(q.data));
       for (const part of ["scale", "zeroPoint", "min"] as const) {

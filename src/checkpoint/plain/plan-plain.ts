@@ -5,8 +5,8 @@ import type { FloatName } from "../../formats/float-types.ts";
 import { type SafetensorsItem, safetensorsTypes } from "../../formats/safetensors.ts";
 import type { Selection } from "../files/checkpoint-options.ts";
 import type { Checkpoint, CheckpointTensor } from "../files/open-checkpoint.ts";
-import { choose, type Decision } from "../files/select-tensors.ts";
-import { type Entry, partsOf } from "./plain-layout.ts";
+import { type Decision, selectTensors } from "../files/select-tensors.ts";
+import { partsOf, type QuantizedEntry } from "./plain-layout.ts";
 
 /**
  * Decides about every tensor of a checkpoint: float tensors of two or more dimensions (one, in .npy and .npz files) are
@@ -14,9 +14,9 @@ import { type Entry, partsOf } from "./plain-layout.ts";
  *
  * @throws ArgumentError for a glob that matches nothing, FormatError naming the tensor for an axis it does not have.
  */
-export function decide(file: string, checkpoint: Checkpoint, selection: Selection): Decision<Entry>[] {
+export function planTensors(file: string, checkpoint: Checkpoint, selection: Selection): Decision<QuantizedEntry>[] {
   const leastRank = checkpoint.format === "safetensors" ? 2 : 1;
-  return choose(checkpoint.tensors, selection, {
+  return selectTensors(checkpoint.tensors, selection, {
     verb: "quantize",
     unfitness: ({ shape }) => unfitness(shape, leastRank),
     entryOf(tensor, source) {
@@ -34,7 +34,7 @@ export function entryOf(
   { name, shape }: CheckpointTensor,
   source: FloatName,
   selection: Selection,
-): Entry {
+): QuantizedEntry {
   const { blockSize, perChannel, scheme } = selection;
   const rank = shape.length;
   const axis = selection.axis ?? (blockSize === undefined ? 0 : Math.min(1, rank - 1));
@@ -48,7 +48,7 @@ export function entryOf(
     throw new FormatError(file, `${cause.message}; give another or exclude it`, name, { cause });
   }
 }
-function isSmaller(tensor: CheckpointTensor, entry: Entry): boolean {
+function isSmaller(tensor: CheckpointTensor, entry: QuantizedEntry): boolean {
   const after = partsOf(tensor.name, entry).reduce((sum, part) => sum + bytesOfItem(part), 0);
   return after < tensor.end - tensor.start;
 }

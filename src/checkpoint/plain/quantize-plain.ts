@@ -8,10 +8,10 @@ import type { QuantizeCheckpointOptions } from "../files/checkpoint-options.ts";
 import { convert, copyInstead, copyStep, type Planner, type Step } from "../files/convert-checkpoint.ts";
 import { type Checkpoint, type CheckpointTensor, metadataOf, outputOf } from "../files/open-checkpoint.ts";
 import { checkNames, type Decision } from "../files/select-tensors.ts";
-import { entriesToText } from "./layout-metadata.ts";
-import { type Entry, METADATA_KEY, partsOf } from "./plain-layout.ts";
+import { metadataText } from "./layout-metadata.ts";
+import { METADATA_KEY, partsOf, type QuantizedEntry } from "./plain-layout.ts";
 import { plainWork } from "./plain-work.ts";
-import { decide } from "./plan-plain.ts";
+import { planTensors } from "./plan-plain.ts";
 
 /**
  * Writes what plain-layout.ts says.
@@ -25,7 +25,7 @@ export async function quantizePlain(
   options: QuantizeCheckpointOptions,
 ): Promise<ModelReport> {
   const { name } = checkpoint;
-  const decisions = decide(name, checkpoint, options);
+  const decisions = planTensors(name, checkpoint, options);
   checkNames(name, decisions, ({ name }, entry) => partsOf(name, entry));
   const steps = decisions.map((decision) => stepOf(decision, options));
   if (!decisions.some((decision) => "entry" in decision)) {
@@ -36,7 +36,7 @@ export async function quantizePlain(
   const metadata = metadataOf(checkpoint).map((rest, output) => {
     const own = decisions.filter(({ tensor }) => outputOf(checkpoint, tensor) === output);
     const entries = new Map(own.flatMap((d) => ("entry" in d ? [[d.tensor.name, d.entry] as const] : [])));
-    return entries.size === 0 ? rest : { ...rest, [METADATA_KEY]: entriesToText(entries) };
+    return entries.size === 0 ? rest : { ...rest, [METADATA_KEY]: metadataText(entries) };
   });
   const plan: Planner = (items, output) => planSafetensors(items, metadata[output]);
   return convert(engine, checkpoint, sink, { steps, plan }, options);
@@ -45,17 +45,17 @@ export async function quantizePlain(
 /** Fewer scales, where those of channels or blocks take as much as codes save. */
 function remedyFor(checkpoint: Checkpoint, options: QuantizeCheckpointOptions): { perChannel: false } | undefined {
   if (options.blockSize !== undefined || options.axis !== undefined || !options.perChannel) return undefined;
-  const decisions = decide(checkpoint.name, checkpoint, { ...options, perChannel: false });
+  const decisions = planTensors(checkpoint.name, checkpoint, { ...options, perChannel: false });
   return decisions.some((decision) => "entry" in decision) ? { perChannel: false } : undefined;
 }
 
-function stepOf(decision: Decision<Entry>, options: QuantizeCheckpointOptions): Step {
+function stepOf(decision: Decision<QuantizedEntry>, options: QuantizeCheckpointOptions): Step {
   return "entry" in decision
     ? quantizeStep(decision.tensor, decision.entry, options)
     : copyStep(decision.tensor, decision.reason);
 }
 
-function quantizeStep(tensor: CheckpointTensor, entry: Entry, options: QuantizeCheckpointOptions): Step {
+function quantizeStep(tensor: CheckpointTensor, entry: QuantizedEntry, options: QuantizeCheckpointOptions): Step {
   const { name, shape, start, end } = tensor;
   const { dtype, scheme, granularity, source } = entry;
   const { reduceRange, nonFinite } = options;
@@ -64,7 +64,7 @@ function quantizeStep(tensor: CheckpointTensor, entry: Entry, options: QuantizeC
   const bytesBefore = end - start;
   return {
     tensor,
-    told: { name, shape, from: source, to: dtype, bytesBefore },
+    report: { name, shape, from: source, to: dtype, bytesBefore },
     items,
     make({ schedule, share }, files, starts) {
       const places = Object.fromEntries(items.map(({ part }, i) => [part, starts[i]!]));

@@ -1,6 +1,6 @@
 import type { FloatDType } from "../../dtypes.ts";
 import type { BlockBits } from "../../kernels/abi.ts";
-import type { Machine } from "../tensors/context.ts";
+import type { KernelContext } from "../tensors/context.ts";
 import { checkArray } from "../tensors/tensor.ts";
 import { floatsOf } from "../tiling/scratch.ts";
 import type { Bnb4Matrix, Bnb4Type } from "./quantize-bnb4.ts";
@@ -17,11 +17,11 @@ interface Sides {
   readonly scaleDtype?: FloatDType | undefined;
 }
 
-export interface RestoreMatrixOptions extends Sides {
+export interface DequantizeMatrixOptions extends Sides {
   readonly bits: BlockBits;
 }
 
-export interface RestoreBnb4Options extends Sides {
+export interface DequantizeBnb4Options extends Sides {
   readonly quantType: Bnb4Type;
 }
 
@@ -36,14 +36,18 @@ export interface StoredMatrix extends Pick<QuantizedMatrix, "codes" | "scale"> {
  *
  * @throws ArgumentError when the parts do not fit together.
  */
-export function restoreMatrix(machine: Machine, matrix: StoredMatrix, options: RestoreMatrixOptions): Float32Array {
+export function dequantizeMatrix(
+  context: KernelContext,
+  matrix: StoredMatrix,
+  options: DequantizeMatrixOptions,
+): Float32Array {
   const { n, k, bits, blockSize, layout } = options;
   const blocks = Math.ceil(k / blockSize);
   const rowBytes = (blocks * blockSize * bits) / 8;
   const zeroBytes = Math.ceil((blocks * bits) / 8);
   const { zeroPoint } = matrix;
   const codes = checkArray("codes", matrix.codes, "Uint8Array", n * rowBytes, "this matrix");
-  const scales = scalesOf(machine, matrix.scale, n * blocks, options.scaleDtype);
+  const scales = scalesOf(context, matrix.scale, n * blocks, options.scaleDtype);
   if (zeroPoint instanceof Float32Array) checkArray("zeroPoint", zeroPoint, "Float32Array", n * blocks, "this matrix");
   else if (zeroPoint) checkArray("zeroPoint", zeroPoint, "Uint8Array", n * zeroBytes, "this matrix");
 
@@ -73,15 +77,15 @@ export function restoreMatrix(machine: Machine, matrix: StoredMatrix, options: R
  *
  * @throws ArgumentError when the parts do not fit together.
  */
-export function restoreBnb4(
-  machine: Machine,
+export function dequantizeBnb4(
+  context: KernelContext,
   matrix: Pick<Bnb4Matrix, "codes" | "absmax">,
-  options: RestoreBnb4Options,
+  options: DequantizeBnb4Options,
 ): Float32Array {
   const { n, k, blockSize, layout, quantType } = options;
   const elements = n * k;
   const codes = checkArray("codes", matrix.codes, "Uint8Array", Math.ceil(elements / 2), "this matrix");
-  const scales = scalesOf(machine, matrix.absmax, Math.ceil(elements / blockSize), options.scaleDtype);
+  const scales = scalesOf(context, matrix.absmax, Math.ceil(elements / blockSize), options.scaleDtype);
   const levels = bnb4Levels[quantType];
   const meanings = new Float32Array(16);
   levels.codes.forEach((code, level) => {
@@ -97,11 +101,11 @@ export function restoreBnb4(
 }
 
 function scalesOf(
-  machine: Machine,
+  context: KernelContext,
   scale: Float32Array | Uint16Array,
   count: number,
   dtype: FloatDType = "float32",
 ): Float32Array {
   checkArray("scale", scale, dtype === "float32" ? "Float32Array" : "Uint16Array", count, "this matrix");
-  return scale instanceof Float32Array ? scale : floatsOf(machine, { dtype, data: scale });
+  return scale instanceof Float32Array ? scale : floatsOf(context, { dtype, data: scale });
 }

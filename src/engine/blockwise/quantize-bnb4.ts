@@ -2,10 +2,10 @@ import type { FloatDType } from "../../dtypes.ts";
 import { roundings } from "../../kernels/twin/nbits.ts";
 import { refuseNonFinite } from "../measure/find-range.ts";
 import type { QuantizationError } from "../measure/quantization-error.ts";
-import type { Machine } from "../tensors/context.ts";
+import type { KernelContext } from "../tensors/context.ts";
 import { checkKeys, oneOf } from "../tensors/quantize-options.ts";
 import type { NamedOperand } from "../tensors/tensor.ts";
-import { withRoom, withValues } from "../tiling/scratch.ts";
+import { withScratch, withValues } from "../tiling/scratch.ts";
 import { errorOf, type Sums, sumsAt } from "./block-sums.ts";
 import { blockSizes, type MatrixLayout, scaleError, sidesOf, takeScales } from "./quantize-matrix.ts";
 
@@ -102,9 +102,9 @@ const CHUNK = 1 << 18;
  *
  * @throws ArgumentError, NonFiniteError, MemoryError
  */
-export function quantizeBnb4(machine: Machine, matrix: NamedOperand, options: Bnb4Options): Bnb4Matrix {
+export function quantizeBnb4(context: KernelContext, matrix: NamedOperand, options: Bnb4Options): Bnb4Matrix {
   checkKeys(options, ["layout", "blockSize", "quantType", "scaleDtype", "firstBlock"]);
-  const { memory, kernels } = machine;
+  const { memory, kernels } = context;
   const { layout } = options;
   const [n, k] = sidesOf(matrix.shape, layout);
   const size = oneOf("blockSize", options.blockSize, blockSizes);
@@ -125,8 +125,8 @@ export function quantizeBnb4(machine: Machine, matrix: NamedOperand, options: Bn
       4 * Math.ceil(room / size),
       layout === "KN" ? 4 * room : 0,
     ];
-    withValues(machine, matrix, (address) =>
-      withRoom(machine, sizes, (rooms) => {
+    withValues(context, matrix, (address) =>
+      withScratch(context, sizes, (rooms) => {
         const [table, totals, scratch, to, scales, panel] = rooms as [number, number, number, number, number, number];
         memory.view(Float32Array, table, 15).set(levels.thresholds);
         memory.view(Float32Array, table + 64, 16).set(levels.values);
@@ -140,9 +140,9 @@ export function quantizeBnb4(machine: Machine, matrix: NamedOperand, options: Bn
           kernels.quantizeF32B4(src, to, scales, totals, scratch, table, count, size, roundings[scaleDtype]);
           codes.set(memory.view(Uint8Array, to, Math.ceil(count / 2)), (first * k) / 2);
           const at = (first * k) / size;
-          const large = takeScales(machine, scales, Math.ceil(count / size), scaleDtype, absmax, at);
+          const large = takeScales(context, scales, Math.ceil(count / size), scaleDtype, absmax, at);
           const finite = memory.view(Float64Array, totals, 4).every(Number.isFinite);
-          if (!finite) refuseNonFinite(machine, matrix, matrix.name);
+          if (!finite) refuseNonFinite(context, matrix, matrix.name);
           if (large !== undefined) throw scaleError(`block ${at + large + (options.firstBlock ?? 0)}`);
           sums.push(sumsAt(memory, totals));
         }

@@ -4,10 +4,10 @@ import type { BlockBits, Kernels } from "../../kernels/abi.ts";
 import { blockParameters, roundings } from "../../kernels/twin/nbits.ts";
 import { refuseNonFinite } from "../measure/find-range.ts";
 import type { QuantizationError } from "../measure/quantization-error.ts";
-import type { Machine } from "../tensors/context.ts";
+import type { KernelContext } from "../tensors/context.ts";
 import { checkBoolean, checkKeys, type NonFinite, oneOf } from "../tensors/quantize-options.ts";
 import { checkArray, type NamedOperand } from "../tensors/tensor.ts";
-import { withRoom, withValues } from "../tiling/scratch.ts";
+import { withScratch, withValues } from "../tiling/scratch.ts";
 import { errorOf, finiteSums, type Sums, takeSums } from "./block-sums.ts";
 
 /** `KN`: [K, N], as MatMul has its B. `NK`: [N, K], as Gemm with transB has it, and tables. Blocks run along K in both. */
@@ -132,7 +132,7 @@ export function sidesOf(shape: readonly number[], layout: MatrixLayout): [n: num
 }
 
 /** Rows `first` to `first + n` of the result on their way, and where their parts lie in linear memory. */
-interface Chunk {
+interface RowChunk {
   readonly first: number;
   readonly n: number;
   readonly src: number;
@@ -161,7 +161,7 @@ function rowsAtOnce({ n, k, blockSize, layout }: MatrixPlan): number {
  * @throws NonFiniteError, MemoryError, ArgumentError where a scale is beyond float16.
  */
 export function quantizeMatrix<Measure extends boolean>(
-  machine: Machine,
+  context: KernelContext,
   matrix: NamedOperand,
   plan: MatrixPlan<Measure>,
   out?: Uint8Array,
@@ -175,13 +175,13 @@ export function quantizeMatrix<Measure extends boolean>(
   const zeroPoint = plan.symmetric ? undefined : new Uint8Array(n * zeroBytes);
   const sums: Sums[] = [];
   if (n * k > 0) {
-    eachChunk(machine, matrix, plan, (chunk) => {
-      quantizeChunk(machine, matrix, chunk, plan);
-      const { memory } = machine;
+    eachRowChunk(context, matrix, plan, (chunk) => {
+      quantizeRowChunk(context, matrix, chunk, plan);
+      const { memory } = context;
       const { first } = chunk;
       codes.set(memory.view(Uint8Array, chunk.codes, chunk.n * codeBytes), first * codeBytes);
       zeroPoint?.set(memory.view(Uint8Array, chunk.zeroPoints, chunk.n * zeroBytes), first * zeroBytes);
-      const large = takeScales(machine, chunk.scales, chunk.n * blocks, scaleDtype, scale, first * blocks);
+      const large = takeScales(context, chunk.scales, chunk.n * blocks, scaleDtype, scale, first * blocks);
       if (large !== undefined) {
         throw scaleError(`block ${large % blocks} of row ${plan.firstRow + first + Math.floor(large / blocks)}`);
       }
@@ -193,13 +193,18 @@ export function quantizeMatrix<Measure extends boolean>(
 }
 
 /** Goes over the matrix a few rows of the result at a time. */
-function eachChunk(machine: Machine, matrix: NamedOperand, plan: MatrixPlan, visit: (chunk: Chunk) => void): void {
+function eachRowChunk(
+  context: KernelContext,
+  matrix: NamedOperand,
+  plan: MatrixPlan,
+  visit: (chunk: RowChunk) => void,
+): void {
   const { n, k, blockSize, blocks, codeBytes, layout } = plan;
   const most = rowsAtOnce(plan);
   const parameters = 4 * most * blocks;
   const sizes = [most * codeBytes, parameters, parameters, 64 * most, 192 + 4 * blockSize * Math.max(most, 4)];
-  withValues(machine, matrix, (address) =>
-    withRoom(machine, sizes, (room) => {
+  withValues(context, matrix, (address) =>
+    withScratch(context, sizes, (room) => {
       const [codes, scales, zeroPoints, sums, scratch] = room as [number, number, number, number, number];
       for (let first = 0; first < n; first += most) {
         const src = address + 4 * first * (layout === "NK" ? k : 1);
@@ -209,34 +214,39 @@ function eachChunk(machine: Machine, matrix: NamedOperand, plan: MatrixPlan, vis
   );
 }
 
-function quantizeChunk(machine: Machine, matrix: NamedOperand, chunk: Chunk, plan: MatrixPlan): void {
+function quantizeRowChunk(context: KernelContext, matrix: NamedOperand, chunk: RowChunk, plan: MatrixPlan): void {
   const searched = plan.algorithm !== "rtn";
-  if (searched) search(machine, chunk, plan);
-  const finite = write(machine, chunk, plan, searched ? "encode" : plan.measure ? "quantize" : "pack");
+  if (searched) search(context, chunk, plan);
+  const finite = write(context, chunk, plan, searched ? "encode" : plan.measure ? "quantize" : "pack");
   if (!finite) {
-    if (plan.nonFinite === "error") refuseNonFinite(machine, matrix, matrix.name);
-    findOverFinite(machine, chunk, plan);
-    write(machine, chunk, plan, "encode");
+    if (plan.nonFinite === "error") refuseNonFinite(context, matrix, matrix.name);
+    findOverFinite(context, chunk, plan);
+    write(context, chunk, plan, "encode");
   }
-  if ((searched || !finite) && !plan.symmetric) packZeroPoints(machine, chunk, plan);
+  if ((searched || !finite) && !plan.symmetric) packZeroPoints(context, chunk, plan);
 }
 
 /**
  * Writes codes, and sums unless they are to be packed alone; tells whether all values are finite. `quantize` and `pack` find
  * scales and zero points on the way, `encode` takes those that lie there.
  */
-function write(machine: Machine, chunk: Chunk, plan: MatrixPlan, verb: "quantize" | "pack" | "encode"): boolean {
+function write(
+  context: KernelContext,
+  chunk: RowChunk,
+  plan: MatrixPlan,
+  verb: "quantize" | "pack" | "encode",
+): boolean {
   const { n, k, bits, blockSize, layout, symmetric, scaleDtype } = plan;
   const { src, codes, scales, zeroPoints, sums, scratch } = chunk;
-  machine.memory.view(Uint8Array, sums, 64 * chunk.n).fill(0);
-  const kernel = machine.kernels[`${verb}F32N${bits}${layout === "KN" ? "Columns" : ""}`] as Kernels["packF32N4"];
+  context.memory.view(Uint8Array, sums, 64 * chunk.n).fill(0);
+  const kernel = context.kernels[`${verb}F32N${bits}${layout === "KN" ? "Columns" : ""}`] as Kernels["packF32N4"];
   const stride = layout === "KN" ? n : k;
   const how = [symmetric ? 1 : 0, roundings[scaleDtype]] as const;
   const bad = kernel(src, codes, scales, zeroPoints, sums, scratch, chunk.n, k, stride, blockSize, ...how);
-  return verb === "pack" ? bad === 0 : finiteSums(machine.memory, sums, chunk.n);
+  return verb === "pack" ? bad === 0 : finiteSums(context.memory, sums, chunk.n);
 }
 
-function search({ kernels }: Machine, chunk: Chunk, plan: MatrixPlan): void {
+function search({ kernels }: KernelContext, chunk: RowChunk, plan: MatrixPlan): void {
   const { n, k, bits, blockSize, layout, symmetric, scaleDtype, algorithm } = plan;
   const { src, scales, zeroPoints, scratch } = chunk;
   const kernel = kernels[`${algorithm as "mse" | "hqq"}F32${layout === "KN" ? "Columns" : ""}`];
@@ -246,7 +256,7 @@ function search({ kernels }: Machine, chunk: Chunk, plan: MatrixPlan): void {
 }
 
 /** Scales and zero points of each block from its finite values alone: the rare path, so plain. */
-function findOverFinite({ memory }: Machine, chunk: Chunk, plan: MatrixPlan): void {
+function findOverFinite({ memory }: KernelContext, chunk: RowChunk, plan: MatrixPlan): void {
   const { n, k, bits, blockSize, blocks, layout, symmetric, scaleDtype, algorithm } = plan;
   const [row, step] = layout === "NK" ? [k, 1] : [1, n];
   const x = memory.view(Float32Array, chunk.src, (chunk.n - 1) * row + (k - 1) * step + 1);
@@ -274,7 +284,7 @@ function findOverFinite({ memory }: Machine, chunk: Chunk, plan: MatrixPlan): vo
 }
 
 /** float32 zero points to bits, where they lie; the middle code fills the last byte of a row. */
-function packZeroPoints({ memory }: Machine, chunk: Chunk, { bits, blocks, zeroBytes }: MatrixPlan): void {
+function packZeroPoints({ memory }: KernelContext, chunk: RowChunk, { bits, blocks, zeroBytes }: MatrixPlan): void {
   const values = memory.view(Float32Array, chunk.zeroPoints, chunk.n * blocks).slice();
   const bytes = memory.view(Uint8Array, chunk.zeroPoints, chunk.n * zeroBytes);
   bytes.fill({ 2: 0xaa, 4: 0x88, 8: 0x80 }[bits]);
@@ -287,7 +297,7 @@ function packZeroPoints({ memory }: Machine, chunk: Chunk, { bits, blocks, zeroB
 
 /** Copies float32 scales, narrowed where that is asked for; the place of the first one that float16 does not hold. */
 export function takeScales(
-  { memory, kernels }: Machine,
+  { memory, kernels }: KernelContext,
   from: number,
   count: number,
   dtype: FloatDType,

@@ -1,17 +1,17 @@
 import type { CodeDType } from "../../dtypes.ts";
 import { TILE } from "../../kernels/memory.ts";
 import { refuseNonFinite } from "../measure/find-range.ts";
-import type { Machine } from "../tensors/context.ts";
+import type { KernelContext } from "../tensors/context.ts";
 import type { Layout } from "../tensors/granularity.ts";
 import type { QuantizePlan } from "../tensors/quantize-options.ts";
 import { levelsOf, type Parameters } from "../tensors/schemes.ts";
 import type { NamedOperand, Operand } from "../tensors/tensor.ts";
 import { type CodeWriter, codeWriterOf, conversionOf } from "./code-writer.ts";
-import { isShort, shortWriterOf } from "./fused-blocks.ts";
-import { finderOf } from "./fused-parameters.ts";
+import { canFuseBlocks, fusedBlockWriterOf } from "./fused-blocks.ts";
+import { parameterFinderOf } from "./fused-parameters.ts";
 
 interface WriterOptions {
-  /** Whether parameters are found as pieces come by, which hold whole groups; they are taken as given otherwise. */
+  /** Whether parameters are found as slices come by, which hold whole groups; they are taken as given otherwise. */
   readonly inTurn: boolean;
   /** The most elements that a cache holds while they are scanned and then quantized; a tile's if not said. */
   readonly most?: number;
@@ -21,9 +21,9 @@ interface WriterOptions {
   readonly readsBack?: boolean;
 }
 
-/** Writes the codes of `tensor`, as a plan has it, piece by piece of `layout`. */
-export function writerFor(
-  machine: Machine,
+/** Writes the codes of `tensor`, as a plan has it, slice by slice of `layout`. */
+export function chooseWriter(
+  context: KernelContext,
   tensor: NamedOperand,
   codes: Operand & { readonly dtype: CodeDType },
   plan: QuantizePlan<CodeDType>,
@@ -31,13 +31,18 @@ export function writerFor(
   parameters: Parameters,
   { inTurn, most = TILE, base = 0, readsBack = false }: WriterOptions,
 ): CodeWriter {
-  const conversion = conversionOf(machine, tensor, codes);
-  const refuse = () => refuseNonFinite(machine, tensor, tensor.name);
-  const find = inTurn ? finderOf(machine, plan, parameters, refuse) : undefined;
-  const writer = codeWriterOf(machine, conversion, layout, parameters, levelsOf(plan), { base, find });
+  const conversion = conversionOf(context, tensor, codes);
+  const refuse = () => refuseNonFinite(context, tensor, tensor.name);
+  const find = inTurn ? parameterFinderOf(context, plan, parameters, refuse) : undefined;
+  const writer = codeWriterOf(context, conversion, layout, parameters, levelsOf(plan), { base, find });
   if (!inTurn) return writer;
   const careful = { ...writer, limit: Math.min(writer.limit, most) };
-  if (base % 2 === 1 || !isShort(layout, plan)) return careful;
+  if (base % 2 === 1 || !canFuseBlocks(layout, plan)) return careful;
   const otherwise = plan.nonFinite === "ignore" ? careful : undefined;
-  return shortWriterOf(machine, conversion.source, codes, plan, parameters, { base, readsBack, otherwise, refuse });
+  return fusedBlockWriterOf(context, conversion.source, codes, plan, parameters, {
+    base,
+    readsBack,
+    otherwise,
+    refuse,
+  });
 }

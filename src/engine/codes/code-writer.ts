@@ -1,13 +1,13 @@
 import { type CodeDType, codeTypes, type IntegerDType, integerTypes } from "../../dtypes.ts";
 import type { CodeName, Kernels } from "../../kernels/abi.ts";
 import { TILE } from "../../kernels/memory.ts";
-import type { Machine } from "../tensors/context.ts";
+import type { KernelContext } from "../tensors/context.ts";
 import type { Layout } from "../tensors/granularity.ts";
 import type { Levels, Parameters } from "../tensors/schemes.ts";
 import type { Operand } from "../tensors/tensor.ts";
-import { type Piece, piecesOf, shapeOf } from "../tiling/kernel-slices.ts";
-import { stagerOf } from "../tiling/parameter-tile.ts";
-import { type Destination, destinationOf, type Source, sourceOf } from "../tiling/tile-io.ts";
+import { type KernelSlice, kernelArguments, slicesOf } from "../tiling/kernel-slices.ts";
+import { parameterTileOf } from "../tiling/parameter-tile.ts";
+import { type TileDestination, type TileSource, tileDestinationOf, tileSourceOf } from "../tiling/tile-io.ts";
 
 /** How kernels name the codes of a type; 4-bit codes are worked on a byte each. */
 export function codeNameOf(dtype: CodeDType): CodeName {
@@ -37,78 +37,78 @@ function kernelOf(kernels: Kernels, dtype: IntegerDType, columns: boolean, { spa
 
 /** Two ends of an operation, and what lies between: elements in, codes out. */
 export interface Conversion {
-  readonly source: Source;
-  readonly destination: Destination;
+  readonly source: TileSource;
+  readonly destination: TileDestination;
   readonly dtype: IntegerDType;
 }
 
 /** From a tensor's values to where its codes belong. */
 export function conversionOf(
-  machine: Machine,
+  context: KernelContext,
   tensor: Operand,
   codes: Operand & { readonly dtype: IntegerDType },
 ): Conversion {
-  const source = sourceOf(machine, tensor, "values");
-  return { source, destination: destinationOf(machine, codes, "codes"), dtype: codes.dtype };
+  const source = tileSourceOf(context, tensor, "values");
+  return { source, destination: tileDestinationOf(context, codes, "codes"), dtype: codes.dtype };
 }
 
 /** Writes the codes of `tensor` into `codes`, both laid out by `layout`. */
 export function writeCodes(
-  machine: Machine,
+  context: KernelContext,
   tensor: Operand,
   codes: Operand & { readonly dtype: IntegerDType },
   layout: Layout,
   parameters: Parameters,
   levels: Levels,
 ): void {
-  const { limit, write } = codeWriterOf(machine, conversionOf(machine, tensor, codes), layout, parameters, levels);
-  for (const piece of piecesOf(layout, limit, TILE)) write(piece);
+  const { limit, write } = codeWriterOf(context, conversionOf(context, tensor, codes), layout, parameters, levels);
+  for (const slice of slicesOf(layout, limit, TILE)) write(slice);
 }
 
-/** Where kernels can read what a piece went through until the next: float32 values and codes. */
+/** Where kernels can read what a slice went through until the next: float32 values and codes. */
 export interface Written {
   readonly values: number;
   readonly codes: number;
 }
 
 export interface CodeWriter {
-  /** The most elements a piece may have. */
+  /** The most elements a slice may have. */
   readonly limit: number;
-  /** Writes the codes of a piece. */
-  write(piece: Piece): Written;
+  /** Writes the codes of a slice. */
+  write(slice: KernelSlice): Written;
 }
 
-/** Puts the parameters of a piece's groups in place, its values at `address`. */
-export type Find = (piece: Piece, address: number) => void;
+/** Puts the parameters of a slice's groups in place, its values at `address`. */
+export type Find = (slice: KernelSlice, address: number) => void;
 
 /**
- * Writes codes piece by piece of `layout`.
+ * Writes codes slice by slice of `layout`.
  *
  * @param base flat index of the layout's first element
  * @param find where parameters are not known beforehand
  */
 export function codeWriterOf(
-  machine: Machine,
+  context: KernelContext,
   { source, destination, dtype }: Conversion,
   layout: Layout,
   parameters: Parameters,
   levels: Levels,
   { base = 0, find }: { readonly base?: number; readonly find?: Find | undefined } = {},
 ): CodeWriter {
-  const { kernels, memory } = machine;
+  const { kernels, memory } = context;
   const { scale, zeroPoint, min, span } = parameters;
-  const first = stagerOf(machine, memory.tiles.first, span ?? scale, layout);
-  const second = stagerOf(machine, memory.tiles.second, min ?? zeroPoint, layout);
+  const first = parameterTileOf(context, memory.tiles.first, span ?? scale, layout);
+  const second = parameterTileOf(context, memory.tiles.second, min ?? zeroPoint, layout);
   const kernel = kernelOf(kernels, dtype, layout.columns > 0, parameters, levels);
   return {
     limit: Math.min(source.limit, destination.limit),
-    write(piece) {
-      const { length } = piece;
-      const start = base + piece.start;
+    write(slice) {
+      const { length } = slice;
+      const start = base + slice.start;
       const values = source.address(start, length);
       const codes = destination.address(start, length);
-      find?.(piece, values);
-      kernel(values, codes, first(piece), second(piece), shapeOf(piece));
+      find?.(slice, values);
+      kernel(values, codes, first(slice), second(slice), kernelArguments(slice));
       destination.commit(start, length);
       return { values, codes };
     },

@@ -1,6 +1,6 @@
 import { TILE } from "../../kernels/memory.ts";
-import { rangeOfPiece } from "../measure/find-range.ts";
-import type { Machine } from "../tensors/context.ts";
+import { rangeOfSlice } from "../measure/find-range.ts";
+import type { KernelContext } from "../tensors/context.ts";
 import type { Layout } from "../tensors/granularity.ts";
 import type { NonFinite } from "../tensors/quantize-options.ts";
 import {
@@ -11,11 +11,11 @@ import {
   parametersOf,
   type SchemeOptions,
 } from "../tensors/schemes.ts";
-import { type Cut, layoutIn, windowAt } from "../tiling/chunks.ts";
+import { type Chunking, chunkAt, layoutIn } from "../tiling/chunks.ts";
 import type { Find } from "./code-writer.ts";
 
 /** Parameters of so many groups, all yet to be found. */
-export function noParameters({ parameters: n }: Layout, how: SchemeOptions): Parameters {
+export function emptyParameters({ parameters: n }: Layout, how: SchemeOptions): Parameters {
   const found = { scale: new Float32Array(n), zeroPoint: new Int32Array(n) };
   if (how.scheme !== "minmax") return found;
   found.zeroPoint.fill(levelsOf(how).qmin); // which is known
@@ -23,7 +23,7 @@ export function noParameters({ parameters: n }: Layout, how: SchemeOptions): Par
 }
 
 /**
- * Whether pieces of at most `limit` elements hold whole groups, so that a group can be scanned and quantized in turn, while
+ * Whether slices of at most `limit` elements hold whole groups, so that a group can be scanned and quantized in turn, while
  * a cache has it.
  */
 export function holdsGroups(layout: Layout, limit: number): boolean {
@@ -33,30 +33,32 @@ export function holdsGroups(layout: Layout, limit: number): boolean {
   return step > 0 || (outer === 1 && columns === 0) || outer * groups === 1;
 }
 
-/** Whether all windows of a tensor are such. */
-export function eachHoldsGroups(cut: Cut): boolean {
-  // All windows are alike but for the last of a row.
-  const ends = [0, cut.perRow - 1].filter((index) => index < cut.count);
+/** Whether all chunks of a tensor are such. */
+export function eachHoldsGroups(chunking: Chunking): boolean {
+  // All chunks are alike but for the last of a row.
+  const ends = [0, chunking.perRow - 1].filter((index) => index < chunking.count);
   return (
-    cut.count > 0 && cut.holdsGroups && ends.every((index) => holdsGroups(layoutIn(cut, windowAt(cut, index)), TILE))
+    chunking.count > 0 &&
+    chunking.holdsGroups &&
+    ends.every((index) => holdsGroups(layoutIn(chunking, chunkAt(chunking, index)), TILE))
   );
 }
 
-/** Finds the parameters of each piece's groups as it comes by; `refuse` is called for what may not be left out. */
-export function finderOf(
-  machine: Machine,
+/** Finds the parameters of each slice's groups as it comes by; `refuse` is called for what may not be left out. */
+export function parameterFinderOf(
+  context: KernelContext,
   how: SchemeOptions & { readonly nonFinite: NonFinite },
   into: Parameters,
   refuse: () => never,
 ): Find {
   const { nonFinite } = how;
   const magnitude = needsMagnitudeOnly(how);
-  return (piece, address) => {
-    const range = rangeOfPiece(machine, piece, address, { nonFinite, magnitude }) ?? refuse();
+  return (slice, address) => {
+    const range = rangeOfSlice(context, slice, address, { nonFinite, magnitude }) ?? refuse();
     const found = parametersOf(range, how);
-    into.scale.set(found.scale, piece.first);
-    if (!hasNoZeroPoints(how)) into.zeroPoint.set(found.zeroPoint, piece.first);
-    into.min?.set(found.min!, piece.first);
-    into.span?.set(found.span!, piece.first);
+    into.scale.set(found.scale, slice.first);
+    if (!hasNoZeroPoints(how)) into.zeroPoint.set(found.zeroPoint, slice.first);
+    into.min?.set(found.min!, slice.first);
+    into.span?.set(found.span!, slice.first);
   };
 }

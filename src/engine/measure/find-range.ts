@@ -1,14 +1,14 @@
 import { NonFiniteError } from "../../errors.ts";
 import type { KernelName } from "../../kernels/abi.ts";
 import { TILE } from "../../kernels/memory.ts";
-import type { Machine } from "../tensors/context.ts";
+import type { KernelContext } from "../tensors/context.ts";
 import { type Layout, spreadOf } from "../tensors/granularity.ts";
 import type { NonFinite } from "../tensors/quantize-options.ts";
 import type { Range } from "../tensors/schemes.ts";
 import type { Operand } from "../tensors/tensor.ts";
 import { accumulatorsOf, foldCopies } from "../tiling/accumulators.ts";
-import { type Piece, piecesOf, shapeOf } from "../tiling/kernel-slices.ts";
-import { countOf, type Source, sourceOf } from "../tiling/tile-io.ts";
+import { type KernelSlice, kernelArguments, slicesOf } from "../tiling/kernel-slices.ts";
+import { countOf, type TileSource, tileSourceOf } from "../tiling/tile-io.ts";
 
 export interface RangeRequest {
   readonly layout: Layout;
@@ -24,8 +24,8 @@ export interface RangeRequest {
  *
  * @throws NonFiniteError
  */
-export function findRange(machine: Machine, tensor: Operand, request: RangeRequest): Range {
-  return boundsOf(findExtremes(machine, tensor, request));
+export function findRange(context: KernelContext, tensor: Operand, request: RangeRequest): Range {
+  return boundsOf(findExtremes(context, tensor, request));
 }
 
 /**
@@ -34,25 +34,25 @@ export function findRange(machine: Machine, tensor: Operand, request: RangeReque
  *
  * @throws NonFiniteError
  */
-export function findExtremes(machine: Machine, tensor: Operand, request: RangeRequest): readonly Float32Array[] {
+export function findExtremes(context: KernelContext, tensor: Operand, request: RangeRequest): readonly Float32Array[] {
   const { layout, nonFinite, name, magnitude = false } = request;
-  const source = sourceOf(machine, tensor, "values");
-  const found = scan(machine, source, layout, magnitude ? "absMaxF32" : "rangeF32");
+  const source = tileSourceOf(context, tensor, "values");
+  const found = scan(context, source, layout, magnitude ? "absMaxF32" : "rangeF32");
   if (!found.bad) return found.extremes;
-  if (nonFinite === "error") throw firstNonFinite(machine, tensor, name);
-  return scan(machine, source, layout, "rangeFiniteF32").extremes;
+  if (nonFinite === "error") throw firstNonFinite(context, tensor, name);
+  return scan(context, source, layout, "rangeFiniteF32").extremes;
 }
 
-/** The same of a piece of float32 at `address` that holds whole groups; undefined where nothing may be left out. */
-export function rangeOfPiece(
-  machine: Machine,
-  piece: Piece,
+/** The same of a slice of float32 at `address` that holds whole groups; undefined where nothing may be left out. */
+export function rangeOfSlice(
+  context: KernelContext,
+  slice: KernelSlice,
   address: number,
   { nonFinite, magnitude = false }: Pick<RangeRequest, "nonFinite" | "magnitude">,
 ): Range | undefined {
-  const found = scanPiece(machine, piece, address, magnitude ? "absMaxF32" : "rangeF32");
+  const found = scanSlice(context, slice, address, magnitude ? "absMaxF32" : "rangeF32");
   if (!found.bad) return boundsOf(found.extremes);
-  return nonFinite === "error" ? undefined : boundsOf(scanPiece(machine, piece, address, "rangeFiniteF32").extremes);
+  return nonFinite === "error" ? undefined : boundsOf(scanSlice(context, slice, address, "rangeFiniteF32").extremes);
 }
 
 /** Extremes as a range. */
@@ -85,20 +85,20 @@ interface Scanned {
 
 type ScanKernel = (...args: number[]) => number | undefined;
 
-function kernelOf({ kernels }: Machine, name: Scan, columns: number): ScanKernel {
+function kernelOf({ kernels }: KernelContext, name: Scan, columns: number): ScanKernel {
   return kernels[columns ? (`${name}Columns` satisfies KernelName) : name] as ScanKernel;
 }
 
-function scan(machine: Machine, source: Source, layout: Layout, name: Scan): Scanned {
-  const { memory } = machine;
+function scan(context: KernelContext, source: TileSource, layout: Layout, name: Scan): Scanned {
+  const { memory } = context;
   const extremes = initials[name].map((initial) => new Float32Array(spreadOf(layout)).fill(initial));
   const tiles = [memory.tiles.first, memory.tiles.second].slice(0, extremes.length);
-  const kernel = kernelOf(machine, name, layout.columns);
+  const kernel = kernelOf(context, name, layout.columns);
   let bad = 0;
   const accumulators = accumulatorsOf(memory, extremes, (k) => tiles[k]!);
-  for (const piece of piecesOf(layout, source.limit, TILE)) {
-    accumulators.hold(piece);
-    bad |= Number(kernel(source.address(piece.start, piece.length), ...tiles, ...shapeOf(piece)) ?? 0);
+  for (const slice of slicesOf(layout, source.limit, TILE)) {
+    accumulators.hold(slice);
+    bad |= Number(kernel(source.address(slice.start, slice.length), ...tiles, ...kernelArguments(slice)) ?? 0);
   }
   accumulators.release();
   const fold = (all: Float32Array, k: number) => {
@@ -108,31 +108,31 @@ function scan(machine: Machine, source: Source, layout: Layout, name: Scan): Sca
   return { bad: bad !== 0, extremes: extremes.map(fold) };
 }
 
-/** The groups of one piece alone. */
-function scanPiece(machine: Machine, piece: Piece, address: number, name: Scan): Scanned {
-  const { first, second } = machine.memory.tiles;
+/** The groups of one slice alone. */
+function scanSlice(context: KernelContext, slice: KernelSlice, address: number, name: Scan): Scanned {
+  const { first, second } = context.memory.tiles;
   const tiles = initials[name].map((initial, k) => {
     const tile = k === 0 ? first : second;
-    machine.memory.view(Float32Array, tile, piece.count).fill(initial);
+    context.memory.view(Float32Array, tile, slice.count).fill(initial);
     return tile;
   });
-  const bad = Number(kernelOf(machine, name, piece.columns)(address, ...tiles, ...shapeOf(piece)) ?? 0);
-  const extremes = tiles.map((tile) => machine.memory.view(Float32Array, tile, piece.count).slice());
+  const bad = Number(kernelOf(context, name, slice.columns)(address, ...tiles, ...kernelArguments(slice)) ?? 0);
+  const extremes = tiles.map((tile) => context.memory.view(Float32Array, tile, slice.count).slice());
   return { bad: bad !== 0, extremes };
 }
 
 /** @throws NonFiniteError for the first value of a tensor that is known to hold one. */
-export function refuseNonFinite(machine: Machine, tensor: Operand, name: string | undefined): never {
-  throw firstNonFinite(machine, tensor, name);
+export function refuseNonFinite(context: KernelContext, tensor: Operand, name: string | undefined): never {
+  throw firstNonFinite(context, tensor, name);
 }
 
 /** The error path looks again, for the place. */
-function firstNonFinite(machine: Machine, tensor: Operand, name: string | undefined): NonFiniteError {
-  const source = sourceOf(machine, tensor, "values");
+function firstNonFinite(context: KernelContext, tensor: Operand, name: string | undefined): NonFiniteError {
+  const source = tileSourceOf(context, tensor, "values");
   const n = countOf(tensor);
   for (let start = 0; start < n; start += TILE) {
     const length = Math.min(TILE, n - start);
-    const view = machine.memory.view(Float32Array, source.address(start, length), length);
+    const view = context.memory.view(Float32Array, source.address(start, length), length);
     const i = view.findIndex((x) => !Number.isFinite(x));
     if (i >= 0) return new NonFiniteError(view[i]!, start + i, name);
   }

@@ -1,10 +1,10 @@
 import { TILE } from "../../kernels/memory.ts";
-import type { Machine } from "../tensors/context.ts";
+import type { KernelContext } from "../tensors/context.ts";
 import { elementsAt, type Layout, spreadOf } from "../tensors/granularity.ts";
 import { accumulatorsOf, foldCopies } from "../tiling/accumulators.ts";
-import { type Cut, layoutIn, type Window, windowsOf } from "../tiling/chunks.ts";
-import { type Piece, piecesOf, shapeOf } from "../tiling/kernel-slices.ts";
-import type { Source } from "../tiling/tile-io.ts";
+import { type Chunk, type Chunking, chunksOf, layoutIn } from "../tiling/chunks.ts";
+import { type KernelSlice, kernelArguments, slicesOf } from "../tiling/kernel-slices.ts";
+import type { TileSource } from "../tiling/tile-io.ts";
 
 /** What a tensor lost. */
 export interface QuantizationError {
@@ -26,14 +26,14 @@ type Sums = readonly ArrayLike<number>[];
 
 /**
  * Sums are taken in an order that shape and granularity alone tell, so that arrays, files and any number of threads agree
- * to the bit: a tensor as a whole falls into windows (chunks.ts), these into pieces of at most 65,536 elements (kernel-slices.ts),
- * whose sums (assembly/error.ts) are added in order, window by window. Group by group: along a run chunks of 65,536, along
+ * to the bit: a tensor as a whole falls into chunks (chunks.ts), these into slices of at most 65,536 elements (kernel-slices.ts),
+ * whose sums (assembly/error.ts) are added in order, chunk by chunk. Group by group: along a run chunks of 65,536, along
  * a column element by element.
  */
 
-/** Compares two tensors of the same shape, as pieces of them are asked for, group by group of `layout`. */
-export function measure(machine: Machine, a: Source, b: Source, layout: Layout): QuantizationError[] {
-  const sums = sumsOf(machine, a, b, layout);
+/** Compares two tensors of the same shape, as slices of them are asked for, group by group of `layout`. */
+export function measure(context: KernelContext, a: TileSource, b: TileSource, layout: Layout): QuantizationError[] {
+  const sums = sumsOf(context, a, b, layout);
   return Array.from({ length: layout.parameters }, (_, p) => reportOf(sums, p, elementsAt(layout, p)));
 }
 
@@ -44,10 +44,10 @@ export interface LossSums {
   readonly maxAbs: number;
 }
 
-/** Those of a tensor from those of its windows, in order. */
-export function addSums(windows: Iterable<LossSums>): LossSums {
+/** Those of a tensor from those of its chunks, in order. */
+export function addSums(chunks: Iterable<LossSums>): LossSums {
   let [squared, aa, maxAbs] = [0, 0, 0];
-  for (const sums of windows) {
+  for (const sums of chunks) {
     squared += sums.squared;
     aa += sums.aa;
     maxAbs = Math.max(maxAbs, sums.maxAbs);
@@ -55,8 +55,8 @@ export function addSums(windows: Iterable<LossSums>): LossSums {
   return { squared, aa, maxAbs };
 }
 
-/** Sums up what one window lost, piece by piece: `add` takes the addresses of values and of what they became. */
-export function lossSummer({ kernels, memory }: Machine) {
+/** Sums up what one chunk lost, slice by slice: `add` takes the addresses of values and of what they became. */
+export function lossSummer({ kernels, memory }: KernelContext) {
   const tile = memory.tiles.sums;
   memory.view(Float64Array, tile, 3).fill(0);
   return {
@@ -68,24 +68,24 @@ export function lossSummer({ kernels, memory }: Machine) {
   };
 }
 
-/** Compares two tensors as a whole, `a` and what `b` gives for the pieces of `cut`: the five sums. */
+/** Compares two tensors as a whole, `a` and what `b` gives for the slices of `cut`: the five sums. */
 export function sumsOfWhole(
-  machine: Machine,
-  a: Source,
-  b: (window: Window, layout: Layout) => (piece: Piece) => number,
-  cut: Cut,
+  context: KernelContext,
+  a: TileSource,
+  b: (chunk: Chunk, layout: Layout) => (slice: KernelSlice) => number,
+  chunking: Chunking,
 ): readonly number[] {
-  const { kernels, memory } = machine;
+  const { kernels, memory } = context;
   const tile = memory.tiles.sums;
   const totals = [0, 0, 0, 0, 0];
-  for (const window of windowsOf(cut)) {
+  for (const chunk of chunksOf(chunking)) {
     memory.view(Float64Array, tile, 5).fill(0);
-    const layout = layoutIn(cut, window);
-    const other = b(window, layout);
-    for (const piece of piecesOf(layout, TILE, TILE)) {
-      const { length } = piece;
-      const others = other(piece);
-      kernels.errorF32(a.address(window.start + piece.start, length), others, tile, 1, 1, 1, length, length, 0);
+    const layout = layoutIn(chunking, chunk);
+    const other = b(chunk, layout);
+    for (const slice of slicesOf(layout, TILE, TILE)) {
+      const { length } = slice;
+      const others = other(slice);
+      kernels.errorF32(a.address(chunk.start + slice.start, length), others, tile, 1, 1, 1, length, length, 0);
     }
     memory.view(Float64Array, tile, 5).forEach((sum, k) => {
       totals[k] = k === 4 ? Math.max(totals[k]!, sum) : totals[k]! + sum;
@@ -94,16 +94,16 @@ export function sumsOfWhole(
   return totals;
 }
 
-function sumsOf(machine: Machine, a: Source, b: Source, layout: Layout): Sums {
-  const { kernels, memory } = machine;
+function sumsOf(context: KernelContext, a: TileSource, b: TileSource, layout: Layout): Sums {
+  const { kernels, memory } = context;
   const totals = Array.from({ length: 5 }, () => new Float64Array(spreadOf(layout)));
   const kernel = kernels[layout.columns ? "errorF32Columns" : "errorF32"] as (...args: number[]) => void;
   const tile = memory.tiles.sums;
   const accumulators = accumulatorsOf(memory, totals, (k, count) => tile + 8 * k * count);
-  for (const piece of piecesOf(layout, Math.min(a.limit, b.limit), TILE / 8)) {
-    const { start, length } = piece;
-    const count = accumulators.hold(piece);
-    kernel(a.address(start, length), b.address(start, length), tile, count, ...shapeOf(piece));
+  for (const slice of slicesOf(layout, Math.min(a.limit, b.limit), TILE / 8)) {
+    const { start, length } = slice;
+    const count = accumulators.hold(slice);
+    kernel(a.address(start, length), b.address(start, length), tile, count, ...kernelArguments(slice));
   }
   accumulators.release();
   return totals.map((total, k) => foldCopies(total, layout, 0, k === 4 ? Math.max : (x, y) => x + y));

@@ -1,14 +1,14 @@
 import type { LinearMemory } from "../../kernels/memory.ts";
 import { type Layout, parameterAt } from "../tensors/granularity.ts";
-import type { Piece } from "./kernel-slices.ts";
+import type { KernelSlice } from "./kernel-slices.ts";
 
 type Results = Float32Array | Float64Array;
 
-/** Results that grow from piece to piece: kernels fold into a tile, what they have found lives outside. */
+/** Results that grow from slice to slice: kernels fold into a tile, what they have found lives outside. */
 export interface Accumulators {
-  /** Brings what `piece` folds into to the tile; how many of each result lie there. */
-  hold(piece: Piece): number;
-  /** Takes what lies in the tile back: after the last piece. */
+  /** Brings what `slice` folds into to the tile; how many of each result lie there. */
+  hold(slice: KernelSlice): number;
+  /** Takes what lies in the tile back: after the last slice. */
   release(): void;
 }
 
@@ -23,11 +23,11 @@ export function accumulatorsOf(
   const tileOf = (k: number) => memory.view<Results>(Type, addressOf(k, held.count), held.count);
   const release = () => all.forEach((results, k) => void results.set(tileOf(k), held.first));
   return {
-    hold(piece) {
+    hold(slice) {
       // Channels come round again: they stay in the tile for as long as the same ones are wanted.
-      if (piece.first !== held.first || piece.count > held.count) {
+      if (slice.first !== held.first || slice.count > held.count) {
         release();
-        held = piece;
+        held = slice;
         all.forEach((results, k) => void tileOf(k).set(results.subarray(held.first, held.first + held.count)));
       }
       return held.count;

@@ -1,14 +1,14 @@
 import { type Granularity, type Layout, layoutOf } from "../tensors/granularity.ts";
 import { elementsOf } from "../tensors/shape.ts";
 
-/** The most elements of a window, unless one index of its last axis has more: 4 MiB of float32, which a cache holds. */
-export const WINDOW = 1 << 20;
+/** The most elements of a chunk, unless one index of its last axis has more: 4 MiB of float32, which a cache holds. */
+export const CHUNK = 1 << 20;
 
 /**
  * A part of a tensor that lies together and is a tensor itself: one index of the axes before the one that is cut, some of
  * that, all of those behind.
  */
-export interface Window {
+export interface Chunk {
   /** Flat index of its first element, and how many there are. */
   readonly start: number;
   readonly length: number;
@@ -18,26 +18,26 @@ export interface Window {
   readonly count: number;
 }
 
-/** How a tensor falls into windows: told by shape and granularity alone, so that it does so everywhere alike. */
-export interface Cut {
+/** How a tensor falls into chunks: told by shape and granularity alone, so that it does so everywhere alike. */
+export interface Chunking {
   readonly shape: readonly number[];
   readonly granularity: Granularity;
   /** The axis that is cut; -1 for a scalar. */
   readonly axis: number;
-  /** Indices of that axis to a window; the last of a stretch may be fewer. */
+  /** Indices of that axis to a chunk; the last of a stretch may be fewer. */
   readonly size: number;
-  /** Windows begin anew after so many indices: a block larger than a window, or the whole axis. */
+  /** Chunks begin anew after so many indices: a block larger than a chunk, or the whole axis. */
   readonly stretch: number;
   readonly perStretch: number;
-  /** Windows of one row, and of the tensor. */
+  /** Chunks of one row, and of the tensor. */
   readonly perRow: number;
   readonly count: number;
-  /** Whether no group of parameters reaches beyond a window. */
+  /** Whether no group of parameters reaches beyond a chunk. */
   readonly holdsGroups: boolean;
 }
 
-/** Cuts a tensor at the first axis whose indices fit a window; no window crosses the end of a block. */
-export function cutOf(shape: readonly number[], granularity: Granularity, most = WINDOW): Cut {
+/** Cuts a tensor at the first axis whose indices fit a chunk; no chunk crosses the end of a block. */
+export function chunkingOf(shape: readonly number[], granularity: Granularity, most = CHUNK): Chunking {
   const axis = shape.findIndex((_, i) => elementsOf(shape.slice(i + 1)) <= most);
   const scalar = {
     shape,
@@ -64,22 +64,22 @@ export function cutOf(shape: readonly number[], granularity: Granularity, most =
   const perStretch = Math.ceil(stretch / size);
   const last = length - Math.floor(length / stretch) * stretch;
   const perRow = Math.floor(length / stretch) * perStretch + Math.ceil(last / size);
-  const cut = { ...scalar, size, stretch, perStretch, perRow, count: rows * perRow };
-  return { ...cut, holdsGroups: holdsGroups(cut) };
+  const chunking = { ...scalar, size, stretch, perStretch, perRow, count: rows * perRow };
+  return { ...chunking, holdsGroups: holdsGroups(chunking) };
 }
 
-/** Windows of 4-bit codes had better begin where a byte does. */
+/** Chunks of 4-bit codes had better begin where a byte does. */
 function evened(size: number): number {
   return size > 1 ? size & ~1 : size;
 }
 
-function holdsGroups({ shape, granularity, axis, size, count }: Omit<Cut, "holdsGroups">): boolean {
+function holdsGroups({ shape, granularity, axis, size, count }: Omit<Chunking, "holdsGroups">): boolean {
   if (count <= 1) return true;
   const { blockSize } = granularity;
   if (granularity.axis === undefined) return false;
   const isWhole = size >= shape[axis]!;
   const [first, last] = typeof granularity.axis === "number" ? [granularity.axis, granularity.axis] : granularity.axis;
-  // Along an axis that is cut, or taken index by index, a group has to have one index alone, or whole windows.
+  // Along an axis that is cut, or taken index by index, a group has to have one index alone, or whole chunks.
   return shape.every((dimension, i) => {
     const isAlong = i >= first && i <= last;
     const reach = isAlong ? Math.min(blockSize ?? 1, dimension) : blockSize === undefined ? dimension : 1;
@@ -88,9 +88,9 @@ function holdsGroups({ shape, granularity, axis, size, count }: Omit<Cut, "holds
   });
 }
 
-/** Window `index` of a tensor, in the order of the data. */
-export function windowAt(cut: Cut, index: number): Window {
-  const { shape, axis, size, stretch, perStretch, perRow } = cut;
+/** Chunk `index` of a tensor, in the order of the data. */
+export function chunkAt(chunking: Chunking, index: number): Chunk {
+  const { shape, axis, size, stretch, perStretch, perRow } = chunking;
   if (axis < 0) return { start: 0, length: 1, shape, first: 0, count: 1 };
   const row = Math.floor(index / perRow);
   const place = index % perRow;
@@ -102,20 +102,20 @@ export function windowAt(cut: Cut, index: number): Window {
     start: (row * shape[axis]! + from) * inner,
     length: taken * inner,
     shape: shape.map((dimension, i) => (i < axis ? 1 : i === axis ? taken : dimension)),
-    ...parametersIn(cut, row, from, taken),
+    ...parametersIn(chunking, row, from, taken),
   };
 }
 
-export function* windowsOf(cut: Cut): Generator<Window> {
-  for (let i = 0; i < cut.count; i++) yield windowAt(cut, i);
+export function* chunksOf(chunking: Chunking): Generator<Chunk> {
+  for (let i = 0; i < chunking.count; i++) yield chunkAt(chunking, i);
 }
 
-/** How kernels see a window. */
-export function layoutIn({ granularity }: Cut, { shape }: Window): Layout {
+/** How kernels see a chunk. */
+export function layoutIn({ granularity }: Chunking, { shape }: Chunk): Layout {
   return layoutOf(shape, granularity);
 }
 
-function parametersIn({ shape, granularity, axis }: Cut, row: number, from: number, taken: number) {
+function parametersIn({ shape, granularity, axis }: Chunking, row: number, from: number, taken: number) {
   const { blockSize } = granularity;
   if (granularity.axis === undefined) return { first: 0, count: 1 };
   const [begin, end] = typeof granularity.axis === "number" ? [granularity.axis, granularity.axis] : granularity.axis;

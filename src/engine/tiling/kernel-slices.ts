@@ -4,24 +4,24 @@ import type { KernelShape, Layout } from "../tensors/granularity.ts";
  * A stretch of a tensor that one kernel call takes: `length` elements that lie together from flat index `start`, the
  * shape the kernel is told, and the parameters it needs, `count` of the layout's from `first` on.
  */
-export interface Piece extends KernelShape {
+export interface KernelSlice extends KernelShape {
   readonly start: number;
   readonly length: number;
   readonly first: number;
   readonly count: number;
 }
 
-/** The arguments by which a kernel is told a piece's shape. */
-export function shapeOf({ outer, groups, inner, last, step, columns }: KernelShape): number[] {
+/** The arguments by which a kernel is told a slice's shape. */
+export function kernelArguments({ outer, groups, inner, last, step, columns }: KernelShape): number[] {
   return columns === 0 ? [outer, groups, inner, last, step] : [outer, groups, inner, last, step, columns];
 }
 
 /**
- * Cuts a layout into pieces of at most `maxElements` elements and `maxParameters` parameters, in the order of the data:
+ * Cuts a layout into slices of at most `maxElements` elements and `maxParameters` parameters, in the order of the data:
  * several outers where they are small, else groups of one outer, else part of a group, else part of a row of columns.
  * Runs are cut at multiples of `maxElements` from their start.
  */
-export function* piecesOf(layout: Layout, maxElements: number, maxParameters: number): Generator<Piece> {
+export function* slicesOf(layout: Layout, maxElements: number, maxParameters: number): Generator<KernelSlice> {
   const { outer, groups, inner, last, step, columns } = layout;
   const width = columns || 1;
   const elements = ((groups - 1) * inner + last) * width;
@@ -39,7 +39,7 @@ export function* piecesOf(layout: Layout, maxElements: number, maxParameters: nu
     }
   } else if (elements > 0) {
     for (let o = 0; o < outer; o++) {
-      for (const piece of piecesOfOuter(layout, start, o * step, maxElements, maxParameters)) yield piece;
+      for (const slice of piecesOfOuter(layout, start, o * step, maxElements, maxParameters)) yield slice;
       start += elements;
     }
   }
@@ -55,7 +55,7 @@ function* piecesOfOuter(
   first: number,
   maxElements: number,
   maxParameters: number,
-): Generator<Piece> {
+): Generator<KernelSlice> {
   const width = columns || 1;
   let start = from;
   const whole = Math.min(Math.floor(maxElements / (inner * width)), Math.floor(maxParameters / width));
@@ -73,7 +73,7 @@ function* piecesOfOuter(
 }
 
 /** One group too large for a call: rows of it, or parts of a row where even a row is too long. */
-function* piecesOfGroup(group: Piece, maxElements: number, maxParameters: number): Generator<Piece> {
+function* piecesOfGroup(group: KernelSlice, maxElements: number, maxParameters: number): Generator<KernelSlice> {
   const width = group.columns || 1;
   const end = group.start + group.length;
   if (width <= maxElements && width <= maxParameters) {

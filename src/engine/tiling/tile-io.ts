@@ -1,6 +1,6 @@
 import { type DType, dtypes } from "../../dtypes.ts";
 import { TILE } from "../../kernels/memory.ts";
-import type { Machine } from "../tensors/context.ts";
+import type { KernelContext } from "../tensors/context.ts";
 import { isResident } from "../tensors/resident-tensor.ts";
 import { bytesOf, type Operand } from "../tensors/tensor.ts";
 
@@ -9,14 +9,14 @@ import { bytesOf, type Operand } from "../tensors/tensor.ts";
  * through a tile. Half-precision floats are widened and nibbles unpacked on the way in, and back on the way out, so that
  * kernels see nothing but float32, or codes of 8, 16 or 32 bits.
  */
-export interface Source {
+export interface TileSource {
   /** The most elements one call may take. */
   readonly limit: number;
   /** Where elements `start` to `start + length` can be read. */
   address(start: number, length: number): number;
 }
 
-export interface Destination {
+export interface TileDestination {
   readonly limit: number;
   /** Where elements `start` to `start + length` are to be written; `commit` with the same arguments follows. */
   address(start: number, length: number): number;
@@ -39,7 +39,7 @@ interface Codec {
   encode(tile: number, raw: number, n: number, start: number): void;
 }
 
-function codecOf({ kernels }: Machine, dtype: DType): Codec | undefined {
+function codecOf({ kernels }: KernelContext, dtype: DType): Codec | undefined {
   switch (dtype) {
     case "float16":
       return { decode: kernels.convertF16F32, encode: kernels.convertF32F16 };
@@ -64,16 +64,16 @@ function spanOf(dtype: DType, start: number, length: number): { begin: number; e
   return { begin: Math.floor((start * bits) / 8), end: Math.ceil(((start + length) * bits) / 8) };
 }
 
-/** Where in this machine's memory a tensor lives, if it does. */
-function residence({ memory }: Machine, tensor: Operand): number | undefined {
+/** Where in this context's memory a tensor lives, if it does. */
+function residence({ memory }: KernelContext, tensor: Operand): number | undefined {
   return isResident(tensor) && tensor.livesIn(memory) ? tensor.address : undefined;
 }
 
-export function sourceOf(machine: Machine, tensor: Operand, tileName: TileName): Source {
-  const { memory } = machine;
-  const codec = codecOf(machine, tensor.dtype);
+export function tileSourceOf(context: KernelContext, tensor: Operand, tileName: TileName): TileSource {
+  const { memory } = context;
+  const codec = codecOf(context, tensor.dtype);
   const tile = memory.tiles[tileName];
-  const home = residence(machine, tensor);
+  const home = residence(context, tensor);
   const entry = codec ? memory.tiles.raw : tile;
   const bytes = home === undefined ? bytesOf(tensor.data) : undefined;
 
@@ -95,16 +95,16 @@ export function sourceOf(machine: Machine, tensor: Operand, tileName: TileName):
 }
 
 /** @param asStored whether 4-bit codes are written two to a byte: a stretch then has to begin where a byte does */
-export function destinationOf(
-  machine: Machine,
+export function tileDestinationOf(
+  context: KernelContext,
   tensor: Operand,
   tileName: TileName | "raw",
   { asStored = false } = {},
-): Destination {
-  const { memory } = machine;
-  const codec = asStored ? undefined : codecOf(machine, tensor.dtype);
+): TileDestination {
+  const { memory } = context;
+  const codec = asStored ? undefined : codecOf(context, tensor.dtype);
   const tile = memory.tiles[tileName];
-  const home = residence(machine, tensor);
+  const home = residence(context, tensor);
   if (home !== undefined) {
     const place = (start: number) => home + spanOf(tensor.dtype, start, 0).begin;
     if (!codec) return { limit: RESIDENT_LIMIT, address: place, commit() {} };

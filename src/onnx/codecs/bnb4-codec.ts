@@ -5,9 +5,9 @@ import { bytesOf } from "../../engine/tensors/tensor.ts";
 import type { QUANT_TYPES } from "../ir/operators.ts";
 import { Pending } from "../proto/wire-format.ts";
 import { type FloatConstant, weightTypeOf } from "../weights/find-weights.ts";
-import type { Job, JobSpec, Maker } from "./codec.ts";
+import type { Encoder, Job, JobSpec } from "./codec.ts";
 
-export interface Bnb4Recipe {
+export interface Bnb4Quantization {
   readonly layout: MatrixLayout;
   readonly blockSize: BlockSize;
   readonly quantType: (typeof QUANT_TYPES)[number];
@@ -15,7 +15,7 @@ export interface Bnb4Recipe {
 
 export interface Bnb4Spec extends JobSpec {
   readonly kind: "bnb4";
-  readonly recipe: Bnb4Recipe;
+  readonly quantization: Bnb4Quantization;
   readonly scaleDtype: FloatDType;
 }
 
@@ -28,7 +28,7 @@ export class Bnb4Job implements Job<Bnb4Spec> {
 
   constructor(
     readonly constant: FloatConstant,
-    readonly recipe: Bnb4Recipe,
+    readonly recipe: Bnb4Quantization,
   ) {
     const elements = elementsOf(constant.tensor.shape);
     this.scaleDtype = weightTypeOf(constant);
@@ -42,7 +42,7 @@ export class Bnb4Job implements Job<Bnb4Spec> {
   }
 
   get spec(): Bnb4Spec {
-    return { kind: "bnb4", recipe: this.recipe, scaleDtype: this.scaleDtype };
+    return { kind: "bnb4", quantization: this.recipe, scaleDtype: this.scaleDtype };
   }
 
   get parts(): readonly Pending[] {
@@ -50,7 +50,7 @@ export class Bnb4Job implements Job<Bnb4Spec> {
   }
 }
 
-export const makeBnb4: Maker<Bnb4Spec> = (values, { recipe, scaleDtype }, { engine }) => {
+export const encodeBnb4: Encoder<Bnb4Spec> = (values, { quantization: recipe, scaleDtype }, { engine }) => {
   const { codes, absmax, error } = engine.quantizeBnb4(values, { ...recipe, scaleDtype });
   return { loss: { sqnr: error.sqnr, maxAbs: error.maxAbs }, bytes: [codes, bytesOf(absmax)] };
 };

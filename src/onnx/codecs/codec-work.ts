@@ -1,14 +1,14 @@
 import type { NonFinite } from "../../engine/tensors/quantize-options.ts";
 import { elementsOf } from "../../engine/tensors/shape.ts";
-import { withShelf } from "../../pipeline/buffer-pool.ts";
+import { withBufferPool } from "../../pipeline/buffer-pool.ts";
 import { roomFor, type StoredTensor, spanOf, withPart } from "../../pipeline/stored-tensor.ts";
 import type { Files, Work } from "../../pipeline/work.ts";
-import { makeBnb4 } from "./bnb4-codec.ts";
-import type { JobSpec, Loss, Maker } from "./codec.ts";
+import { encodeBnb4 } from "./bnb4-codec.ts";
+import type { Encoder, JobSpec, Loss } from "./codec.ts";
 import { type Order, type OrderedPart, writeInto } from "./codec-order.ts";
-import { makeNarrow } from "./half-codec.ts";
-import { makeAffine } from "./integer-codec.ts";
-import { makeMatrix } from "./nbits-codec.ts";
+import { encodeHalf } from "./half-codec.ts";
+import { encodeIntegers } from "./integer-codec.ts";
+import { encodeNbits } from "./nbits-codec.ts";
 
 /** All that is made of one constant. */
 export interface JobUnit {
@@ -17,15 +17,15 @@ export interface JobUnit {
   readonly nonFinite: NonFinite;
 }
 
-const makers: Readonly<Record<JobSpec["kind"], Maker<never>>> = {
-  affine: makeAffine,
-  matrix: makeMatrix,
-  bnb4: makeBnb4,
-  narrow: makeNarrow,
+const makers: Readonly<Record<JobSpec["kind"], Encoder<never>>> = {
+  affine: encodeIntegers,
+  matrix: encodeNbits,
+  bnb4: encodeBnb4,
+  narrow: encodeHalf,
 };
 
-function makerOf({ kind }: JobSpec): Maker<JobSpec> {
-  return makers[kind] as Maker<JobSpec>;
+function makerOf({ kind }: JobSpec): Encoder<JobSpec> {
+  return makers[kind] as Encoder<JobSpec>;
 }
 
 /** Makes everything of a constant that is wanted of it; what each lost, in the order asked for. */
@@ -39,8 +39,8 @@ export const jobWork: Work<JobUnit, readonly Loss[]> = {
     return withPart(engine, files, tensor, whole, async (values) => {
       const losses: Loss[] = [];
       for (const { spec, parts } of orders) {
-        await withShelf(engine, async (shelf) => {
-          const made = makerOf(spec)(values, spec, { engine, nonFinite, shelf });
+        await withBufferPool(engine, async (buffers) => {
+          const made = makerOf(spec)(values, spec, { engine, nonFinite, buffers });
           losses.push(made.loss);
           const writes = made.bytes.map((bytes, i) => writePart(files, parts[i]!, bytes));
           await Promise.all(writes).finally(made.release);

@@ -2,7 +2,7 @@ import type { Engine } from "../../engine/engine.ts";
 import type { NonFinite } from "../../engine/tensors/quantize-options.ts";
 import type { ResidentTensor } from "../../engine/tensors/resident-tensor.ts";
 import type { FloatTensor } from "../../engine/tensors/tensor.ts";
-import type { Shelf } from "../../pipeline/buffer-pool.ts";
+import type { BufferPool } from "../../pipeline/buffer-pool.ts";
 import type { Pending } from "../proto/wire-format.ts";
 import type { FloatConstant } from "../weights/find-weights.ts";
 
@@ -30,15 +30,15 @@ export function keyOf({ spec }: Job): string {
 export interface Tools {
   readonly engine: Engine;
   readonly nonFinite: NonFinite;
-  readonly shelf: Shelf;
+  readonly buffers: BufferPool;
 }
 
 /** What makes the parts that a spec tells of from a constant's values. */
-export type Maker<Spec extends JobSpec> = (values: FloatTensor | ResidentTensor, spec: Spec, tools: Tools) => Made;
+export type Encoder<Spec extends JobSpec> = (values: FloatTensor | ResidentTensor, spec: Spec, tools: Tools) => Encoded;
 
-export interface Made {
+export interface Encoded {
   readonly loss: Loss;
-  /** In the order of the job's parts; valid until the shelf lends its room again, and `release` is called. */
+  /** In the order of the job's parts; valid until the buffers lends its room again, and `release` is called. */
   readonly bytes: readonly Uint8Array[];
   readonly release?: (() => void) | undefined;
 }

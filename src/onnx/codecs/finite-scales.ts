@@ -1,6 +1,6 @@
 import type { FloatDType } from "../../dtypes.ts";
 import { levelsOf } from "../../engine/tensors/schemes.ts";
-import type { Recipe } from "../weights/weight-granularity.ts";
+import type { WeightQuantization } from "../weights/weight-granularity.ts";
 
 /** The largest finite value of the types weights have. */
 const largest: Readonly<Record<FloatDType, number>> = {
@@ -15,7 +15,7 @@ const largest: Readonly<Record<FloatDType, number>> = {
  */
 export function finiteScales(
   type: FloatDType,
-  recipe: Recipe,
+  recipe: WeightQuantization,
   scale: Float32Array,
   zeroPoint: Int32Array,
 ): Float32Array | undefined {

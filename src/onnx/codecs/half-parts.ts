@@ -1,17 +1,17 @@
-import { type NarrowUnit, narrowUnit, readsOfNarrow, roomOfNarrow } from "../../pipeline/half-chunks.ts";
-import type { NarrowSums } from "../../pipeline/half-conversion.ts";
+import { convertChunks, type HalfUnit, readsOfHalf, roomOfHalf } from "../../pipeline/half-chunks.ts";
+import type { HalfSums } from "../../pipeline/half-conversion.ts";
 import type { Work } from "../../pipeline/work.ts";
 import { type OrderedPart, writeInto } from "./codec-order.ts";
 
-/** Windows of a constant too large to be held, as halves. */
-export interface NarrowPartsUnit extends NarrowUnit {
+/** Chunks of a constant too large to be held, as halves. */
+export interface HalfPartsUnit extends HalfUnit {
   readonly part: OrderedPart;
 }
 
-export const narrowPartsWork: Work<NarrowPartsUnit, readonly NarrowSums[]> = {
+export const halfPartsWork: Work<HalfPartsUnit, readonly HalfSums[]> = {
   name: "narrow parts",
-  reads: readsOfNarrow,
-  room: roomOfNarrow,
+  reads: readsOfHalf,
+  room: roomOfHalf,
   run: (engine, files, unit) =>
-    narrowUnit(engine, files, unit, (offset, bytes) => writeInto(files, unit.part, offset, bytes)),
+    convertChunks(engine, files, unit, (offset, bytes) => writeInto(files, unit.part, offset, bytes)),
 };

@@ -4,12 +4,12 @@ import { elementsOf } from "../../engine/tensors/shape.ts";
 import { bytesOf, type QuantizedTensor } from "../../engine/tensors/tensor.ts";
 import { Pending } from "../proto/wire-format.ts";
 import { type FloatConstant, weightTypeOf } from "../weights/find-weights.ts";
-import type { Recipe } from "../weights/weight-granularity.ts";
-import type { Job, JobSpec, Maker } from "./codec.ts";
+import type { WeightQuantization } from "../weights/weight-granularity.ts";
+import type { Encoder, Job, JobSpec } from "./codec.ts";
 import { finiteScales } from "./finite-scales.ts";
 
 /** How the parts are stored, where it is not as the weight lies. */
-export interface AffineForm {
+export interface IntegerForm {
   /** Whether zero points are stored where they are 0 throughout. */
   readonly storesZeros?: boolean;
   /** Whether the last two axes of the codes change places. */
@@ -18,24 +18,24 @@ export interface AffineForm {
   readonly zeroPoint?: number;
 }
 
-export interface AffineSpec extends JobSpec {
+export interface IntegerSpec extends JobSpec {
   readonly kind: "affine";
-  readonly recipe: Recipe;
-  readonly form: AffineForm;
+  readonly quantization: WeightQuantization;
+  readonly form: IntegerForm;
   /** The weight's type. */
   readonly type: FloatDType;
 }
 
 /** Codes with scales and zero points, all of the weight's groups in one order. */
-export class AffineJob implements Job<AffineSpec> {
+export class IntegerJob implements Job<IntegerSpec> {
   readonly codes: Pending;
   readonly scale: Pending;
   readonly zeroPoint: Pending | undefined;
 
   constructor(
     readonly constant: FloatConstant,
-    readonly recipe: Recipe,
-    readonly form: AffineForm = {},
+    readonly recipe: WeightQuantization,
+    readonly form: IntegerForm = {},
   ) {
     const { dtype, groups } = recipe;
     this.codes = new Pending(byteLengthOf(dtype, elementsOf(constant.tensor.shape)));
@@ -49,9 +49,9 @@ export class AffineJob implements Job<AffineSpec> {
     return this.recipe.dtype;
   }
 
-  get spec(): AffineSpec {
+  get spec(): IntegerSpec {
     const { recipe, form } = this;
-    return { kind: "affine", recipe, form, type: weightTypeOf(this.constant) };
+    return { kind: "affine", quantization: recipe, form, type: weightTypeOf(this.constant) };
   }
 
   get parts(): readonly Pending[] {
@@ -59,18 +59,22 @@ export class AffineJob implements Job<AffineSpec> {
   }
 }
 
-export const makeAffine: Maker<AffineSpec> = (values, { recipe, form, type }, { engine, nonFinite }) => {
+export const encodeIntegers: Encoder<IntegerSpec> = (
+  values,
+  { quantization: recipe, form, type },
+  { engine, nonFinite },
+) => {
   const { dtype, scheme, granularity, reduceRange, narrowRange } = recipe;
   const how = { dtype, scheme, ...granularity };
-  let found = engine.quantizeMeasured(values, { ...how, reduceRange, narrowRange, nonFinite });
+  let found = engine.quantizeWithError(values, { ...how, reduceRange, narrowRange, nonFinite });
   const given = correctedParameters(found.q, recipe, form, type);
   if (given) {
     release(found.q);
-    found = engine.quantizeMeasured(values, { ...how, ...given });
+    found = engine.quantizeWithError(values, { ...how, ...given });
   }
   const { q, loss } = found;
   const codes = bytesOf(q.data);
-  const bytes = [form.swapsLast ? engine.swapLast(codes, values.shape) : codes, bytesOf(q.scale)];
+  const bytes = [form.swapsLast ? engine.transposeLast(codes, values.shape) : codes, bytesOf(q.scale)];
   if (form.storesZeros || hasZeroPoint(recipe)) {
     bytes.push(zeroPointBytes(dtype, form.zeroPoint === undefined ? q.zeroPoint : q.zeroPoint.subarray(0, 1)));
   }
@@ -80,8 +84,8 @@ export const makeAffine: Maker<AffineSpec> = (values, { recipe, form, type }, { 
 /** Scales under which no code stands for what the weight's type lacks, and the zero point asked for; if these are others. */
 export function correctedParameters(
   { scale, zeroPoint }: QuantizedTensor,
-  recipe: Recipe,
-  form: AffineForm,
+  recipe: WeightQuantization,
+  form: IntegerForm,
   type: FloatDType,
 ) {
   const finite = finiteScales(type, recipe, scale, zeroPoint);
@@ -93,7 +97,7 @@ export function correctedParameters(
 }
 
 /** Signed symmetric codes have a zero point of 0, which need not be said. */
-function hasZeroPoint({ scheme, dtype }: Recipe): boolean {
+function hasZeroPoint({ scheme, dtype }: WeightQuantization): boolean {
   return scheme !== "symmetric" || !codeTypes[dtype].signed;
 }
 

@@ -5,15 +5,15 @@ import type { NonFinite } from "../../engine/tensors/quantize-options.ts";
 import type { ResidentTensor } from "../../engine/tensors/resident-tensor.ts";
 import { bytesOf, type FloatTensor } from "../../engine/tensors/tensor.ts";
 import { NonFiniteError } from "../../errors.ts";
-import { Shelf } from "../../pipeline/buffer-pool.ts";
-import { readPanel } from "../../pipeline/read-columns.ts";
+import { BufferPool } from "../../pipeline/buffer-pool.ts";
+import { readColumns } from "../../pipeline/read-columns.ts";
 import { roomFor, type StoredTensor, spanOf, withPart } from "../../pipeline/stored-tensor.ts";
 import type { FileSpan, Files, Work } from "../../pipeline/work.ts";
 import type { Bnb4Spec } from "./bnb4-codec.ts";
 import { type OrderedPart, writeInto } from "./codec-order.ts";
-import { type MatrixSpec, matrixBytes } from "./nbits-codec.ts";
+import { matrixBytes, type NbitsSpec } from "./nbits-codec.ts";
 
-type Spec = MatrixSpec | Bnb4Spec;
+type Spec = NbitsSpec | Bnb4Spec;
 
 /** Rows `first` to `first + count` of [N, K], of a matrix too large to be held. */
 export interface MatrixPartUnit {
@@ -26,7 +26,7 @@ export interface MatrixPartUnit {
 }
 
 /** The matrix' sides: rows that are cut, and what is summed over. */
-export function sidesOf({ shape }: StoredTensor, { recipe: { layout } }: Spec): [n: number, k: number] {
+export function sidesOf({ shape }: StoredTensor, { quantization: { layout } }: Spec): [n: number, k: number] {
   const [first, second] = shape as [number, number];
   return layout === "NK" ? [first, second] : [second, first];
 }
@@ -34,7 +34,7 @@ export function sidesOf({ shape }: StoredTensor, { recipe: { layout } }: Spec): 
 /** Rows to a part: as many as `share` bytes hold, at multiples where sums and blocks begin anew. */
 export function rowsPerPart(tensor: StoredTensor, spec: Spec, share: number): number {
   const [n, k] = sidesOf(tensor, spec);
-  const grain = spec.kind === "bnb4" ? bnb4Rows(k, spec.recipe.blockSize) : SUMMED_ROWS;
+  const grain = spec.kind === "bnb4" ? bnb4Rows(k, spec.quantization.blockSize) : SUMMED_ROWS;
   const perRow = Math.max((roomFor(tensor, n * k) - roomFor(tensor, 0)) / n, 1);
   return Math.max(Math.floor(share / perRow / grain), 1) * grain;
 }
@@ -57,14 +57,14 @@ export const matrixPartsWork: Work<MatrixPartUnit, readonly Sums[]> = {
     const [n, k] = sidesOf(tensor, spec);
     const make = (values: FloatTensor | ResidentTensor) =>
       inWhole(unit, n, k, () => writePart(engine, files, unit, values));
-    if (spec.recipe.layout === "KN") return readPanel(engine, files, tensor, { first, count }, make);
+    if (spec.quantization.layout === "KN") return readColumns(engine, files, tensor, { first, count }, make);
     return withPart(engine, files, tensor, { start: first * k, length: count * k, shape: [count, k] }, make);
   },
 };
 
 function spansOf({ tensor, spec, first, count }: MatrixPartUnit): FileSpan[] {
   const [n, k] = sidesOf(tensor, spec);
-  if (spec.recipe.layout === "NK") return [spanOf(tensor, { start: first * k, length: count * k })];
+  if (spec.quantization.layout === "NK") return [spanOf(tensor, { start: first * k, length: count * k })];
   return Array.from({ length: k }, (_, row) => spanOf(tensor, { start: row * n + first, length: count }));
 }
 
@@ -76,7 +76,7 @@ async function writePart(
 ): Promise<readonly Sums[]> {
   const [, k] = sidesOf(tensor, spec);
   if (spec.kind === "bnb4") {
-    const { recipe, scaleDtype } = spec;
+    const { quantization: recipe, scaleDtype } = spec;
     const firstBlock = (first * k) / recipe.blockSize;
     const { codes, absmax, sums } = engine.quantizeBnb4(values, { ...recipe, scaleDtype, firstBlock });
     await writeInto(files, parts[0]!, (first * k) / 2, codes);
@@ -87,7 +87,7 @@ async function writePart(
     n: count,
     firstRow: first,
     nonFinite,
-    shelf: new Shelf(),
+    buffers: new BufferPool(),
   });
   await Promise.all(bytes.map((each, i) => writeInto(files, parts[i]!, first * strides[i]!, each)));
   return sums;
@@ -106,7 +106,7 @@ async function inWhole<T>(
     if (!(error instanceof NonFiniteError)) throw error;
     const { value, index, tensor } = error;
     const place =
-      spec.recipe.layout === "NK" ? first * k + index : Math.floor(index / count) * n + first + (index % count);
+      spec.quantization.layout === "NK" ? first * k + index : Math.floor(index / count) * n + first + (index % count);
     throw new NonFiniteError(value, place, tensor);
   }
 }

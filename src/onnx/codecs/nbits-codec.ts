@@ -5,10 +5,10 @@ import type { ResidentTensor } from "../../engine/tensors/resident-tensor.ts";
 import { bytesOf, type FloatTensor } from "../../engine/tensors/tensor.ts";
 import { Pending } from "../proto/wire-format.ts";
 import type { FloatConstant } from "../weights/find-weights.ts";
-import type { Job, JobSpec, Maker, Tools } from "./codec.ts";
+import type { Encoder, Job, JobSpec, Tools } from "./codec.ts";
 
 /** How a matrix is cut into blocks along K and stored: `[N, blocks, bytes]` with a scale for each block. */
-export interface MatrixRecipe {
+export interface MatrixQuantization {
   readonly layout: MatrixLayout;
   readonly k: number;
   readonly n: number;
@@ -21,13 +21,13 @@ export interface MatrixRecipe {
   readonly isTight?: boolean;
 }
 
-export interface MatrixSpec extends JobSpec {
+export interface NbitsSpec extends JobSpec {
   readonly kind: "matrix";
-  readonly recipe: MatrixRecipe;
+  readonly quantization: MatrixQuantization;
 }
 
 /** A matrix as MatMulNBits takes it, or a table as GatherBlockQuantized does. */
-export class MatrixJob implements Job<MatrixSpec> {
+export class NbitsJob implements Job<NbitsSpec> {
   readonly codes: Pending;
   readonly scale: Pending;
   readonly zeroPoint: Pending | undefined;
@@ -38,7 +38,7 @@ export class MatrixJob implements Job<MatrixSpec> {
 
   constructor(
     readonly constant: FloatConstant,
-    readonly recipe: MatrixRecipe,
+    readonly recipe: MatrixQuantization,
   ) {
     const { n, symmetric, scaleDtype } = recipe;
     const { blocks, stride } = sizesOf(recipe);
@@ -58,8 +58,8 @@ export class MatrixJob implements Job<MatrixSpec> {
     return `int${this.recipe.bits}`;
   }
 
-  get spec(): MatrixSpec {
-    return { kind: "matrix", recipe: this.recipe };
+  get spec(): NbitsSpec {
+    return { kind: "matrix", quantization: this.recipe };
   }
 
   get parts(): readonly Pending[] {
@@ -68,14 +68,14 @@ export class MatrixJob implements Job<MatrixSpec> {
 }
 
 /** Blocks of a column, and bytes of its codes. */
-function sizesOf({ k, bits, blockSize, isTight }: MatrixRecipe) {
+function sizesOf({ k, bits, blockSize, isTight }: MatrixQuantization) {
   const blocks = Math.ceil(k / blockSize);
   return { blocks, stride: ((isTight ? k : blocks * blockSize) * bits) / 8 };
 }
 
-export const makeMatrix: Maker<MatrixSpec> = (values, spec, { engine, nonFinite, shelf }) => {
-  const { n } = spec.recipe;
-  const { bytes, error } = matrixBytes(engine, values, spec, { n, firstRow: 0, nonFinite, shelf });
+export const encodeNbits: Encoder<NbitsSpec> = (values, spec, { engine, nonFinite, buffers }) => {
+  const { n } = spec.quantization;
+  const { bytes, error } = matrixBytes(engine, values, spec, { n, firstRow: 0, nonFinite, buffers });
   return { loss: { sqnr: error.sqnr, maxAbs: error.maxAbs }, bytes };
 };
 
@@ -89,13 +89,13 @@ interface Rows extends Omit<Tools, "engine"> {
 export function matrixBytes(
   engine: Engine,
   values: FloatTensor | ResidentTensor,
-  { recipe }: MatrixSpec,
-  { n, firstRow, nonFinite, shelf }: Rows,
+  { quantization: recipe }: NbitsSpec,
+  { n, firstRow, nonFinite, buffers }: Rows,
 ) {
   const { bits, blockSize, symmetric, layout, scaleDtype, algorithm } = recipe;
   const { blocks, stride } = sizesOf(recipe);
   const full = (blocks * blockSize * bits) / 8;
-  const out = shelf.bytes(n * full);
+  const out = buffers.bytes(n * full);
   const { codes, scale, zeroPoint, error, sums } = engine.quantizeMatrix(values, {
     ...{ bits, blockSize, symmetric, layout, scaleDtype, algorithm, nonFinite, out, firstRow },
   });

@@ -1,9 +1,9 @@
 import type { NonFinite } from "../../engine/tensors/quantize-options.ts";
 import type { ByteSource } from "../../formats/byte-source.ts";
-import { nameFileLater } from "../../pipeline/error-context.ts";
+import { withErrorContextAsync } from "../../pipeline/error-context.ts";
 import type { Tracker } from "../../pipeline/progress.ts";
 import { allInOrder, type Schedule } from "../../pipeline/schedule.ts";
-import { storedOf } from "../io/load-tensor.ts";
+import { storedTensorOf } from "../io/load-tensor.ts";
 import { bytesOfTensor, type TensorFiles } from "../io/tensor-data.ts";
 import type { Addresses } from "../io/write-chunks.ts";
 import { type Job, keyOf, type Loss } from "./codec.ts";
@@ -43,9 +43,9 @@ export async function runJobs(
       });
       return { spec, parts: ordered };
     });
-    const { source, stored } = storedOf(files, name, tensor);
+    const { source, stored } = storedTensorOf(files, name, tensor);
     const run = { sources: [source], sinks: addresses.targets };
-    const found = await nameFileLater(files.source.name, name, () => {
+    const found = await withErrorContextAsync(files.source.name, name, () => {
       if (!isLarge(stored, share)) {
         return schedule.run(name, bytesOfTensor(tensor), jobWork, run, { tensor: stored, orders, nonFinite });
       }

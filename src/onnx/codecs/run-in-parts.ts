@@ -2,7 +2,7 @@ import { codeTypes } from "../../dtypes.ts";
 import { lossOf } from "../../engine/measure/quantization-error.ts";
 import type { NonFinite } from "../../engine/tensors/quantize-options.ts";
 import { elementsOf } from "../../engine/tensors/shape.ts";
-import { narrowStored } from "../../pipeline/half-chunks.ts";
+import { convertStored } from "../../pipeline/half-chunks.ts";
 import { quantizeStored } from "../../pipeline/quantize-stored.ts";
 import { allInOrder, type Schedule } from "../../pipeline/schedule.ts";
 import { roomFor, type StoredTensor, sizeOf } from "../../pipeline/stored-tensor.ts";
@@ -10,12 +10,12 @@ import type { Files } from "../../pipeline/work.ts";
 import type { Bnb4Spec } from "./bnb4-codec.ts";
 import type { JobSpec, Loss } from "./codec.ts";
 import { type Order, writeInto } from "./codec-order.ts";
-import { type NarrowLoss, type NarrowSpec, narrowingOf } from "./half-codec.ts";
-import { narrowPartsWork } from "./half-parts.ts";
-import { type AffineSpec, zeroPointBytes } from "./integer-codec.ts";
-import { affinePartsWork } from "./integer-parts.ts";
+import { conversionOf, type HalfLoss, type HalfSpec } from "./half-codec.ts";
+import { halfPartsWork } from "./half-parts.ts";
+import { type IntegerSpec, zeroPointBytes } from "./integer-codec.ts";
+import { integerPartsWork } from "./integer-parts.ts";
 import { lossOfParts, matrixPartsWork, rowsPerPart, sidesOf } from "./matrix-parts.ts";
-import type { MatrixSpec } from "./nbits-codec.ts";
+import type { NbitsSpec } from "./nbits-codec.ts";
 
 /** Constants of more bytes are shared by workers. */
 const WORTH_SHARING = 1 << 26;
@@ -41,15 +41,15 @@ export function doInParts(how: InParts, tensor: StoredTensor, order: Order): Pro
 
 type Doer<Spec extends JobSpec> = (how: InParts, tensor: StoredTensor, order: Order<Spec>) => Promise<Loss>;
 
-const affine: Doer<AffineSpec> = async ({ schedule, files, share, nonFinite }, tensor, { spec, parts }) => {
-  const { dtype, scheme, granularity, reduceRange, narrowRange, groups } = spec.recipe;
+const affine: Doer<IntegerSpec> = async ({ schedule, files, share, nonFinite }, tensor, { spec, parts }) => {
+  const { dtype, scheme, granularity, reduceRange, narrowRange, groups } = spec.quantization;
   const recipe = { dtype, scheme, granularity, reduceRange, narrowRange, nonFinite };
   const zeros = parts[2];
   // 4-bit ones stand two to a byte, and so are not for workers to write.
   const packed = zeros && spec.form.zeroPoint === undefined && codeTypes[dtype].bits === 4 ? zeros : undefined;
   const zeroPoints = new Int32Array(packed ? groups : 0);
   const sums = await quantizeStored(schedule, files, tensor, recipe, share, async (unit) => {
-    const made = await schedule.run(tensor.name, 0, affinePartsWork, files, { ...unit, spec, parts });
+    const made = await schedule.run(tensor.name, 0, integerPartsWork, files, { ...unit, spec, parts });
     for (const { first, values } of made.zeroPoints) zeroPoints.set(values, first);
     return made.sums;
   });
@@ -57,7 +57,7 @@ const affine: Doer<AffineSpec> = async ({ schedule, files, share, nonFinite }, t
   return lossOf(sums, elementsOf(tensor.shape));
 };
 
-const matrix: Doer<MatrixSpec | Bnb4Spec> = async ({ schedule, files, share, nonFinite }, tensor, { spec, parts }) => {
+const matrix: Doer<NbitsSpec | Bnb4Spec> = async ({ schedule, files, share, nonFinite }, tensor, { spec, parts }) => {
   const [n] = sidesOf(tensor, spec);
   const rows = rowsPerPart(tensor, spec, Math.min(share, WORTH_SHARING));
   const units = Array.from({ length: Math.ceil(n / rows) }, (_, i) => {
@@ -67,12 +67,12 @@ const matrix: Doer<MatrixSpec | Bnb4Spec> = async ({ schedule, files, share, non
   return lossOfParts(sums, tensor);
 };
 
-const narrow: Doer<NarrowSpec> = async ({ schedule, files }, tensor, { spec, parts: [part] }) => {
-  const { sums, halves } = await narrowStored(tensor, narrowingOf(spec), (unit) =>
-    schedule.run(tensor.name, 0, narrowPartsWork, files, { ...unit, part: part! }),
+const narrow: Doer<HalfSpec> = async ({ schedule, files }, tensor, { spec, parts: [part] }) => {
+  const { sums, halves } = await convertStored(tensor, conversionOf(spec), (unit) =>
+    schedule.run(tensor.name, 0, halfPartsWork, files, { ...unit, part: part! }),
   );
   const { sqnr, maxAbs } = lossOf(sums, elementsOf(tensor.shape));
-  const loss: NarrowLoss = { sqnr, maxAbs, halves };
+  const loss: HalfLoss = { sqnr, maxAbs, halves };
   return loss;
 };
 

@@ -13,7 +13,7 @@ import type {
   TensorData,
   ValueInfo,
 } from "../ir/graph.ts";
-import { damaged, readImage } from "../proto/file-index.ts";
+import { damaged, readFileIndex } from "../proto/file-index.ts";
 import {
   attributeField,
   bitsOf,
@@ -50,8 +50,8 @@ import {
  * @throws FormatError
  */
 export async function readModel(source: ByteSource): Promise<Model> {
-  const image = await readImage(source);
-  const message = { image, start: 0, end: source.byteLength };
+  const index = await readFileIndex(source);
+  const message = { index, start: 0, end: source.byteLength };
   const read = reading(message);
   const graphs = read.messages(modelField.graph);
   const [first] = graphs;
@@ -89,7 +89,7 @@ const DEEPEST = 64;
 
 function graphFrom(message: Message, depth: number): Graph {
   if (depth > DEEPEST) {
-    throw damaged(message.image.source, message.start, `graphs are nested more than ${DEEPEST} deep`);
+    throw damaged(message.index.source, message.start, `graphs are nested more than ${DEEPEST} deep`);
   }
   const read = reading(message);
   const nodes = read.messages(graphField.node).map((node) => nodeFrom(node, depth));
@@ -149,19 +149,19 @@ function attributeFrom(message: Message, depth: number): Attribute {
 /** Told by the field that is there: files before IR 2 have no type. */
 function valueFrom(message: Message, hasGraph: boolean): AttributeValue {
   if (hasGraph) return { kind: "graph" };
-  const { image } = message;
+  const { index } = message;
   const read = reading(message);
   const [t] = read.messages(attributeField.t);
   if (t) return { kind: "tensor", value: tensorFrom(t) };
   const type = read.integer(attributeField.type);
   const floats = read.all(attributeField.floats);
-  if (floats.length > 0 || type === 6) return lazily("floats", () => floatsAt(image, floats));
+  if (floats.length > 0 || type === 6) return lazily("floats", () => floatsAt(index, floats));
   const ints = read.all(attributeField.ints);
-  if (ints.length > 0 || type === 7) return lazily("ints", () => integersAt(image, ints));
+  if (ints.length > 0 || type === 7) return lazily("ints", () => integersAt(index, ints));
   const s = read.all(attributeField.s).at(-1);
-  if (s) return image.has(s.data, s.end) ? { kind: "string", value: textAt(image, s) } : { kind: "other" };
+  if (s) return index.has(s.data, s.end) ? { kind: "string", value: textAt(index, s) } : { kind: "other" };
   const f = read.all(attributeField.f);
-  if (f.length > 0 || type === 1) return { kind: "float", value: floatsAt(image, f).at(-1) ?? 0 };
+  if (f.length > 0 || type === 1) return { kind: "float", value: floatsAt(index, f).at(-1) ?? 0 };
   const i = read.integer(attributeField.i);
   if (i !== undefined || type === 2) return { kind: "int", value: i ?? 0 };
   if (type === 3) return { kind: "string", value: "" };
@@ -206,8 +206,8 @@ function tensorFrom(message: Message): Tensor {
   const name = read.text(tensorField.name) ?? "";
   const typeCode = read.integer(tensorField.dataType) ?? 0;
   const type = elementTypeOf(typeCode);
-  const shape = integersAt(message.image, read.all(tensorField.dims));
-  const { source } = message.image;
+  const shape = integersAt(message.index, read.all(tensorField.dims));
+  const { source } = message.index;
   const elements = elementsOf(shape);
   if (shape.some((dimension) => dimension < 0) || !Number.isSafeInteger(elements)) {
     throw new FormatError(source.name, `its shape [${shape.slice(0, 8).join(", ")}] cannot be`, name);
@@ -219,9 +219,9 @@ function tensorFrom(message: Message): Tensor {
 }
 
 function dataFrom({ name, type, message }: Omit<Tensor, "data"> & { readonly message: Message }): TensorData {
-  const { image } = message;
+  const { index } = message;
   const read = reading(message);
-  const span = ({ data, end }: Field): TensorData => ({ kind: "span", source: image.source, start: data, end });
+  const span = ({ data, end }: Field): TensorData => ({ kind: "span", source: index.source, start: data, end });
   if (read.integer(tensorField.dataLocation) === EXTERNAL) return { kind: "external", place: placeFrom(message, name) };
   const raw = read.all(tensorField.rawData).at(-1);
   if (raw) return span(raw);
@@ -244,7 +244,7 @@ function placeFrom(message: Message, tensor: string): ExternalPlace {
         return [text(entryField.key) ?? "", text(entryField.value) ?? ""] as const;
       }),
   );
-  const { name } = message.image.source;
+  const { name } = message.index.source;
   const whole = (key: string) => {
     const text = entries.get(key);
     if (text === undefined || text === "") return undefined;
@@ -276,21 +276,21 @@ function checkLength(file: string, { name, type, shape, data }: Tensor, elements
 
 /** Fields by number; of one that should be there once, the last counts, as protobuf has it. */
 function reading(message: Message) {
-  const { image } = message;
+  const { index } = message;
   const fields = fieldsOf(message);
   const all = (number: number) => fields.filter((field) => field.number === number);
   const last = (number: number) => fields.findLast((field) => field.number === number);
   return {
     all,
-    messages: (number: number) => all(number).map((field) => messageAt(image, field)),
-    texts: (number: number) => all(number).map((field) => textAt(image, field)),
+    messages: (number: number) => all(number).map((field) => messageAt(index, field)),
+    texts: (number: number) => all(number).map((field) => textAt(index, field)),
     text(number: number) {
       const field = last(number);
-      return field && textAt(image, field);
+      return field && textAt(index, field);
     },
     integer(number: number) {
       const field = last(number);
-      return field && integerAt(image, field);
+      return field && integerAt(index, field);
     },
   };
 }

@@ -16,7 +16,6 @@ import {
   valueInfoField,
 } from "../proto/schema.ts";
 import {
-  type Chunk,
   delimited,
   type Field,
   fieldsOf,
@@ -26,6 +25,7 @@ import {
   type Message,
   messageAt,
   rewrite,
+  type Segment,
   textField,
 } from "../proto/wire-format.ts";
 
@@ -33,9 +33,9 @@ import {
  * A model as bytes. What no pass changed is a stretch of the file it was read from; a model that no pass changed is that
  * file, from end to end.
  */
-export function encodeModel(model: Model): Chunk[] {
+export function encodeModel(model: Model): Segment[] {
   const { message, was } = model.origin;
-  const changes = new Map<number, Chunk[]>();
+  const changes = new Map<number, Segment[]>();
   if (model.irVersion !== was.irVersion) {
     changes.set(modelField.irVersion, integerField(modelField.irVersion, model.irVersion));
   }
@@ -44,7 +44,7 @@ export function encodeModel(model: Model): Chunk[] {
   return changes.size === 0 ? [message] : rewrite(message, changes);
 }
 
-function encodeOpsets(opsets: ReadonlyMap<string, number>): Chunk[] {
+function encodeOpsets(opsets: ReadonlyMap<string, number>): Segment[] {
   return Array.from(opsets, ([domain, version]) =>
     delimited(modelField.opsetImport, [
       ...textField(opsetField.domain, domain),
@@ -53,9 +53,9 @@ function encodeOpsets(opsets: ReadonlyMap<string, number>): Chunk[] {
   ).flat();
 }
 
-function encodeGraph(graph: Graph): Chunk[] {
+function encodeGraph(graph: Graph): Segment[] {
   const { message, was } = graph.origin;
-  const changes = new Map<number, Chunk[]>();
+  const changes = new Map<number, Segment[]>();
   if (!sameList(graph.nodes, was.nodes) || graph.nodes.some(isNodeChanged)) {
     changes.set(graphField.node, fields(graphField.node, graph.nodes, encodeNode));
   }
@@ -82,11 +82,11 @@ function isGraphChanged(graph: Graph): boolean {
 }
 
 /** A tensor's type is written anew where it is another than was read; its shape and all else stay as they lie. */
-function encodeValueInfo({ message, elementType }: ValueInfo): Chunk[] {
+function encodeValueInfo({ message, elementType }: ValueInfo): Segment[] {
   const type = elementType && messageIn(message, valueInfoField.type);
   const tensor = type && messageIn(type, typeField.tensor);
   const element = tensor && lastField(tensor, tensorTypeField.elementType);
-  if (!element || integerAt(message.image, element) === codeOf(elementType)) return [message];
+  if (!element || integerAt(message.index, element) === codeOf(elementType)) return [message];
   const code = integerField(tensorTypeField.elementType, codeOf(elementType));
   const nested = rewrite(tensor, new Map([[tensorTypeField.elementType, code]]));
   const typed = rewrite(type, new Map([[typeField.tensor, delimited(typeField.tensor, nested)]]));
@@ -95,7 +95,7 @@ function encodeValueInfo({ message, elementType }: ValueInfo): Chunk[] {
 
 function messageIn(message: Message, number: number): Message | undefined {
   const field = lastField(message, number);
-  return field && messageAt(message.image, field);
+  return field && messageAt(message.index, field);
 }
 
 /** Of a field that should be there once the last counts, as protobuf has it. */
@@ -114,7 +114,7 @@ function isAttributeChanged({ graphs, value }: Attribute): boolean {
   return graphs.some(isGraphChanged) || (value.kind === "tensor" && value.value.data.kind === "placed");
 }
 
-export function encodeNode(node: Node): Chunk[] {
+export function encodeNode(node: Node): Segment[] {
   const { name, domain, opType, inputs, outputs, attributes, origin } = node;
   const encoded = {
     inputs: () => inputs.flatMap((input) => textField(nodeField.input, input)),
@@ -133,7 +133,7 @@ export function encodeNode(node: Node): Chunk[] {
   }
   if (!isNodeChanged(node)) return [origin.message];
   const { was } = origin;
-  const changes = new Map<number, Chunk[]>();
+  const changes = new Map<number, Segment[]>();
   if (!sameList(inputs, was.inputs)) changes.set(nodeField.input, encoded.inputs());
   if (!sameList(outputs, was.outputs)) changes.set(nodeField.output, encoded.outputs());
   if (opType !== was.opType) changes.set(nodeField.opType, textField(nodeField.opType, opType));
@@ -143,7 +143,7 @@ export function encodeNode(node: Node): Chunk[] {
   return rewrite(origin.message, changes);
 }
 
-function encodeAttribute(attribute: Attribute): Chunk[] {
+function encodeAttribute(attribute: Attribute): Segment[] {
   const { message, graphs, value } = attribute;
   if (!message) return encodeValue(attribute);
   if (!isAttributeChanged(attribute)) return [message];
@@ -156,12 +156,12 @@ function encodeAttribute(attribute: Attribute): Chunk[] {
   return rewrite(message, new Map([[number, fields(number, graphs, encodeGraphField)]]));
 }
 
-function encodeGraphField(graph: Graph): Chunk[] {
+function encodeGraphField(graph: Graph): Segment[] {
   return isGraphChanged(graph) ? encodeGraph(graph) : [graph.origin.message];
 }
 
-function encodeValue({ name, value }: Attribute): Chunk[] {
-  const typed = (type: number, chunks: readonly Chunk[]) => [
+function encodeValue({ name, value }: Attribute): Segment[] {
+  const typed = (type: number, chunks: readonly Segment[]) => [
     ...textField(attributeField.name, name),
     ...chunks,
     ...integerField(attributeField.type, type),
@@ -190,7 +190,7 @@ function encodeValue({ name, value }: Attribute): Chunk[] {
   }
 }
 
-export function encodeTensor(tensor: Tensor): Chunk[] {
+export function encodeTensor(tensor: Tensor): Segment[] {
   const { name, typeCode, shape, data, message } = tensor;
   if (data.kind === "placed") return encodePlaced(tensor, data.entries);
   if (message) return [message];
@@ -199,7 +199,7 @@ export function encodeTensor(tensor: Tensor): Chunk[] {
   return [...encodeHead(name, typeCode, shape), ...delimited(tensorField.rawData, [payload])];
 }
 
-function encodeHead(name: string, typeCode: number, shape: readonly number[]): Chunk[] {
+function encodeHead(name: string, typeCode: number, shape: readonly number[]): Segment[] {
   const head = new BinaryWriter();
   for (const dimension of shape) head.tag(tensorField.dims, WireType.Varint).int64(dimension);
   head.tag(tensorField.dataType, WireType.Varint).int32(typeCode);
@@ -207,7 +207,7 @@ function encodeHead(name: string, typeCode: number, shape: readonly number[]): C
 }
 
 /** A tensor whose data is in another file; entries say where. */
-function encodePlaced({ name, typeCode, shape, message }: Tensor, entries: ReadonlyMap<string, string>): Chunk[] {
+function encodePlaced({ name, typeCode, shape, message }: Tensor, entries: ReadonlyMap<string, string>): Segment[] {
   const place = Array.from(entries, ([key, value]) =>
     delimited(tensorField.externalData, [...textField(entryField.key, key), ...textField(entryField.value, value)]),
   ).flat();
@@ -225,8 +225,8 @@ function hasField(message: Message, number: number): boolean {
 }
 
 /** Each of `items` in a length-delimited field of its own. */
-function fields<T>(number: number, items: readonly T[], encode: (item: T) => readonly Chunk[]): Chunk[] {
-  const chunks: Chunk[] = [];
+function fields<T>(number: number, items: readonly T[], encode: (item: T) => readonly Segment[]): Segment[] {
+  const chunks: Segment[] = [];
   for (const item of items) for (const chunk of delimited(number, encode(item))) chunks.push(chunk);
   return chunks;
 }

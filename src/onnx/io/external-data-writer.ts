@@ -1,6 +1,6 @@
 import { ArgumentError, FileError } from "../../errors.ts";
 import type { ByteSink, Companion } from "../../formats/byte-source.ts";
-import { copyTensor } from "../../pipeline/copy-bytes.ts";
+import { copyRange } from "../../pipeline/copy-bytes.ts";
 import type { Tracker } from "../../pipeline/progress.ts";
 import { graphsOf, type Model, type Tensor } from "../ir/graph.ts";
 import type { Pending } from "../proto/wire-format.ts";
@@ -37,13 +37,13 @@ interface Copy {
  *
  * @throws ArgumentError when the sink has no room for a second file
  */
-export async function placeData(
+export async function layOutExternalData(
   model: Model,
   files: TensorFiles,
   { sink, suffix }: { readonly sink: ByteSink; readonly suffix: string },
   replacements: readonly Replacement[],
   addresses: Addresses,
-): Promise<DataFile | undefined> {
+): Promise<ExternalDataFile | undefined> {
   const ours = new Set(replacements.flatMap(({ parts }) => parts));
   const belongs = ({ data }: Tensor) =>
     data.kind === "external" ||
@@ -58,7 +58,7 @@ export async function placeData(
   const companion = await sink.companion(suffix);
   // In place of the input itself its data may go, too.
   if (sink.replaces !== files.source.identity) checkKept(files, companion.replaces);
-  const file = new DataFile(companion, files, addresses, sharedIn(replacements, files));
+  const file = new ExternalDataFile(companion, files, addresses, sharedIn(replacements, files));
   file.take(model, belongs);
   return file;
 }
@@ -84,7 +84,7 @@ export function checkKept(files: TensorFiles, replaced: string | undefined): voi
 }
 
 /** Lays tensors out in a model's data file. */
-export class DataFile {
+export class ExternalDataFile {
   readonly #copies: Copy[] = [];
   readonly #places = new Map<string, number>();
   #length = 0;
@@ -107,7 +107,7 @@ export class DataFile {
   /** Copies what was outside before. */
   async copy(tracker: Tracker): Promise<void> {
     for (const { name, from, position } of this.#copies) {
-      await copyTensor(from.source, { name, start: from.start, end: from.end }, this.companion, position, tracker);
+      await copyRange(from.source, { name, start: from.start, end: from.end }, this.companion, position, tracker);
     }
   }
 

@@ -13,7 +13,7 @@ const floatNames: Readonly<Partial<Record<string, FloatName>>> = {
 };
 
 /** A constant as it lies in its file; what is not in one piece there as a source of its own. */
-export function storedOf(
+export function storedTensorOf(
   files: TensorFiles,
   name: string,
   tensor: Tensor,

@@ -5,7 +5,7 @@ import { FormatError } from "../../errors.ts";
 import { type ByteSource, readExactly } from "../../formats/byte-source.ts";
 import { type ExternalPlace, graphsOf, type Model, type Tensor, type TensorData } from "../ir/graph.ts";
 import { bitsOf, type ElementType, tensorField, typeNameOf } from "../proto/schema.ts";
-import { checkOutside } from "./unsupported-external.ts";
+import { refuseUnsupportedExternal } from "./unsupported-external.ts";
 
 /** Where elements lie one after the other, little-endian. */
 export interface Place {
@@ -26,7 +26,7 @@ export class TensorFiles {
    * @throws FormatError naming model and tensor
    */
   static async open(source: ByteSource, model: Model): Promise<TensorFiles> {
-    checkOutside(model);
+    refuseUnsupportedExternal(model);
     const files = new TensorFiles(source);
     try {
       for (const tensor of tensorsOf(model))
@@ -108,7 +108,7 @@ export class TensorFiles {
     return this.#readTyped(tensor, data);
   }
 
-  async #readTyped(tensor: Tensor, { message: { image }, fields }: TypedData): Promise<Uint8Array> {
+  async #readTyped(tensor: Tensor, { message: { index }, fields }: TypedData): Promise<Uint8Array> {
     const { name, type, shape } = tensor;
     const elements = elementsOf(shape);
     const bits = bitsOf(type) ?? 8;
@@ -119,7 +119,7 @@ export class TensorFiles {
     for (const { number, wire, start, data, end } of fields) {
       const packed = wire === WireType.LengthDelimited;
       const from = packed ? data : start;
-      const bytes = image.has(from, end) ? image.bytes(from, end) : await readExactly(this.source, from, end, name);
+      const bytes = index.has(from, end) ? index.bytes(from, end) : await readExactly(this.source, from, end, name);
       const reader = new BinaryReader(bytes);
       const read = readerOf(number, reader);
       try {

@@ -17,7 +17,7 @@ import { fieldsOf, integerAt, type Message, messageAt, textAt } from "../proto/w
  *
  * @throws FormatError naming the tensor
  */
-export function checkOutside(model: Model): void {
+export function refuseUnsupportedExternal(model: Model): void {
   const { message } = model.origin;
   for (const tensor of childrenOf(message, { [modelField.functions]: "function" })) checkInside(tensor);
   for (const graph of graphsOf(model.graph)) {
@@ -37,18 +37,18 @@ function* childrenOf(message: Message, types: Readonly<Record<number, MessageTyp
   for (const field of fieldsOf(message)) {
     const type = types[field.number];
     if (type === undefined || type === "keep") continue;
-    const child = messageAt(message.image, field);
+    const child = messageAt(message.index, field);
     if (type === "tensor") yield child;
     else yield* childrenOf(child, longFields[type]);
   }
 }
 
 function checkInside(tensor: Message): void {
-  const { image } = tensor;
+  const { index } = tensor;
   const fields = fieldsOf(tensor);
   const location = fields.findLast(({ number }) => number === tensorField.dataLocation);
-  if (!location || integerAt(image, location) !== EXTERNAL) return;
+  if (!location || integerAt(index, location) !== EXTERNAL) return;
   const name = fields.findLast(({ number }) => number === tensorField.name);
   const what = "its data is in another file, which only that of initializers and Constant nodes may be";
-  throw new FormatError(image.source.name, what, name ? textAt(image, name) : "");
+  throw new FormatError(index.source.name, what, name ? textAt(index, name) : "");
 }

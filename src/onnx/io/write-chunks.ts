@@ -1,7 +1,7 @@
 import { type ByteSink, type Companion, readExactly } from "../../formats/byte-source.ts";
-import { copyTensor } from "../../pipeline/copy-bytes.ts";
+import { copyRange } from "../../pipeline/copy-bytes.ts";
 import type { Tracker } from "../../pipeline/progress.ts";
-import { type Chunk, chunkLength, isSpan, Pending, type Span } from "../proto/wire-format.ts";
+import { isSpan, Pending, type Segment, type Span, segmentLength } from "../proto/wire-format.ts";
 
 /** Something that takes bytes at positions. */
 type Target = Pick<ByteSink | Companion, "write" | "handle">;
@@ -35,8 +35,8 @@ const GATHERED = 1 << 20;
 const SHORT = 1 << 16;
 
 /** Writes all chunks whose bytes are there; those yet to be made are told their places. */
-export async function writeChunks(
-  chunks: readonly Chunk[],
+export async function writeSegments(
+  chunks: readonly Segment[],
   sink: ByteSink,
   addresses: Addresses,
   tracker: Tracker,
@@ -51,7 +51,7 @@ export async function writeChunks(
     gathered = 0;
   };
   for (const chunk of chunks) {
-    const length = chunkLength(chunk);
+    const length = segmentLength(chunk);
     const bytes =
       bytesAtHand(chunk) ?? (isSpan(chunk) && length <= SHORT ? await readPart(chunk, 0, length) : undefined);
     if (bytes) {
@@ -62,7 +62,7 @@ export async function writeChunks(
       await flush();
       if (chunk instanceof Pending) addresses.set(chunk, sink, position);
       else if (isSpan(chunk)) {
-        await copyTensor(chunk.image.source, { name: "", start: chunk.start, end: chunk.end }, sink, position, tracker);
+        await copyRange(chunk.index.source, { name: "", start: chunk.start, end: chunk.end }, sink, position, tracker);
       }
     }
     position += length;
@@ -71,9 +71,9 @@ export async function writeChunks(
   await flush();
 }
 
-function bytesAtHand(chunk: Chunk): Uint8Array | undefined {
+function bytesAtHand(chunk: Segment): Uint8Array | undefined {
   if (!isSpan(chunk)) return chunk instanceof Uint8Array ? chunk : undefined;
-  return chunk.image.has(chunk.start, chunk.end) ? chunk.image.bytes(chunk.start, chunk.end) : undefined;
+  return chunk.index.has(chunk.start, chunk.end) ? chunk.index.bytes(chunk.start, chunk.end) : undefined;
 }
 
 function concat(pieces: readonly Uint8Array[], length: number): Uint8Array {
@@ -88,12 +88,12 @@ function concat(pieces: readonly Uint8Array[], length: number): Uint8Array {
 }
 
 /** The bytes of chunks as a source, for reading back what is about to be written; what is yet to be made reads as zeros. */
-export function chunkSource(name: string, chunks: readonly Chunk[]) {
+export function segmentSource(name: string, chunks: readonly Segment[]) {
   const starts: number[] = [];
   let byteLength = 0;
   for (const chunk of chunks) {
     starts.push(byteLength);
-    byteLength += chunkLength(chunk);
+    byteLength += segmentLength(chunk);
   }
   return {
     name,
@@ -103,7 +103,7 @@ export function chunkSource(name: string, chunks: readonly Chunk[]) {
       for (let i = indexAt(starts, start); i < chunks.length && starts[i]! < end; i++) {
         const chunk = chunks[i]!;
         const from = Math.max(start - starts[i]!, 0);
-        const to = Math.min(end - starts[i]!, chunkLength(chunk));
+        const to = Math.min(end - starts[i]!, segmentLength(chunk));
         if (to <= from || chunk instanceof Pending) continue;
         const whole = bytesAtHand(chunk);
         const part = whole?.subarray(from, to) ?? (await readPart(chunk as Span, from, to));
@@ -114,8 +114,8 @@ export function chunkSource(name: string, chunks: readonly Chunk[]) {
   };
 }
 
-function readPart({ image, start }: Span, from: number, to: number): Promise<Uint8Array> {
-  return readExactly(image.source, start + from, start + to);
+function readPart({ index, start }: Span, from: number, to: number): Promise<Uint8Array> {
+  return readExactly(index.source, start + from, start + to);
 }
 
 /** The last of sorted `starts` that is not above `position`. */

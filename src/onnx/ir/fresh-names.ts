@@ -1,7 +1,7 @@
 import { graphsOf, type Model } from "./graph.ts";
 
 /** Names that are not taken, in any graph of a model. */
-export class Names {
+export class FreshNames {
   readonly #taken = new Set<string>();
   /** The last number given to each base: many graphs may use one name. */
   readonly #numbers = new Map<string, number>();

@@ -7,7 +7,7 @@ import { checkCircles } from "./topological-sort.ts";
  *
  * @throws FormatError naming the node that takes what nothing makes, or what is made of its own output
  */
-export function checkedScope(file: string, model: Model): Scope {
+export function validateGraph(file: string, model: Model): Scope {
   const root = new Scope(file, model.graph);
   checkInputs(root);
   checkCircles(file, model);

@@ -5,7 +5,7 @@ import type { Constant } from "../ir/scopes.ts";
 import { sortNodes } from "../ir/topological-sort.ts";
 
 /** What a pass wants done to a model, gathered first and done at once: nothing that it looks at changes under its hands. */
-export class Edits {
+export class GraphEdits {
   readonly jobs: Job[] = [];
   readonly #instead = new Map<Tensor, readonly Tensor[]>();
   readonly #goneNodes = new Set<Node>();

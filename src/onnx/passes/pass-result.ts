@@ -1,6 +1,6 @@
 import type { Job } from "../codecs/codec.ts";
 import type { Candidate } from "../weights/select-weights.ts";
-import type { Edits } from "./graph-edits.ts";
+import type { GraphEdits } from "./graph-edits.ts";
 
 /** The least opset in which something can be written. */
 export interface OpsetNeed {
@@ -12,9 +12,9 @@ export interface OpsetNeed {
 }
 
 /** What a pass that rewrites nodes makes of a model. */
-export interface Rewritten {
+export interface PassResult {
   readonly decisions: readonly Decision[];
-  readonly edits: Edits;
+  readonly edits: GraphEdits;
   /** The opset that its nodes need, to which a model is raised that has less. */
   readonly needs?: OpsetNeed | undefined;
   /** Whether nothing was looked at, as the model's opset is below that. */

@@ -1,4 +1,4 @@
-import { listed } from "../../pipeline/phrases.ts";
+import { listNames } from "../../pipeline/phrases.ts";
 import type { Node } from "../ir/graph.ts";
 import { opNameOf } from "../ir/operators.ts";
 import type { Scope } from "../ir/scopes.ts";
@@ -33,7 +33,7 @@ export function withoutWeights(root: Scope, constants: readonly FloatConstant[])
   if (nodes.length === 0) return [];
   const names = nodes.map(({ name, outputs: [output = ""] }) => name || output);
   const many = nodes.length === 1 ? "1 MatMul has" : `${nodes.length} MatMul have`;
-  return [`${many} no constant to multiply with, so no weight: ${listed(names)}`];
+  return [`${many} no constant to multiply with, so no weight: ${listNames(names)}`];
 }
 
 /** What a weight that is quantized already goes through on its way to a product. */

@@ -3,11 +3,11 @@ import type { Node, Tensor } from "../ir/graph.ts";
 import type { Scope } from "../ir/scopes.ts";
 import type { FloatConstant, Use } from "../weights/find-weights.ts";
 import type { Selection } from "../weights/select-weights.ts";
-import type { Edits } from "./graph-edits.ts";
+import type { GraphEdits } from "./graph-edits.ts";
 import type { Decision } from "./pass-result.ts";
 
 /** What nodes that are rewritten take of a constant, and what others leave of it. */
-export class Claim {
+export class WeightUsage {
   readonly jobs: Job[] = [];
   readonly tensors: Tensor[] = [];
   readonly reasons = new Set<string>();
@@ -33,42 +33,42 @@ export class Claim {
   }
 }
 
-/** The claims on a model's constants. */
-export class Claims {
-  readonly #byTensor = new Map<Tensor, Claim>();
+/** The usages on a model's constants. */
+export class WeightUsages {
+  readonly #byTensor = new Map<Tensor, WeightUsage>();
 
   constructor(
     private readonly constants: readonly FloatConstant[],
     private readonly selection: Selection,
   ) {
-    for (const constant of constants) this.#byTensor.set(constant.tensor, new Claim(constant));
+    for (const constant of constants) this.#byTensor.set(constant.tensor, new WeightUsage(constant));
   }
 
   /** The float constant that a name stands for, if it does so directly. */
-  find(scope: Scope, name: string | undefined): Claim | undefined {
+  find(scope: Scope, name: string | undefined): WeightUsage | undefined {
     const definition = name ? scope.find(name) : undefined;
     return definition?.kind === "constant" ? this.#byTensor.get(definition.constant.tensor) : undefined;
   }
 
   /** Why a node is not to take a constant in another form; noted for the report. */
-  refusal(node: Node, claim: Claim): string | undefined {
-    const reason = this.selection.asIs(claim.constant).reason ?? this.selection.reasonAt(node, claim.constant);
-    if (reason !== undefined) claim.reasons.add(reason);
+  refusal(node: Node, usage: WeightUsage): string | undefined {
+    const reason = this.selection.asIs(usage.constant).reason ?? this.selection.reasonAt(node, usage.constant);
+    if (reason !== undefined) usage.reasons.add(reason);
     return reason;
   }
 
   /** Whether a node to which a constant is a weight was left out by name or type: it is to have it as it was. */
-  isSpared({ constant, left }: Claim): boolean {
+  isSpared({ constant, left }: WeightUsage): boolean {
     return left.some(({ node, axes }) => axes && this.selection.reasonAt(node, constant) !== undefined);
   }
 
   /** Claims with jobs, in the order of the file. */
-  get taken(): Claim[] {
+  get taken(): WeightUsage[] {
     return [...this.#byTensor.values()].filter(({ jobs }) => jobs.length > 0);
   }
 
   /** Puts the new forms in the constants' place, or beside those that are left. */
-  putInto(edits: Edits): void {
+  putInto(edits: GraphEdits): void {
     for (const { constant, tensors, jobs, isLeft, isRestored } of this.taken) {
       edits.jobs.push(...jobs);
       if (isLeft && !isRestored) edits.addTensors(constant.graph, tensors);

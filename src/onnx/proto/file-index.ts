@@ -25,7 +25,7 @@ interface Part {
  * A file's structure in memory: everything but the long fields that hold data. Positions are those of the file, so that
  * whatever no pass changes can be copied from there.
  */
-export class Image {
+export class FileIndex {
   #last = 0;
 
   constructor(
@@ -85,11 +85,11 @@ export function damaged(source: ByteSource, position: number, what: string, caus
  *
  * @throws FormatError for a file that is empty, cut off or no protobuf at all
  */
-export async function readImage(source: ByteSource): Promise<Image> {
+export async function readFileIndex(source: ByteSource): Promise<FileIndex> {
   if (source.byteLength === 0) throw new FormatError(source.name, "is empty");
   const collector = new Collector(source);
   await walk(collector, "model", source.byteLength, 0);
-  return new Image(source, collector.finish());
+  return new FileIndex(source, collector.finish());
 }
 
 async function walk(c: Collector, type: MessageType, end: number, depth: number): Promise<void> {

@@ -1,9 +1,9 @@
 import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
-import { damaged, type Image } from "./file-index.ts";
+import { damaged, type FileIndex } from "./file-index.ts";
 
 /** A message as it lies in a file: where its fields start and end. */
 export interface Message {
-  readonly image: Image;
+  readonly index: FileIndex;
   readonly start: number;
   readonly end: number;
 }
@@ -28,10 +28,10 @@ const MOST_FIELDS = 4_000_000;
  *
  * @throws FormatError where the bytes are no fields, or reach beyond the message
  */
-export function fieldsOf({ image, start, end }: Message): Field[] {
+export function fieldsOf({ index, start, end }: Message): Field[] {
   const fields: { -readonly [K in keyof Field]: Field[K] }[] = [];
   for (let position = start; position < end; ) {
-    const { reader, offset } = image.at(position);
+    const { reader, offset } = index.at(position);
     let number: number;
     let wire: WireType;
     let data: number;
@@ -50,9 +50,9 @@ export function fieldsOf({ image, start, end }: Message): Field[] {
         stop = offset + reader.pos;
       }
     } catch (cause) {
-      throw damaged(image.source, position, (cause as Error).message, cause);
+      throw damaged(index.source, position, (cause as Error).message, cause);
     }
-    if (stop > end) throw damaged(image.source, position, "a field reaches beyond the message it is in");
+    if (stop > end) throw damaged(index.source, position, "a field reaches beyond the message it is in");
     const last = fields.at(-1);
     if (last?.number === number && last.wire === wire && wire !== WireType.LengthDelimited) {
       last.data = data;
@@ -60,7 +60,7 @@ export function fieldsOf({ image, start, end }: Message): Field[] {
     } else {
       fields.push({ number, wire, start: position, data, end: stop });
       if (fields.length > MOST_FIELDS) {
-        throw damaged(image.source, start, `a message has more than ${MOST_FIELDS} fields`);
+        throw damaged(index.source, start, `a message has more than ${MOST_FIELDS} fields`);
       }
     }
     position = stop;
@@ -69,57 +69,57 @@ export function fieldsOf({ image, start, end }: Message): Field[] {
 }
 
 /** The payload of a length-delimited field, as a message. */
-export function messageAt(image: Image, field: Field): Message {
+export function messageAt(index: FileIndex, field: Field): Message {
   if (field.wire !== WireType.LengthDelimited) {
-    throw damaged(image.source, field.start, `field ${field.number} is a number where a message is wanted`);
+    throw damaged(index.source, field.start, `field ${field.number} is a number where a message is wanted`);
   }
-  return { image, start: field.data, end: field.end };
+  return { index, start: field.data, end: field.end };
 }
 
 /** A whole number of up to 64 bits, the last where there are several; beyond 2^53 it is rounded. */
 /** The messages in all fields of that number. */
 export function messagesOf(message: Message, number: number): Message[] {
-  return fieldsOf(message).flatMap((field) => (field.number === number ? [messageAt(message.image, field)] : []));
+  return fieldsOf(message).flatMap((field) => (field.number === number ? [messageAt(message.index, field)] : []));
 }
 
-export function integerAt(image: Image, field: Field): number {
+export function integerAt(index: FileIndex, field: Field): number {
   if (field.wire !== WireType.Varint) {
-    throw damaged(image.source, field.start, `field ${field.number} is not the number it should be`);
+    throw damaged(index.source, field.start, `field ${field.number} is not the number it should be`);
   }
-  const { reader } = image.at(field.data);
+  const { reader } = index.at(field.data);
   return Number(reader.int64());
 }
 
 /** A repeated whole number, packed or one by one. */
-export function integersAt(image: Image, fields: readonly Field[]): number[] {
-  return numbersAt(image, fields, (reader) => Number(reader.int64()));
+export function integersAt(index: FileIndex, fields: readonly Field[]): number[] {
+  return numbersAt(index, fields, (reader) => Number(reader.int64()));
 }
 
 /** A repeated float, packed or one by one. */
-export function floatsAt(image: Image, fields: readonly Field[]): number[] {
-  return numbersAt(image, fields, (reader) => reader.float());
+export function floatsAt(index: FileIndex, fields: readonly Field[]): number[] {
+  return numbersAt(index, fields, (reader) => reader.float());
 }
 
-function numbersAt(image: Image, fields: readonly Field[], read: (reader: BinaryReader) => number): number[] {
+function numbersAt(index: FileIndex, fields: readonly Field[], read: (reader: BinaryReader) => number): number[] {
   const values: number[] = [];
   for (const field of fields) {
     const packed = field.wire === WireType.LengthDelimited;
-    const reader = new BinaryReader(image.bytes(packed ? field.data : field.start, field.end));
+    const reader = new BinaryReader(index.bytes(packed ? field.data : field.start, field.end));
     try {
       while (reader.pos < reader.len) {
         if (!packed) reader.tag();
         values.push(read(reader));
       }
     } catch (cause) {
-      throw damaged(image.source, field.start, (cause as Error).message, cause);
+      throw damaged(index.source, field.start, (cause as Error).message, cause);
     }
   }
   return values;
 }
 
-export function textAt(image: Image, field: Field): string {
-  const { start, end } = messageAt(image, field);
-  return decodeText(image.bytes(start, end));
+export function textAt(index: FileIndex, field: Field): string {
+  const { start, end } = messageAt(index, field);
+  return decodeText(index.bytes(start, end));
 }
 
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -142,7 +142,7 @@ function encodeText(text: string): Uint8Array {
 
 /** A stretch of a file. */
 export interface Span {
-  readonly image: Image;
+  readonly index: FileIndex;
   readonly start: number;
   readonly end: number;
 }
@@ -153,27 +153,27 @@ export class Pending {
 }
 
 /** What a message is made of when it is written: new bytes, stretches of a file, and bytes yet to be made. */
-export type Chunk = Uint8Array | Span | Pending;
+export type Segment = Uint8Array | Span | Pending;
 
-export function isSpan(chunk: Chunk): chunk is Span {
+export function isSpan(chunk: Segment): chunk is Span {
   return !(chunk instanceof Uint8Array || chunk instanceof Pending);
 }
 
-export function lengthOf(chunks: readonly Chunk[]): number {
-  return chunks.reduce((sum, chunk) => sum + chunkLength(chunk), 0);
+export function lengthOf(chunks: readonly Segment[]): number {
+  return chunks.reduce((sum, chunk) => sum + segmentLength(chunk), 0);
 }
 
-export function chunkLength(chunk: Chunk): number {
+export function segmentLength(chunk: Segment): number {
   return isSpan(chunk) ? chunk.end - chunk.start : chunk.byteLength;
 }
 
 /** A length-delimited field around chunks. */
-export function delimited(number: number, chunks: readonly Chunk[]): Chunk[] {
+export function delimited(number: number, chunks: readonly Segment[]): Segment[] {
   const head = new BinaryWriter().tag(number, WireType.LengthDelimited).uint32(lengthOf(chunks)).finish();
   return [head, ...chunks];
 }
 
-export function textField(number: number, text: string): Chunk[] {
+export function textField(number: number, text: string): Segment[] {
   return delimited(number, [encodeText(text)]);
 }
 
@@ -185,11 +185,11 @@ export function toInt64(value: number): bigint {
   return exact > INT64_MAX ? INT64_MAX : exact < -INT64_MAX ? -INT64_MAX - 1n : exact;
 }
 
-export function integerField(number: number, value: number): Chunk[] {
+export function integerField(number: number, value: number): Segment[] {
   return [new BinaryWriter().tag(number, WireType.Varint).int64(toInt64(value)).finish()];
 }
 
-export function floatField(number: number, value: number): Chunk[] {
+export function floatField(number: number, value: number): Segment[] {
   return [new BinaryWriter().tag(number, WireType.Bit32).float(value).finish()];
 }
 
@@ -197,13 +197,13 @@ export function floatField(number: number, value: number): Chunk[] {
  * A message with the fields of some numbers written anew, where the first of them stood (else at the end), and all
  * others as they lie.
  */
-export function rewrite(message: Message, changes: ReadonlyMap<number, readonly Chunk[]>): Chunk[] {
-  const { image } = message;
-  const chunks: Chunk[] = [];
+export function rewrite(message: Message, changes: ReadonlyMap<number, readonly Segment[]>): Segment[] {
+  const { index } = message;
+  const chunks: Segment[] = [];
   const done = new Set<number>();
   for (const { number, start, end } of fieldsOf(message)) {
     const changed = changes.get(number);
-    if (changed === undefined) appendSpan(chunks, { image, start, end });
+    if (changed === undefined) appendSpan(chunks, { index, start, end });
     else if (!done.has(number)) {
       done.add(number);
       for (const chunk of changed) chunks.push(chunk);
@@ -214,9 +214,9 @@ export function rewrite(message: Message, changes: ReadonlyMap<number, readonly 
 }
 
 /** Stretches that follow each other are written as one. */
-function appendSpan(chunks: Chunk[], span: Span): void {
+function appendSpan(chunks: Segment[], span: Span): void {
   const last = chunks.at(-1);
-  if (last && isSpan(last) && last.image === span.image && last.end === span.start)
+  if (last && isSpan(last) && last.index === span.index && last.end === span.start)
     chunks[chunks.length - 1] = { ...last, end: span.end };
   else chunks.push(span);
 }

@@ -8,7 +8,7 @@ import type { Scope } from "../ir/scopes.ts";
 import { scaleBehind } from "./scale-products.ts";
 
 /** A weight that a model holds as codes: written by this engine, by ONNX Runtime's tools, or behind DequantizeLinear. */
-export interface RestoredWeight {
+export interface QuantizedConstant {
   /** What the float weight is called, or was. */
   readonly name: string;
   /** The weight's own; of a product's matrix [K, N], however the weight lay before. */
@@ -36,8 +36,8 @@ interface Sides {
 }
 
 /** Finds the constants of a model that are codes with scales beside them. */
-export function findRestored(root: Scope): RestoredWeight[] {
-  const found = new Map<Tensor, RestoredWeight>();
+export function findQuantized(root: Scope): QuantizedConstant[] {
+  const found = new Map<Tensor, QuantizedConstant>();
   const blockSizes = new Map<Tensor, number>();
   for (const scope of root.all()) {
     for (const node of scope.graph.nodes) {
@@ -75,7 +75,7 @@ interface Parts {
   readonly form: (node: Node, codes: Tensor, scale: Tensor) => Form | undefined;
 }
 
-type Form = Pick<RestoredWeight, "shape" | "dtype" | "stored">;
+type Form = Pick<QuantizedConstant, "shape" | "dtype" | "stored">;
 
 const swapped: Parts["form"] = (_, codes, { shape }) => {
   const [directions = 0, columns = 0, rows = 0] = codes.shape;
@@ -127,7 +127,7 @@ const takers: Readonly<Record<string, readonly Parts[]>> = {
   "com.microsoft.GatherBlockQuantized": [{ codes: 0, scale: 2, zeroPoint: 3, form: tableOf }],
 };
 
-function weightAt(node: Node, scope: Scope, { form, ...parts }: Parts): RestoredWeight | undefined {
+function weightAt(node: Node, scope: Scope, { form, ...parts }: Parts): QuantizedConstant | undefined {
   const constantAt = (input: number) => constantBehind(scope, node.inputs[input]);
   const codes = constantAt(parts.codes);
   const scale = parts.scale === "behind" ? scaleBehind(node, scope) : constantAt(parts.scale);

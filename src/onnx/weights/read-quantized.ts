@@ -7,13 +7,13 @@ import { viewOf } from "../../formats/float-types.ts";
 import { widenHalves } from "../../formats/half-arrays.ts";
 import type { TensorFiles } from "../io/tensor-data.ts";
 import type { Tensor } from "../ir/graph.ts";
-import type { RestoredWeight, StoredForm } from "./find-quantized.ts";
+import type { QuantizedConstant, StoredForm } from "./find-quantized.ts";
 
 /** Reads what a weight that is stored as codes stands for, laid out as it was. */
-export async function readRestored(
+export async function readQuantized(
   engine: Engine,
   files: TensorFiles,
-  weight: RestoredWeight,
+  weight: QuantizedConstant,
 ): Promise<FloatTensor | QuantizedTensor<CodeDType>> {
   const { shape, stored } = weight;
   switch (stored.kind) {
@@ -24,7 +24,7 @@ export async function readRestored(
     case "bnb4": {
       const codes = await files.read(weight.codes);
       const absmax = await readFloats(files, weight.scale);
-      return { shape, data: engine.restoreBnb4({ codes, absmax }, { ...stored, layout: "KN" }) };
+      return { shape, data: engine.dequantizeBnb4({ codes, absmax }, { ...stored, layout: "KN" }) };
     }
   }
 }
@@ -34,13 +34,13 @@ type Of<K extends StoredForm["kind"]> = Extract<StoredForm, { kind: K }>;
 async function readAffine(
   engine: Engine,
   files: TensorFiles,
-  { codes, scale, zeroPoint, shape }: RestoredWeight,
+  { codes, scale, zeroPoint, shape }: QuantizedConstant,
   { granularity, swapsLast }: Of<"affine">,
 ): Promise<QuantizedTensor<CodeDType>> {
   const dtype = codes.type as CodeDType;
   const Codes = codeTypes[dtype].array as ArrayType<ArrayOf<CodeDType>>;
   const bytes = await files.read(codes);
-  const data = viewOf(Codes, swapsLast ? engine.swapLast(bytes, codes.shape) : bytes);
+  const data = viewOf(Codes, swapsLast ? engine.transposeLast(bytes, codes.shape) : bytes);
   const scales = await readFloats(files, scale);
   const zeros = zeroPoint ? await readZeros(files, zeroPoint, scales.length) : new Int32Array(scales.length);
   return { dtype, shape, data, scale: scales, zeroPoint: zeros, scheme: "affine", ...granularity };
@@ -49,7 +49,7 @@ async function readAffine(
 async function readMatrix(
   engine: Engine,
   files: TensorFiles,
-  { codes, scale, zeroPoint }: RestoredWeight,
+  { codes, scale, zeroPoint }: QuantizedConstant,
   { isTable, ...form }: Of<"matrix">,
 ): Promise<Float32Array> {
   const { n, k, bits, blockSize } = form;
@@ -63,7 +63,7 @@ async function readMatrix(
   }
   const zeros = zeroPoint && (zeroPoint.type === "uint8" ? files.read(zeroPoint) : readFloats(files, zeroPoint));
   const parts = { codes: full, scale: await readFloats(files, scale), zeroPoint: await zeros };
-  return engine.restoreMatrix(parts, { n, k, bits, blockSize, layout: isTable ? "NK" : "KN" });
+  return engine.dequantizeMatrix(parts, { n, k, bits, blockSize, layout: isTable ? "NK" : "KN" });
 }
 
 async function readFloats(files: TensorFiles, tensor: Tensor): Promise<Float32Array> {

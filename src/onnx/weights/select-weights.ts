@@ -3,7 +3,7 @@ import { checkOpTypes } from "../ir/check-op-types.ts";
 import type { Model, Node, Tensor } from "../ir/graph.ts";
 import { opNameOf, weightOps } from "../ir/operators.ts";
 import type { Scope } from "../ir/scopes.ts";
-import { findRestored, type RestoredWeight } from "./find-quantized.ts";
+import { findQuantized, type QuantizedConstant } from "./find-quantized.ts";
 import { type FloatConstant, usersOf } from "./find-weights.ts";
 
 /** Which weights to quantize. */
@@ -53,7 +53,7 @@ export class Selection {
   ) {
     this.#shadowing = new Set(root.shadowing());
     this.#done = done;
-    this.#parts = partsOf(findRestored(root));
+    this.#parts = partsOf(findQuantized(root));
     const weights = constants.filter((constant) => isWeight(constant) && !isPart(constant, this.#parts));
     const names = isSecond ? undefined : weights.flatMap(namesOf);
     this.#included = matcherOf("include", include, names, "weight or node");
@@ -113,12 +113,12 @@ const takesCodes =
   /^(com\.microsoft\.)?(Quantize|Dequantize|DynamicQuantize|QLinear|Q[A-Z]|MatMulNBits|MatMulBnb4|MatMulInteger|GatherBlockQuantized)/;
 
 /** Whether some constant is a float weight, beside the scales and offsets of those that are codes. */
-export function hasFloatWeights(constants: readonly FloatConstant[], restored: readonly RestoredWeight[]): boolean {
+export function hasFloatWeights(constants: readonly FloatConstant[], restored: readonly QuantizedConstant[]): boolean {
   const parts = partsOf(restored);
   return constants.some((constant) => isWeight(constant) && !isPart(constant, parts));
 }
 
-function partsOf(restored: readonly RestoredWeight[]): ReadonlySet<Tensor> {
+function partsOf(restored: readonly QuantizedConstant[]): ReadonlySet<Tensor> {
   return new Set(restored.flatMap(({ scale, zeroPoint }) => [scale, ...(zeroPoint ? [zeroPoint] : [])]));
 }
 

@@ -10,7 +10,7 @@ export const weightForms = ["cast", "qdq"] as const;
 export type WeightForm = (typeof weightForms)[number];
 
 /** How one constant is quantized. */
-export interface Recipe {
+export interface WeightQuantization {
   readonly dtype: CodeDType;
   readonly scheme: "symmetric" | "affine";
   readonly granularity: Granularity;
@@ -21,7 +21,7 @@ export interface Recipe {
   readonly narrowRange?: boolean | undefined;
 }
 
-export interface Wishes {
+export interface WeightOnlyOptions {
   readonly dtype: CodeDType;
   readonly scheme: "symmetric" | "affine";
   readonly perChannel: boolean;
@@ -35,25 +35,29 @@ export interface Wishes {
 }
 
 /** Chooses the granularity that suits the nodes that use a constant. */
-export function recipeFor(constant: FloatConstant, wishes: Wishes): Recipe {
-  const { dtype, scheme, reduceRange } = wishes;
-  const granularity = granularityFor(constant, wishes);
+export function weightQuantizationFor(constant: FloatConstant, options: WeightOnlyOptions): WeightQuantization {
+  const { dtype, scheme, reduceRange } = options;
+  const granularity = granularityFor(constant, options);
   const groups = elementsOf(scaleShapeOf(constant.tensor.shape, granularity));
-  return { dtype, scheme, granularity, groups, reduceRange, narrowRange: isNarrow(wishes) };
+  return { dtype, scheme, granularity, groups, reduceRange, narrowRange: isNarrow(options) };
 }
 
 /**
  * Whether unsigned codes are the signed ones plus the zero point: symmetric ones are, unless they are to be as ONNX Runtime's
  * tool has them. Undefined where they are not, so that recipes of one kind are written in one way.
  */
-export function isNarrow({ dtype, scheme, like }: Pick<Wishes, "dtype" | "scheme" | "like">): true | undefined {
+export function isNarrow({
+  dtype,
+  scheme,
+  like,
+}: Pick<WeightOnlyOptions, "dtype" | "scheme" | "like">): true | undefined {
   return scheme === "symmetric" && (dtype === "uint8" || dtype === "uint16") && like === undefined ? true : undefined;
 }
 
 /** Groups that suit the nodes that use a constant. */
 export function granularityFor(
   { uses, tensor: { shape } }: FloatConstant,
-  { perChannel, blockSize, form }: Wishes,
+  { perChannel, blockSize, form }: WeightOnlyOptions,
 ): Granularity {
   const block = uses.find(({ axes }) => axes?.block !== undefined)?.axes?.block;
   // Where the axis that is summed over is none of the weight's own, channels have to do.

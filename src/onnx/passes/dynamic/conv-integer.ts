@@ -1,7 +1,7 @@
 import { bytesOf } from "../../../engine/tensors/tensor.ts";
 import { makeNode, makeTensor } from "../../ir/graph.ts";
 import type { Storage } from "./quantized-weights.ts";
-import { centred, type DynamicWishes, isFloat32, type Rewrite, recipeOf, restoreProduct } from "./rewrite-context.ts";
+import { centred, type DynamicOptions, isFloat32, type Rewrite, recipeOf, restoreProduct } from "./rewrite-context.ts";
 
 /**
  * Conv as ConvInteger, its bias added in floating point; where that is not asked for, Conv stays as it is.
@@ -11,17 +11,18 @@ import { centred, type DynamicWishes, isFloat32, type Rewrite, recipeOf, restore
  */
 export const rewriteConv: Rewrite = ({ node, scope }, pass) => {
   const [x = "", w = "", bias] = node.inputs;
-  const claim = pass.claims.find(scope, w);
-  if (!claim) return undefined;
-  const refused = pass.claims.refusal(node, claim) ?? (pass.claims.find(scope, x) && "Conv of two constants");
+  const usage = pass.usages.find(scope, w);
+  if (!usage) return undefined;
+  const refused = pass.usages.refusal(node, usage) ?? (pass.usages.find(scope, x) && "Conv of two constants");
   if (refused !== undefined) return refused;
-  if (!pass.wishes.conv) return "ConvInteger is slower than Conv in ONNX Runtime on CPUs; opTypes: Conv uses it anyway";
+  if (!pass.options.conv)
+    return "ConvInteger is slower than Conv in ONNX Runtime on CPUs; opTypes: Conv uses it anyway";
   const { names } = pass;
   const [output = ""] = node.outputs;
-  const { dtype: type, tensor } = claim.constant;
+  const { dtype: type, tensor } = usage.constant;
   const { shape } = tensor;
-  const stored = pass.weights.store(claim, storageFor(shape, pass.wishes));
-  const a = pass.activations.quantized(scope, x, isFloat32(claim), node);
+  const stored = pass.weights.store(usage, storageFor(shape, pass.options));
+  const a = pass.activations.quantized(scope, x, isFloat32(usage), node);
   const product = names.fresh(`${output}_output_quantized`);
   const scaled = bias ? names.fresh(`${output}quant_scaled_output`) : output;
   const name = node.name === "" ? "" : names.fresh(`${node.name}_quant`);
@@ -42,14 +43,14 @@ export const rewriteConv: Rewrite = ({ node, scope }, pass) => {
       makeNode("Add", [scaled, shaped], [output], { name: names.fresh(`${output}_bias_add`) }),
     );
   }
-  claim.take(node, 1);
+  usage.take(node, 1);
   pass.edits.replace(node, nodes);
   return undefined;
 };
 
-function storageFor(shape: readonly number[], { conv, ...asked }: DynamicWishes): Storage {
-  const wishes = { ...asked, ...conv };
-  if (wishes.like) return { recipe: recipeOf(wishes) };
-  if (wishes.perChannel) return { ...centred(wishes, 0), scaleShape: [shape[0]!, ...shape.slice(2).map(() => 1)] };
-  return wishes.scheme === "symmetric" ? centred(wishes) : { recipe: recipeOf(wishes) };
+function storageFor(shape: readonly number[], { conv, ...asked }: DynamicOptions): Storage {
+  const options = { ...asked, ...conv };
+  if (options.like) return { recipe: recipeOf(options) };
+  if (options.perChannel) return { ...centred(options, 0), scaleShape: [shape[0]!, ...shape.slice(2).map(() => 1)] };
+  return options.scheme === "symmetric" ? centred(options) : { recipe: recipeOf(options) };
 }

@@ -1,15 +1,15 @@
-import { listed } from "../../../pipeline/phrases.ts";
+import { listNames } from "../../../pipeline/phrases.ts";
 import { constantProducts, lacksPerm } from "../../ir/constant-products.ts";
-import { Names } from "../../ir/fresh-names.ts";
+import { FreshNames } from "../../ir/fresh-names.ts";
 import type { Model, Node } from "../../ir/graph.ts";
 import { opNameOf, weightOps } from "../../ir/operators.ts";
 import type { Scope } from "../../ir/scopes.ts";
 import type { FloatConstant, Use } from "../../weights/find-weights.ts";
 import { Selection, type WeightSelection } from "../../weights/select-weights.ts";
-import { Edits } from "../graph-edits.ts";
-import type { Decision, OpsetNeed, Rewritten } from "../pass-result.ts";
+import { GraphEdits } from "../graph-edits.ts";
+import type { Decision, OpsetNeed, PassResult } from "../pass-result.ts";
 import { whyLeft, withoutWeights } from "../skip-reasons.ts";
-import { type Claim, Claims } from "../weight-usage.ts";
+import { type WeightUsage, WeightUsages } from "../weight-usage.ts";
 import { rewriteConv } from "./conv-integer.ts";
 import { rewriteLstm } from "./dynamic-quantize-lstm.ts";
 import { dequantize, rewriteGather, rewriteTranspose } from "./gather-codes.ts";
@@ -17,7 +17,7 @@ import { rewriteGemm, rewriteMatMul } from "./matmul-integer.ts";
 import { rewriteAttention } from "./q-attention.ts";
 import { Activations, type Made } from "./quantized-activations.ts";
 import { StoredWeights } from "./quantized-weights.ts";
-import type { DynamicWishes, Pass, Rewrite } from "./rewrite-context.ts";
+import type { DynamicOptions, Rewrite, RewriteContext } from "./rewrite-context.ts";
 
 const needs: OpsetNeed = { opset: 11, what: "DynamicQuantizeLinear" };
 
@@ -45,41 +45,48 @@ export function planDynamic(
   model: Model,
   root: Scope,
   constants: readonly FloatConstant[],
-  options: DynamicWishes & WeightSelection,
-): Rewritten {
+  options: DynamicOptions & WeightSelection,
+): PassResult {
   // Other weights than those of these types take another form, in a pass of its own (onnx-options.ts); the tool knows none.
   const types = options.like ? Object.keys(rewrites) : weightOps;
   const selection = new Selection(model, constants, root, options, types);
-  const names = new Names(model);
-  const edits = new Edits();
-  const claims = new Claims(constants, selection);
+  const names = new FreshNames(model);
+  const edits = new GraphEdits();
+  const usages = new WeightUsages(constants, selection);
   const activations = new Activations(names, edits);
-  const pass: Pass = { names, edits, claims, activations, weights: new StoredWeights(names), wishes: options };
+  const pass: RewriteContext = {
+    names,
+    edits,
+    usages,
+    activations,
+    weights: new StoredWeights(names),
+    options: options,
+  };
   for (const scope of options.like ? [root] : root.all()) {
     for (const node of scope.graph.nodes) rewrite({ node, scope }, pass);
   }
   restoreMade(root, pass);
   restoreLeft(model, root, pass);
-  claims.putInto(edits);
+  usages.putInto(edits);
   edits.need({ ir: 4 });
   return {
     edits,
     needs,
-    decisions: claims.decisions((constant) => {
+    decisions: usages.decisions((constant) => {
       if (options.like && constant.uses.every(({ scope }) => scope !== root))
         return "in a subgraph, which the tool leaves";
       return whyLeft(constant, (users) => `has no dynamic form in ${users}`);
     }),
     remarks: [
-      ...convInteger(claims, options),
-      ...saturation(claims, options),
-      ...keptBeside(claims),
+      ...convInteger(usages, options),
+      ...saturation(usages, options),
+      ...keptBeside(usages),
       ...withoutWeights(root, constants),
     ],
   };
 }
 
-function rewrite({ node, scope }: { node: Node; scope: Scope }, pass: Pass): void {
+function rewrite({ node, scope }: { node: Node; scope: Scope }, pass: RewriteContext): void {
   const name = opNameOf(node);
   if (name === "Transpose") {
     rewriteTranspose({ node, scope }, pass);
@@ -87,11 +94,11 @@ function rewrite({ node, scope }: { node: Node; scope: Scope }, pass: Pass): voi
   }
   const reason = rewrites[name]?.({ node, scope }, pass);
   if (reason === undefined) return;
-  for (const input of node.inputs) pass.claims.find(scope, input)?.reasons.add(reason);
+  for (const input of node.inputs) pass.usages.find(scope, input)?.reasons.add(reason);
 }
 
 /** Restores values that are made of codes for those who want floats. */
-function restoreMade(root: Scope, pass: Pass): void {
+function restoreMade(root: Scope, pass: RewriteContext): void {
   const wanted = new Set<Made>();
   const want = (scope: Scope, name: string, taker?: Node) => {
     const made = pass.activations.madeAt(scope, name);
@@ -108,33 +115,33 @@ function restoreMade(root: Scope, pass: Pass): void {
 }
 
 /** Restores weights for nodes that take them as floats, still, where DequantizeLinear can. */
-function restoreLeft(model: Model, root: Scope, { claims, weights, edits, ...pass }: Pass): void {
+function restoreLeft(model: Model, root: Scope, { usages, weights, edits, ...pass }: RewriteContext): void {
   const { either } = constantProducts(root);
   const hasAxis = (model.opsets.get("") ?? 0) >= AXIS_OPSET;
-  for (const claim of claims.taken) {
-    if (!claim.isLeft || claims.isSpared(claim)) continue;
-    const { name, tensor, graph, viewers } = claim.constant;
+  for (const usage of usages.taken) {
+    if (!usage.isLeft || usages.isSpared(usage)) continue;
+    const { name, tensor, graph, viewers } = usage.constant;
     const mayHaveAxis = hasAxis && !either.has(tensor) && !viewers.some(lacksPerm);
-    const stored = weights.straight(claim, mayHaveAxis);
+    const stored = weights.straight(usage, mayHaveAxis);
     if (!stored) continue;
     const { axis } = stored.job.recipe.granularity;
     edits.prepend(graph, dequantize(name, stored, { type: tensor.type!, axis: axis as number | undefined }, pass));
-    claim.isRestored = true;
+    usage.isRestored = true;
   }
 }
 
-function keptBeside(claims: Claims): string[] {
-  const names = claims.taken.flatMap((claim) => (claim.isLeft && !claim.isRestored ? [claim.constant.name] : []));
+function keptBeside(usages: WeightUsages): string[] {
+  const names = usages.taken.flatMap((usage) => (usage.isLeft && !usage.isRestored ? [usage.constant.name] : []));
   if (names.length === 0) return [];
-  return [`stored as codes and as before, as some nodes take it as it was: ${listed(names)}`];
+  return [`stored as codes and as before, as some nodes take it as it was: ${listNames(names)}`];
 }
 
 /** A line where Conv became ConvInteger: what that costs, and which versions do not run it. */
-function convInteger(claims: Claims, { dtype, conv }: DynamicWishes): string[] {
+function convInteger(usages: WeightUsages, { dtype, conv }: DynamicOptions): string[] {
   if (!conv) return [];
-  const isConv = ({ constant: { uses } }: Claim) => uses.some(({ node }) => opNameOf(node) === "Conv");
-  const count = claims.taken.filter(
-    (claim) => isConv(claim) && claim.jobs.some((job) => job.dtype === conv.dtype),
+  const isConv = ({ constant: { uses } }: WeightUsage) => uses.some(({ node }) => opNameOf(node) === "Conv");
+  const count = usages.taken.filter(
+    (usage) => isConv(usage) && usage.jobs.some((job) => job.dtype === conv.dtype),
   ).length;
   if (count === 0) return [];
   // onnxruntime up to 1.23.2: NOT_IMPLEMENTED at load for int8 weights (targets/common-rules.ts).
@@ -144,8 +151,8 @@ function convInteger(claims: Claims, { dtype, conv }: DynamicWishes): string[] {
 }
 
 /** A line on what 16-bit sums do to the widest codes. onnxruntime issues 5849, 6004, 14642. */
-function saturation(claims: Claims, { reduceRange, dtype, isVariant }: DynamicWishes): string[] {
-  const signed = claims.taken.filter(({ jobs }) => jobs.some((job) => job.dtype === "int8"));
+function saturation(usages: WeightUsages, { reduceRange, dtype, isVariant }: DynamicOptions): string[] {
+  const signed = usages.taken.filter(({ jobs }) => jobs.some((job) => job.dtype === "int8"));
   if (reduceRange || signed.length === 0) return [];
   const where = "int8 weights are inexact on x64 processors without VNNI, whose 16-bit sums saturate";
   // Those of LSTM are int8 whatever the type.

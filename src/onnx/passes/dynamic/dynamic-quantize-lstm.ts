@@ -1,7 +1,7 @@
 import { attributeOf, makeNode, type Node } from "../../ir/graph.ts";
 import { MICROSOFT } from "../../ir/operators.ts";
-import type { Claim } from "../weight-usage.ts";
-import { asFloat32, type Pass, type Rewrite } from "./rewrite-context.ts";
+import type { WeightUsage } from "../weight-usage.ts";
+import { asFloat32, type Rewrite, type RewriteContext } from "./rewrite-context.ts";
 
 /** X, B, initial_h, initial_c, P: what has the weights' type. */
 const floatInputs: readonly number[] = [0, 3, 5, 6, 7];
@@ -11,7 +11,7 @@ const floatInputs: readonly number[] = [0, 3, 5, 6, 7];
  * for each direction, per channel one for each row of each.
  */
 export const rewriteLstm: Rewrite = ({ node, scope }, pass) => {
-  const [, w, r] = [0, 1, 2].map((input) => pass.claims.find(scope, node.inputs[input]));
+  const [, w, r] = [0, 1, 2].map((input) => pass.usages.find(scope, node.inputs[input]));
   if (!w || !r) return w || r ? "LSTM has a second weight that is not constant" : undefined;
   if (isRefused(node, w, r, pass)) return undefined;
   if (attributeOf(node, "layout", "int") === 1) return "LSTM with layout 1";
@@ -42,29 +42,29 @@ export const rewriteLstm: Rewrite = ({ node, scope }, pass) => {
 };
 
 /** Either weight as it is keeps the other. */
-function isRefused(node: Node, w: Claim, r: Claim, { claims }: Pass): boolean {
+function isRefused(node: Node, w: WeightUsage, r: WeightUsage, { usages }: RewriteContext): boolean {
   const pairs = [
-    { claim: w, other: r },
-    { claim: r, other: w },
+    { usage: w, other: r },
+    { usage: r, other: w },
   ];
-  const reasons = pairs.map(({ claim }) => claims.refusal(node, claim));
-  for (const [i, { claim, other }] of pairs.entries()) {
+  const reasons = pairs.map(({ usage }) => usages.refusal(node, usage));
+  for (const [i, { usage, other }] of pairs.entries()) {
     const reason = reasons[i];
     if (reason === undefined || reasons[1 - i] !== undefined) continue;
-    other.reasons.add(`LSTM has a second weight, ${JSON.stringify(claim.constant.name)}, that is to stay: ${reason}`);
+    other.reasons.add(`LSTM has a second weight, ${JSON.stringify(usage.constant.name)}, that is to stay: ${reason}`);
   }
   return reasons.some((reason) => reason !== undefined);
 }
 
-function unfitWeight({ constant: { tensor } }: Claim): string | undefined {
+function unfitWeight({ constant: { tensor } }: WeightUsage): string | undefined {
   return tensor.shape.length === 3 ? undefined : `LSTM with a weight of rank ${tensor.shape.length}`;
 }
 
-function store(claim: Claim, pass: Pass) {
-  const [directions = 0, rows = 0, columns = 0] = claim.constant.tensor.shape;
-  const { perChannel, reduceRange } = pass.wishes;
+function store(usage: WeightUsage, pass: RewriteContext) {
+  const [directions = 0, rows = 0, columns = 0] = usage.constant.tensor.shape;
+  const { perChannel, reduceRange } = pass.options;
   const axis = perChannel ? ([0, 1] as const) : 0;
-  return pass.weights.store(claim, {
+  return pass.weights.store(usage, {
     recipe: { dtype: "int8", scheme: "symmetric", reduceRange, granularity: { axis } },
     shape: [directions, columns, rows],
     scaleShape: perChannel ? [directions, rows] : [directions],

@@ -1,20 +1,20 @@
 import { intAttribute, makeNode, type Node } from "../../ir/graph.ts";
 import type { ElementType } from "../../proto/schema.ts";
-import { narrowed, type Pass, type Rewrite } from "./rewrite-context.ts";
+import { narrowed, type Rewrite, type RewriteContext } from "./rewrite-context.ts";
 
 /** Gather of a table's codes, uint8 as activations are: whoever takes them as codes needs no more. */
 export const rewriteGather: Rewrite = ({ node, scope }, pass) => {
-  const claim = pass.claims.find(scope, node.inputs[0]);
+  const usage = pass.usages.find(scope, node.inputs[0]);
   const [output = ""] = node.outputs;
-  if (!claim || output === "") return undefined;
-  const refused = pass.claims.refusal(node, claim);
+  if (!usage || output === "") return undefined;
+  const refused = pass.usages.refusal(node, usage);
   if (refused !== undefined) return refused;
   const recipe = { dtype: "uint8", scheme: "affine", reduceRange: false, granularity: {} } as const;
-  const stored = pass.weights.plain(claim) ?? pass.weights.store(claim, { recipe });
+  const stored = pass.weights.plain(usage) ?? pass.weights.store(usage, { recipe });
   const codes = pass.names.fresh(`${output}_quantized`);
-  claim.take(node, 0);
+  usage.take(node, 0);
   const { scale, zeroPoint } = stored;
-  const type = claim.constant.dtype;
+  const type = usage.constant.dtype;
   pass.activations.know(scope, { name: output, codes, scale, zeroPoint, by: node, type });
   pass.edits.replace(node, [{ ...node, inputs: [stored.codes, ...node.inputs.slice(1)], outputs: [codes] }]);
   return undefined;
@@ -37,7 +37,7 @@ export function dequantize(
   name: string,
   { codes, scale, zeroPoint }: { codes: string; scale: string; zeroPoint: string },
   { type, axis }: { type: ElementType; axis?: number | undefined },
-  { names }: Pick<Pass, "names">,
+  { names }: Pick<RewriteContext, "names">,
 ): Node[] {
   const attributes = axis === undefined ? [] : [intAttribute("axis", axis)];
   const isNarrow = type !== "float32";

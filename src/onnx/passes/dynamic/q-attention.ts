@@ -13,15 +13,15 @@ const FIRST_UNKNOWN = 5;
 /** com.microsoft Attention as QAttention: input and weight as codes, the rest as before. */
 export const rewriteAttention: Rewrite = ({ node, scope }, pass) => {
   const [x = "", w, bias = "", mask = "", past = ""] = node.inputs;
-  const claim = pass.claims.find(scope, w);
-  if (!claim) return undefined;
-  const refused = pass.claims.refusal(node, claim) ?? unfit();
+  const usage = pass.usages.find(scope, w);
+  if (!usage) return undefined;
+  const refused = pass.usages.refusal(node, usage) ?? unfit();
   if (refused !== undefined) return refused;
-  const { wishes, names } = pass;
-  const stored = pass.weights.store(claim, { recipe: recipeOf(wishes, wishes.perChannel ? 1 : undefined) });
-  const a = pass.activations.quantized(scope, x, isFloat32(claim), node);
-  const { take, outputs, casts } = asFloat32({ node, scope }, claim, pass);
-  claim.take(node, 1);
+  const { options, names } = pass;
+  const stored = pass.weights.store(usage, { recipe: recipeOf(options, options.perChannel ? 1 : undefined) });
+  const a = pass.activations.quantized(scope, x, isFloat32(usage), node);
+  const { take, outputs, casts } = asFloat32({ node, scope }, usage, pass);
+  usage.take(node, 1);
   pass.edits.need({ domain: MICROSOFT, opset: 1 });
   pass.edits.replace(node, [
     makeNode(

@@ -1,8 +1,8 @@
-import type { Names } from "../../ir/fresh-names.ts";
+import type { FreshNames } from "../../ir/fresh-names.ts";
 import { intAttribute, makeNode, type Node } from "../../ir/graph.ts";
 import type { Scope } from "../../ir/scopes.ts";
 import { codeOf, type ElementType } from "../../proto/schema.ts";
-import type { Edits } from "../graph-edits.ts";
+import type { GraphEdits } from "../graph-edits.ts";
 
 /** The names of a value's uint8 codes, scale and zero point. */
 export interface Quantized {
@@ -29,8 +29,8 @@ export class Activations {
   readonly #floats = new Map<Scope, Map<string, string>>();
 
   constructor(
-    private readonly names: Names,
-    private readonly edits: Edits,
+    private readonly names: FreshNames,
+    private readonly edits: GraphEdits,
   ) {}
 
   /**

@@ -1,44 +1,44 @@
 import { scaleShapeOf } from "../../../engine/tensors/granularity.ts";
 import { elementsOf } from "../../../engine/tensors/shape.ts";
-import { type AffineForm, AffineJob } from "../../codecs/integer-codec.ts";
-import type { Names } from "../../ir/fresh-names.ts";
+import { type IntegerForm, IntegerJob } from "../../codecs/integer-codec.ts";
+import type { FreshNames } from "../../ir/fresh-names.ts";
 import { makeTensor } from "../../ir/graph.ts";
-import type { Recipe } from "../../weights/weight-granularity.ts";
-import type { Claim } from "../weight-usage.ts";
+import type { WeightQuantization } from "../../weights/weight-granularity.ts";
+import type { WeightUsage } from "../weight-usage.ts";
 import type { Quantized } from "./quantized-activations.ts";
 
 /** How a weight is stored for a node. */
 export interface Storage {
-  readonly recipe: Omit<Recipe, "groups">;
+  readonly recipe: Omit<WeightQuantization, "groups">;
   /** The codes' shape, the constant's own if not said; with the last two axes swapped where the form says so. */
   readonly shape?: readonly number[];
   /** The shape of scale and zero point: that of the groups if not said. */
   readonly scaleShape?: readonly number[];
-  readonly form?: Omit<AffineForm, "storesZeros">;
+  readonly form?: Omit<IntegerForm, "storesZeros">;
 }
 
 /** A weight as it is stored: names of its tensors. */
 export interface Stored extends Quantized {
-  readonly job: AffineJob;
+  readonly job: IntegerJob;
 }
 
 /** Weights stored as codes, scale and zero point: once for all nodes that take them alike. */
 export class StoredWeights {
-  readonly #stored = new Map<Claim, Map<string, Stored>>();
+  readonly #stored = new Map<WeightUsage, Map<string, Stored>>();
 
-  constructor(private readonly names: Names) {}
+  constructor(private readonly names: FreshNames) {}
 
-  store(claim: Claim, storage: Storage): Stored {
+  store(usage: WeightUsage, storage: Storage): Stored {
     const key = JSON.stringify(storage);
-    const own = this.#stored.get(claim) ?? new Map<string, Stored>();
-    this.#stored.set(claim, own);
+    const own = this.#stored.get(usage) ?? new Map<string, Stored>();
+    this.#stored.set(usage, own);
     const there = own.get(key);
     if (there) return there;
-    const { constant } = claim;
+    const { constant } = usage;
     const { shape } = constant.tensor;
     const { recipe, form } = storage;
     const groups = scaleShapeOf(shape, recipe.granularity);
-    const job = new AffineJob(constant, { ...recipe, groups: elementsOf(groups) }, { ...form, storesZeros: true });
+    const job = new IntegerJob(constant, { ...recipe, groups: elementsOf(groups) }, { ...form, storesZeros: true });
     const scaleShape = storage.scaleShape ?? groups;
     const zeroShape = form?.zeroPoint === undefined ? scaleShape : [];
     const add = (
@@ -46,7 +46,7 @@ export class StoredWeights {
       ...[type, dims, data]: [Parameters<typeof makeTensor>[1], readonly number[], typeof job.codes]
     ) => {
       const name = this.names.fresh(`${constant.name}_${suffix}`);
-      claim.tensors.push(makeTensor(name, type, dims, data));
+      usage.tensors.push(makeTensor(name, type, dims, data));
       return name;
     };
     const stored = {
@@ -55,24 +55,24 @@ export class StoredWeights {
       zeroPoint: add("zero_point", recipe.dtype, zeroShape, job.zeroPoint!),
       codes: add("quantized", recipe.dtype, storage.shape ?? shape, job.codes),
     };
-    claim.jobs.push(job);
+    usage.jobs.push(job);
     own.set(key, stored);
     return stored;
   }
 
   /** A form with the constant's own shape and one scale, which any node may take. */
-  plain(claim: Claim): Stored | undefined {
-    return this.#straight(claim).find(({ job }) => job.recipe.granularity.axis === undefined);
+  plain(usage: WeightUsage): Stored | undefined {
+    return this.#straight(usage).find(({ job }) => job.recipe.granularity.axis === undefined);
   }
 
   /** A form that DequantizeLinear restores the constant from: with one scale, or from opset 13 on with scales along an axis. */
-  straight(claim: Claim, hasAxis: boolean): Stored | undefined {
+  straight(usage: WeightUsage, hasAxis: boolean): Stored | undefined {
     const scaled = ({ job: { form, recipe } }: Stored) =>
       typeof recipe.granularity.axis === "number" && form.zeroPoint === undefined;
-    return this.plain(claim) ?? (hasAxis ? this.#straight(claim).find(scaled) : undefined);
+    return this.plain(usage) ?? (hasAxis ? this.#straight(usage).find(scaled) : undefined);
   }
 
-  #straight(claim: Claim): Stored[] {
-    return Array.from(this.#stored.get(claim)?.values() ?? []).filter(({ job }) => !job.form.swapsLast);
+  #straight(usage: WeightUsage): Stored[] {
+    return Array.from(this.#stored.get(usage)?.values() ?? []).filter(({ job }) => !job.form.swapsLast);
   }
 }

@@ -1,18 +1,18 @@
 import type { CodeDType } from "../../../dtypes.ts";
 import { levelsOf } from "../../../engine/tensors/schemes.ts";
 import { roundHalfToEven } from "../../../kernels/arithmetic.ts";
-import type { Names } from "../../ir/fresh-names.ts";
+import type { FreshNames } from "../../ir/fresh-names.ts";
 import { intAttribute, makeNode, type Node } from "../../ir/graph.ts";
 import type { Scope } from "../../ir/scopes.ts";
 import { codeOf, type ElementType } from "../../proto/schema.ts";
 import type { FloatConstant } from "../../weights/find-weights.ts";
-import { isNarrow, type Recipe } from "../../weights/weight-granularity.ts";
-import type { Edits } from "../graph-edits.ts";
-import type { Claim, Claims } from "../weight-usage.ts";
+import { isNarrow, type WeightQuantization } from "../../weights/weight-granularity.ts";
+import type { GraphEdits } from "../graph-edits.ts";
+import type { WeightUsage, WeightUsages } from "../weight-usage.ts";
 import type { Activations } from "./quantized-activations.ts";
 import type { Storage, StoredWeights } from "./quantized-weights.ts";
 
-export interface DynamicWishes {
+export interface DynamicOptions {
   readonly dtype: CodeDType;
   readonly scheme: "symmetric" | "affine";
   readonly perChannel: boolean;
@@ -32,52 +32,57 @@ export interface Site {
 }
 
 /** What rewriting one node needs of its surroundings. */
-export interface Pass {
-  readonly names: Names;
-  readonly edits: Edits;
-  readonly claims: Claims;
+export interface RewriteContext {
+  readonly names: FreshNames;
+  readonly edits: GraphEdits;
+  readonly usages: WeightUsages;
   readonly activations: Activations;
   readonly weights: StoredWeights;
-  readonly wishes: DynamicWishes;
+  readonly options: DynamicOptions;
 }
 
 /** Rewrites a node, or gives the reason why not. */
-export type Rewrite = (site: Site, pass: Pass) => string | undefined;
+export type Rewrite = (site: Site, pass: RewriteContext) => string | undefined;
 
 /** Weights in one type and rounding; `axis` where each channel has a scale of its own. */
-export function recipeOf(wishes: DynamicWishes, axis?: Recipe["granularity"]["axis"]) {
-  const { dtype, scheme, reduceRange } = wishes;
+export function recipeOf(options: DynamicOptions, axis?: WeightQuantization["granularity"]["axis"]) {
+  const { dtype, scheme, reduceRange } = options;
   const granularity = axis === undefined ? {} : { axis };
-  return { dtype, scheme, reduceRange, granularity, narrowRange: isNarrow(wishes) };
+  return { dtype, scheme, reduceRange, granularity, narrowRange: isNarrow(options) };
 }
 
 /** A scale for each place along an axis, or one; and one zero point for all, in the middle, as the weights are symmetric. */
-export function centred(wishes: DynamicWishes, axis?: number): Pick<Storage, "recipe" | "form"> {
-  const recipe = recipeOf({ ...wishes, scheme: "symmetric" }, axis);
+export function centred(options: DynamicOptions, axis?: number): Pick<Storage, "recipe" | "form"> {
+  const recipe = recipeOf({ ...options, scheme: "symmetric" }, axis);
   const { qmin, qmax } = levelsOf(recipe);
   return { recipe, form: { zeroPoint: roundHalfToEven((qmin + qmax) / 2) } };
 }
 
-export function isFloat32({ constant }: Claim): boolean {
+export function isFloat32({ constant }: WeightUsage): boolean {
   return constant.dtype === "float32";
 }
 
 /** The way back from float32 to a narrower type. */
-export function narrowed(wide: string, name: string, type: ElementType, { names }: Pick<Pass, "names">): Node {
+export function narrowed(
+  wide: string,
+  name: string,
+  type: ElementType,
+  { names }: Pick<RewriteContext, "names">,
+): Node {
   const attributes = [intAttribute("to", codeOf(type))];
   return makeNode("Cast", [wide], [name], { name: names.fresh(`${name}_narrow`), attributes });
 }
 
 /** What a node that knows float32 alone takes and gives in place of values of a weight's type. */
-export function asFloat32({ node, scope }: Site, claim: Claim, { activations, names }: Pass) {
-  const isWide = isFloat32(claim);
+export function asFloat32({ node, scope }: Site, usage: WeightUsage, { activations, names }: RewriteContext) {
+  const isWide = isFloat32(usage);
   const outputs = node.outputs.map((name) => (name === "" || isWide ? name : names.fresh(`${name}_float32`)));
   return {
     take: (name: string) => (name === "" || isWide ? name : activations.float32(scope, name)),
     outputs,
     /** Give the node's own outputs. */
     casts: node.outputs.flatMap((name, i) =>
-      outputs[i] === name ? [] : [narrowed(outputs[i]!, name, claim.constant.dtype, { names })],
+      outputs[i] === name ? [] : [narrowed(outputs[i]!, name, usage.constant.dtype, { names })],
     ),
   };
 }
@@ -90,7 +95,7 @@ export function asFloat32({ node, scope }: Site, claim: Claim, { activations, na
  */
 export function restoreProduct(
   { name, output, product, scales, type }: Product,
-  { names }: Pick<Pass, "names">,
+  { names }: Pick<RewriteContext, "names">,
 ): Node[] {
   const quant = name === "" ? "" : `${name}_quant`;
   const pair = name === "" ? `${scales.join("_")}_mul` : `${quant}_scales_mul`;

@@ -1,14 +1,14 @@
 import type { HalfDType } from "../../../dtypes.ts";
 import { ArgumentError } from "../../../errors.ts";
-import type { NarrowJob } from "../../codecs/half-codec.ts";
+import type { HalfJob } from "../../codecs/half-codec.ts";
 import type { TensorFiles } from "../../io/tensor-data.ts";
 import { graphsOf, type Model } from "../../ir/graph.ts";
 import { Scope } from "../../ir/scopes.ts";
 import { sortNodes } from "../../ir/topological-sort.ts";
 import { type FloatConstant, findConstants, readIntegers, usersOf } from "../../weights/find-weights.ts";
 import type { WeightSelection } from "../../weights/select-weights.ts";
-import { Edits } from "../graph-edits.ts";
-import type { Decision, Rewritten } from "../pass-result.ts";
+import { GraphEdits } from "../graph-edits.ts";
+import type { Decision, PassResult } from "../pass-result.ts";
 import { unwanted } from "./excluded-nodes.ts";
 import { remarksOnRoles } from "./half-remarks.ts";
 import { declare, rewriteNodes } from "./insert-casts.ts";
@@ -33,11 +33,11 @@ export interface HalfOptions extends WeightSelection {
  *
  * @throws ArgumentError for a glob or a type that matches nothing
  */
-export async function convertHalf(model: Model, files: TensorFiles, options: HalfOptions): Promise<Rewritten> {
+export async function planHalf(model: Model, files: TensorFiles, options: HalfOptions): Promise<PassResult> {
   const { dtype, io, clamp } = options;
   const file = files.source.name;
   if (io !== "float32" && io !== dtype) throw new ArgumentError("io", `${io} given; float32 or ${dtype} is wanted`);
-  const edits = new Edits();
+  const edits = new GraphEdits();
   if (!valuesOf(new Scope(file, model.graph)).all.some(isFloat)) {
     const constants = findConstants(new Scope(file, model.graph), await readIntegers(model, files));
     const decisions = constants.map((constant) => decisionOn(constant));
@@ -73,7 +73,7 @@ const LEAST_IR = 4;
 /** ONNX Runtime has kernels from opset 7 on; bfloat16 came with 13. */
 const LEAST = { float16: 7, bfloat16: 13 } as const;
 
-function decisionOn(constant: FloatConstant, job?: NarrowJob, roles?: Roles): Decision {
+function decisionOn(constant: FloatConstant, job?: HalfJob, roles?: Roles): Decision {
   const { tensor, uses } = constant;
   const isWeight = uses.some(({ axes }) => axes !== undefined);
   const decision = { constant, isWeight, isPart: false, jobs: job ? [job] : [] };

@@ -2,7 +2,7 @@ import type { HalfDType } from "../../../dtypes.ts";
 import { elementsOf } from "../../../engine/tensors/shape.ts";
 import { remarksOnHalves } from "../../../pipeline/half-losses.ts";
 import type { Job, Loss } from "../../codecs/codec.ts";
-import { NarrowJob, type NarrowLoss } from "../../codecs/half-codec.ts";
+import { HalfJob, type HalfLoss } from "../../codecs/half-codec.ts";
 import { opNameOf } from "../../ir/operators.ts";
 import type { Roles } from "./node-precision.ts";
 
@@ -27,11 +27,11 @@ const BFLOAT16_RUNS =
 
 /** What half precision does not hold of the weights, once all jobs are done. */
 export function remarksOnLosses(jobs: readonly Job[], losses: ReadonlyMap<Job, Loss>): string[] {
-  const narrowed = jobs.filter((job) => job instanceof NarrowJob);
+  const narrowed = jobs.filter((job) => job instanceof HalfJob);
   if (narrowed.length === 0) return [];
   const tensors = narrowed.map((job) => {
     const { name, tensor } = job.constant;
-    return { name, elements: elementsOf(tensor.shape), halves: (losses.get(job) as NarrowLoss).halves };
+    return { name, elements: elementsOf(tensor.shape), halves: (losses.get(job) as HalfLoss).halves };
   });
   return remarksOnHalves(narrowed[0]!.dtype, tensors);
 }

@@ -11,13 +11,13 @@ import {
 } from "../../ir/graph.ts";
 import type { Value, Values } from "../../ir/types/type-inference.ts";
 import { codeOf } from "../../proto/schema.ts";
-import type { Edits } from "../graph-edits.ts";
+import type { GraphEdits } from "../graph-edits.ts";
 import { isFloat, type Place } from "./node-order.ts";
 import { isCast, type Precision, type Roles } from "./node-precision.ts";
 import type { Versions } from "./value-versions.ts";
 
 /** Gives each node the precisions of its inputs and outputs that it takes and gives. */
-export function rewriteNodes(roles: Roles, versions: Versions, edits: Edits, dtype: HalfDType): void {
+export function rewriteNodes(roles: Roles, versions: Versions, edits: GraphEdits, dtype: HalfDType): void {
   for (const place of roles.places) {
     const { node, outputs } = place;
     if (outputs.some((value) => value?.constant)) continue;
@@ -65,7 +65,7 @@ function typed(place: Place, roles: Roles, versions: Versions, dtype: HalfDType)
 }
 
 /** A Cast for each precision that is wanted of what it gives. */
-function rewriteCast(place: Place, output: Value, versions: Versions, edits: Edits): void {
+function rewriteCast(place: Place, output: Value, versions: Versions, edits: GraphEdits): void {
   const { node, inputs } = place;
   if (versions.isGone(output)) {
     edits.replace(node, []);

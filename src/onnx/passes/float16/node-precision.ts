@@ -16,7 +16,7 @@ export interface RoleOptions {
   readonly dtype: HalfDType;
   /** Of the model's own inputs and outputs. */
   readonly io: Precision;
-  /** Why a node is to stay float32, where someone wishes so. */
+  /** Why a node is to stay float32, where someone options so. */
   readonly whyUnwanted: (node: Node) => string | undefined;
 }
 

@@ -1,12 +1,12 @@
 import type { HalfDType } from "../../../dtypes.ts";
-import { type Limits, NarrowJob } from "../../codecs/half-codec.ts";
-import { Names } from "../../ir/fresh-names.ts";
+import { HalfJob, type Limits } from "../../codecs/half-codec.ts";
+import { FreshNames } from "../../ir/fresh-names.ts";
 import { intAttribute, type Model, makeNode, makeTensor, type Node, type Tensor } from "../../ir/graph.ts";
 import type { Constant } from "../../ir/scopes.ts";
 import type { Taker, Value, Values } from "../../ir/types/type-inference.ts";
 import { codeOf } from "../../proto/schema.ts";
 import type { FloatConstant } from "../../weights/find-weights.ts";
-import type { Edits } from "../graph-edits.ts";
+import type { GraphEdits } from "../graph-edits.ts";
 import { isLarge, isSingle } from "./float32-islands.ts";
 import { isFloat } from "./node-order.ts";
 import { isCast, type Precision, type Roles } from "./node-precision.ts";
@@ -24,7 +24,7 @@ export interface VersionOptions {
 
 /** In which precisions values are there, by which names, and the Casts and tensors that make them so. */
 export class Versions {
-  readonly jobs: NarrowJob[] = [];
+  readonly jobs: HalfJob[] = [];
   /** What is left to Cast nodes of the model's own: the precisions they give. */
   readonly casts = new Map<Node, PrecisionNames>();
   readonly #needs = new Map<Value, Set<Precision>>();
@@ -32,18 +32,18 @@ export class Versions {
   /** Values that a Cast has made of others, and that need no Cast any more. */
   readonly #same = new Map<Value, Value>();
   readonly #constants: ReadonlyMap<Tensor, FloatConstant>;
-  readonly #fresh: Names;
+  readonly #fresh: FreshNames;
 
   constructor(
     model: Model,
     values: Values,
     private readonly roles: Roles,
     constants: readonly FloatConstant[],
-    private readonly edits: Edits,
+    private readonly edits: GraphEdits,
     private readonly options: VersionOptions,
   ) {
     this.#constants = new Map(constants.map((constant) => [constant.tensor, constant]));
-    this.#fresh = new Names(model);
+    this.#fresh = new FreshNames(model);
     for (const value of values.all) {
       if (isFloat(value) && value.isGiven) this.#need(value, roles.interfaceOf(value.scope));
     }
@@ -162,9 +162,9 @@ export class Versions {
   }
 
   /** Notes that a constant's values are to be narrowed; all are clamped where that is wanted. */
-  narrow(constant: Constant, { clamps = false, raises = false }: Partial<Limits>): NarrowJob {
+  narrow(constant: Constant, { clamps = false, raises = false }: Partial<Limits>): HalfJob {
     const known = this.#constants.get(constant.tensor) ?? { ...constant, ...lone };
-    const job = new NarrowJob(known, this.options.dtype, { clamps: clamps || this.options.clamp, raises });
+    const job = new HalfJob(known, this.options.dtype, { clamps: clamps || this.options.clamp, raises });
     this.jobs.push(job);
     return job;
   }

@@ -1,7 +1,7 @@
 import { intAttribute, makeNode } from "../../ir/graph.ts";
 import { MICROSOFT } from "../../ir/operators.ts";
 import { gatherAxisOf } from "../../weights/table-lookup.ts";
-import type { NbitsWishes } from "./nbits-options.ts";
+import type { NbitsOptions } from "./nbits-options.ts";
 import { storageOf } from "./nbits-tensors.ts";
 import type { Propose } from "./plan-blockwise.ts";
 
@@ -9,17 +9,17 @@ import type { Propose } from "./plan-blockwise.ts";
  * Gather of a table's rows as GatherBlockQuantized, the rows cut into blocks. Its codes are bytes, which every opset has:
  * those of type int4 would ask for opset 21.
  */
-export const proposeGather: Propose<NbitsWishes> = (node, constant, wishes) => {
+export const proposeGather: Propose<NbitsOptions> = (node, constant, options) => {
   const { shape } = constant.tensor;
   const [n = 0, k = 0] = shape;
   if (shape.length !== 2 || gatherAxisOf(node, 2) !== 0) return "Gather of other things than a table's rows";
-  const { bits, blockSize, gatherBits } = wishes;
+  const { bits, blockSize, gatherBits } = options;
   if (gatherBits && !gatherBits.includes(bits)) {
     return `Gather in ${bits} bits, which not all versions of the target run; ${gatherBits.join(" and ")} they do`;
   }
   if ((k * bits) % 8 !== 0) return `Gather of rows of ${k} values, whose codes of ${bits} bits fill no whole bytes`;
   return {
-    ...storageOf(constant, wishes, { layout: "NK", k, n, isTight: true }),
+    ...storageOf(constant, options, { layout: "NK", k, n, isTight: true }),
     nodes([codes = "", scales = "", ...zeroPoints], names) {
       const [, indices = ""] = node.inputs;
       const attributes = [

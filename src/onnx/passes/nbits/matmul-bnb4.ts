@@ -6,7 +6,7 @@ import type { WeightSelection } from "../../weights/select-weights.ts";
 import type { Propose } from "./plan-blockwise.ts";
 import { makeProduct } from "./product-node.ts";
 
-export interface Bnb4Wishes extends WeightSelection {
+export interface Bnb4PassOptions extends WeightSelection {
   /** As NbitsWishes has it. */
   readonly usual: readonly string[];
   readonly blockSize: BlockSize;
@@ -14,7 +14,7 @@ export interface Bnb4Wishes extends WeightSelection {
 }
 
 /** MatMul with a constant [K, N] on its right, as MatMulBnb4: blocks over its transpose, flat, and no tails of rows. */
-export const proposeBnb4: Propose<Bnb4Wishes> = (node, constant, { blockSize, quantType }) => {
+export const proposeBnb4: Propose<Bnb4PassOptions> = (node, constant, { blockSize, quantType }) => {
   const { shape } = constant.tensor;
   const [k = 0, n = 0] = shape;
   if (shape.length !== 2) return `MatMul with a weight of rank ${shape.length}`;

@@ -1,25 +1,25 @@
 import { attributeOf, intAttribute, makeNode } from "../../ir/graph.ts";
 import { unfitGemm } from "../gemm-as-matmul.ts";
-import type { NbitsWishes } from "./nbits-options.ts";
+import type { NbitsOptions } from "./nbits-options.ts";
 import { storageOf } from "./nbits-tensors.ts";
 import type { Propose } from "./plan-blockwise.ts";
 import { makeProduct, type Product } from "./product-node.ts";
 
 /** MatMul with a constant [K, N] on its right. */
-export const proposeMatMul: Propose<NbitsWishes> = (node, constant, wishes) => {
+export const proposeMatMul: Propose<NbitsOptions> = (node, constant, options) => {
   const { shape } = constant.tensor;
   const [k = 0, n = 0] = shape;
   if (shape.length !== 2) return `MatMul with a weight of rank ${shape.length}`;
   const [output = ""] = node.outputs;
-  const how = { node, k, n, ...howOf(wishes) };
+  const how = { node, k, n, ...howOf(options) };
   return {
-    ...storageOf(constant, wishes, { layout: "KN", k, n }),
+    ...storageOf(constant, options, { layout: "KN", k, n }),
     nodes: (matrix, names) => [makeProduct("MatMulNBits", { ...how, matrix, output }, names)],
   };
 };
 
 /** Gemm as MatMulNBits, and Add where it has a C. */
-export const proposeGemm: Propose<NbitsWishes> = (node, constant, wishes) => {
+export const proposeGemm: Propose<NbitsOptions> = (node, constant, options) => {
   const unfit = unfitGemm(node);
   if (unfit !== undefined) return unfit;
   const isTransposed = attributeOf(node, "transB", "int") === 1;
@@ -27,9 +27,9 @@ export const proposeGemm: Propose<NbitsWishes> = (node, constant, wishes) => {
   const [k, n] = isTransposed ? [columns, rows] : [rows, columns];
   const [output = ""] = node.outputs;
   const [, , c] = node.inputs;
-  const how = { node, k, n, ...howOf(wishes) };
+  const how = { node, k, n, ...howOf(options) };
   return {
-    ...storageOf(constant, wishes, { layout: isTransposed ? "NK" : "KN", k, n }),
+    ...storageOf(constant, options, { layout: isTransposed ? "NK" : "KN", k, n }),
     nodes(matrix, names) {
       if (!c) return [makeProduct("MatMulNBits", { ...how, matrix, output }, names)];
       const product = names.fresh(`${output}_MatMul`);
@@ -43,7 +43,7 @@ export const proposeGemm: Propose<NbitsWishes> = (node, constant, wishes) => {
 };
 
 /** The op's own attributes, and what its name ends in. */
-function howOf({ bits, blockSize, accuracyLevel }: NbitsWishes): Pick<Product, "blockSize" | "suffix" | "attributes"> {
+function howOf({ bits, blockSize, accuracyLevel }: NbitsOptions): Pick<Product, "blockSize" | "suffix" | "attributes"> {
   const level = accuracyLevel === 0 ? [] : [intAttribute("accuracy_level", accuracyLevel)];
   return { blockSize, suffix: `Q${bits}`, attributes: [intAttribute("bits", bits), ...level] };
 }

@@ -6,7 +6,7 @@ import type { WeightSelection } from "../../weights/select-weights.ts";
 export const accuracyLevels = [0, 1, 2, 3, 4] as const;
 export type AccuracyLevel = (typeof accuracyLevels)[number];
 
-export interface NbitsWishes extends WeightSelection {
+export interface NbitsOptions extends WeightSelection {
   /** The op types that are taken if the options name none. */
   readonly usual: readonly string[];
   readonly bits: BitWidth;

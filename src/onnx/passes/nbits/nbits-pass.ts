@@ -1,20 +1,20 @@
 import type { Model } from "../../ir/graph.ts";
 import type { Scope } from "../../ir/scopes.ts";
 import type { FloatConstant } from "../../weights/find-weights.ts";
-import type { Rewritten } from "../pass-result.ts";
+import type { PassResult } from "../pass-result.ts";
 import { proposeGather } from "./gather-block-quantized.ts";
-import { type Bnb4Wishes, proposeBnb4 } from "./matmul-bnb4.ts";
+import { type Bnb4PassOptions, proposeBnb4 } from "./matmul-bnb4.ts";
 import { proposeGemm, proposeMatMul } from "./matmul-nbits.ts";
-import type { NbitsWishes } from "./nbits-options.ts";
-import { type Forms, planForms } from "./plan-blockwise.ts";
+import type { NbitsOptions } from "./nbits-options.ts";
+import { type Forms, planBlockwise } from "./plan-blockwise.ts";
 
-const nbitsForms: Forms<NbitsWishes> = {
+const nbitsForms: Forms<NbitsOptions> = {
   MatMul: { input: 1, propose: proposeMatMul },
   Gemm: { input: 1, propose: proposeGemm },
   Gather: { input: 0, propose: proposeGather },
 };
 
-const bnb4Forms: Forms<Bnb4Wishes> = { MatMul: { input: 1, propose: proposeBnb4 } };
+const bnb4Forms: Forms<Bnb4PassOptions> = { MatMul: { input: 1, propose: proposeBnb4 } };
 
 /** Add, which takes the place of Gemm's C, broadcasts by itself from this opset on. */
 const ADD_OPSET = 7;
@@ -30,10 +30,10 @@ export function planNbits(
   model: Model,
   root: Scope,
   constants: readonly FloatConstant[],
-  wishes: NbitsWishes,
-): Rewritten {
-  const forms = { forms: nbitsForms, stored: `${wishes.bits}-bit` };
-  const made = planForms(model, root, constants, wishes, forms);
+  options: NbitsOptions,
+): PassResult {
+  const forms = { forms: nbitsForms, stored: `${options.bits}-bit` };
+  const made = planBlockwise(model, root, constants, options, forms);
   const adds = Array.from(made.edits.nodes()).some(({ opType }) => opType === "Add");
   return adds ? { ...made, needs: { opset: ADD_OPSET, what: "Add that broadcasts as numpy does" } } : made;
 }
@@ -43,7 +43,7 @@ export function planBnb4(
   model: Model,
   root: Scope,
   constants: readonly FloatConstant[],
-  wishes: Bnb4Wishes,
-): Rewritten {
-  return planForms(model, root, constants, wishes, { forms: bnb4Forms, stored: "4-bit float" });
+  options: Bnb4PassOptions,
+): PassResult {
+  return planBlockwise(model, root, constants, options, { forms: bnb4Forms, stored: "4-bit float" });
 }

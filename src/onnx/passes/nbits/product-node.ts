@@ -1,5 +1,5 @@
 import type { BlockSize } from "../../../engine/blockwise/quantize-matrix.ts";
-import type { Names } from "../../ir/fresh-names.ts";
+import type { FreshNames } from "../../ir/fresh-names.ts";
 import { type Attribute, intAttribute, makeNode, type Node } from "../../ir/graph.ts";
 import { MICROSOFT } from "../../ir/operators.ts";
 
@@ -22,7 +22,7 @@ export interface Product {
 export function makeProduct(
   opType: "MatMulNBits" | "MatMulBnb4",
   { node, k, n, blockSize, matrix, output, suffix, attributes: own }: Product,
-  names: Names,
+  names: FreshNames,
 ): Node {
   const [a = ""] = node.inputs;
   const name = node.name === "" ? "" : names.fresh(`${node.name}_${suffix}`);

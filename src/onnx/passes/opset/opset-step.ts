@@ -1,5 +1,5 @@
 import type { TensorFiles } from "../../io/tensor-data.ts";
-import type { Names } from "../../ir/fresh-names.ts";
+import type { FreshNames } from "../../ir/fresh-names.ts";
 import { type Attribute, type Graph, intAttribute, makeAttribute, makeNode, type Node } from "../../ir/graph.ts";
 import type { ElementType } from "../../proto/schema.ts";
 import type { Scope } from "./name-scopes.ts";
@@ -16,7 +16,7 @@ export type Rewrite = (step: Step) => Done | Promise<Done>;
 export interface Surroundings {
   readonly file: string;
   readonly files: TensorFiles;
-  readonly names: Names;
+  readonly names: FreshNames;
   /** Names that some node takes, or some graph gives. */
   readonly used: ReadonlySet<string>;
   /** The opset that the model was in, and the one this step leads to. */

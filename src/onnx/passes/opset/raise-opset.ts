@@ -1,6 +1,6 @@
 import { ArgumentError, FormatError } from "../../../errors.ts";
 import type { TensorFiles } from "../../io/tensor-data.ts";
-import { Names } from "../../ir/fresh-names.ts";
+import { FreshNames } from "../../ir/fresh-names.ts";
 import { type Graph, graphsOf, type Model, type Node } from "../../ir/graph.ts";
 import { raiseIr } from "../../ir/ir-version.ts";
 import { functionField, modelField, opsetField } from "../../proto/schema.ts";
@@ -39,7 +39,7 @@ export async function raiseOpset(
   if (target === from) return { from, to: target, rewritten: [] };
   checkModel(model, from, target, file, cure);
   const usedBefore = usedNames(model);
-  const names = new Names(model);
+  const names = new FreshNames(model);
   const report = new Map<Node, Reported>();
   const around = { file, files, names, from, cure };
   for (let opset = from + 1; opset <= target; opset++) await raiseBy1(model, { ...around, opset }, report);
@@ -95,7 +95,7 @@ function checkNode(
 function importsOnnx(message: Message): boolean {
   return messagesOf(message, functionField.opsetImport).some((entry) => {
     const domain = fieldsOf(entry).findLast(({ number }) => number === opsetField.domain);
-    return ["", "ai.onnx"].includes(domain ? textAt(entry.image, domain) : "");
+    return ["", "ai.onnx"].includes(domain ? textAt(entry.index, domain) : "");
   });
 }
 

@@ -1,12 +1,12 @@
 import { bytesOf } from "../../../engine/tensors/tensor.ts";
-import type { Names } from "../../ir/fresh-names.ts";
+import type { FreshNames } from "../../ir/fresh-names.ts";
 import { type Graph, makeTensor, type Tensor } from "../../ir/graph.ts";
 
 /** Tensors that tell the block of each place along an axis; weights of one graph that are cut alike share one. */
 export class BlockIndices {
   readonly #tensors = new Map<Graph, Map<string, Tensor>>();
 
-  constructor(private readonly names: Names) {}
+  constructor(private readonly names: FreshNames) {}
 
   for(graph: Graph, length: number, blockSize: number): Tensor {
     const own = this.#tensors.get(graph) ?? new Map<string, Tensor>();

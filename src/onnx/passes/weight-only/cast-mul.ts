@@ -1,13 +1,13 @@
 import { codeTypes } from "../../../dtypes.ts";
 import { type Granularity, scaleShapeOf } from "../../../engine/tensors/granularity.ts";
-import { AffineJob } from "../../codecs/integer-codec.ts";
+import { IntegerJob } from "../../codecs/integer-codec.ts";
 import { intAttribute, type Node } from "../../ir/graph.ts";
 import { codeOf } from "../../proto/schema.ts";
 import type { FloatConstant, Use } from "../../weights/find-weights.ts";
 import { gatherAxisOf, isLookup } from "../../weights/table-lookup.ts";
-import type { Recipe } from "../../weights/weight-granularity.ts";
+import type { WeightQuantization } from "../../weights/weight-granularity.ts";
 import { requirementOf } from "./opset-requirement.ts";
-import { type Chain, Draft, type Surroundings } from "./weight-draft.ts";
+import { type Chain, type DraftContext, WeightDraft } from "./weight-draft.ts";
 
 /**
  * Cast, Sub of the zero point where there is one, Mul by the scale: ops that every opset from 7 on has and runtimes fold
@@ -19,12 +19,12 @@ import { type Chain, Draft, type Surroundings } from "./weight-draft.ts";
  *
  *   codes -> Gather -> Cast -> [Sub] -> Mul <- Gather <- scale
  */
-export function draftCast(constant: FloatConstant, recipe: Recipe, around: Surroundings): Draft {
+export function draftCast(constant: FloatConstant, recipe: WeightQuantization, around: DraftContext): WeightDraft {
   const { shape } = constant.tensor;
   const { dtype, granularity, narrowRange } = recipe;
   // The zero point is in the middle for all groups, so that one stands for all.
   const form = narrowRange ? { zeroPoint: 2 ** (codeTypes[dtype].bits - 1) } : {};
-  const draft = new Draft(new AffineJob(constant, recipe, form), requirementOf("cast", recipe), around.names);
+  const draft = new WeightDraft(new IntegerJob(constant, recipe, form), requirementOf("cast", recipe), around.names);
   const { job } = draft;
   const parameterShape = parameterShapeOf(shape, granularity);
   const index = blockIndexFor(draft, granularity, around);
@@ -85,7 +85,7 @@ function gatherFirst(
   constant: FloatConstant,
   granularity: Granularity,
   parts: Parts & { readonly index: BlockIndex | undefined; readonly isOneZeroPoint: boolean },
-  draft: Draft,
+  draft: WeightDraft,
 ): Node[] {
   const [output = ""] = node.outputs;
   const [, rows = ""] = node.inputs;
@@ -126,9 +126,9 @@ function gathersFirst({ node, direct, input }: Use, { axis, blockSize }: Granula
 }
 
 function blockIndexFor(
-  { constant: { graph, tensor }, indices }: Draft,
+  { constant: { graph, tensor }, indices }: WeightDraft,
   { axis, blockSize }: Granularity,
-  around: Surroundings,
+  around: DraftContext,
 ): BlockIndex | undefined {
   if (blockSize === undefined || typeof axis !== "number") return undefined;
   const index = around.blockIndex(graph, tensor.shape[axis]!, blockSize);

@@ -1,13 +1,13 @@
 import { codeTypes } from "../../../dtypes.ts";
 import { type Granularity, scaleShapeOf } from "../../../engine/tensors/granularity.ts";
-import { AffineJob } from "../../codecs/integer-codec.ts";
+import { IntegerJob } from "../../codecs/integer-codec.ts";
 import { lacksPerm } from "../../ir/constant-products.ts";
 import { intAttribute, makeAttribute, type Node } from "../../ir/graph.ts";
 import type { FloatConstant, Use } from "../../weights/find-weights.ts";
 import { gatherAxisOf, isLookup } from "../../weights/table-lookup.ts";
-import type { Recipe } from "../../weights/weight-granularity.ts";
+import type { WeightQuantization } from "../../weights/weight-granularity.ts";
 import { requirementOf } from "./opset-requirement.ts";
-import { type Chain, Draft, type Surroundings } from "./weight-draft.ts";
+import { type Chain, type DraftContext, WeightDraft } from "./weight-draft.ts";
 
 /**
  * DequantizeLinear in front of the weight's users: per tensor from opset 10, per channel from 13, in blocks, of 4 and of
@@ -18,8 +18,8 @@ import { type Chain, Draft, type Surroundings } from "./weight-draft.ts";
  * A Gather looks codes up where the rows it takes can be restored as they are: where scales do not vary from row to row,
  * or are gathered with them in blocks. Of 4 bits nothing can be gathered: Gather does not know those types.
  */
-export function draftQdq(constant: FloatConstant, recipe: Recipe, around: Surroundings): Draft {
-  const draft = new Draft(new AffineJob(constant, recipe), requirementOf("qdq", recipe), around.names);
+export function draftQdq(constant: FloatConstant, recipe: WeightQuantization, around: DraftContext): WeightDraft {
+  const draft = new WeightDraft(new IntegerJob(constant, recipe), requirementOf("qdq", recipe), around.names);
   const { shape } = constant.tensor;
   const { dtype, granularity } = recipe;
   const { job } = draft;
@@ -67,7 +67,7 @@ function withPerm(node: Node, rank: number): Node {
   return { ...node, attributes: [...node.attributes, makeAttribute("perm", { kind: "ints", value: perm })] };
 }
 
-function gathersFirst({ node, direct, input }: Use, { granularity, dtype }: Recipe, rank: number): boolean {
+function gathersFirst({ node, direct, input }: Use, { granularity, dtype }: WeightQuantization, rank: number): boolean {
   if (!isLookup({ node, direct, input })) return false;
   const { axis, blockSize } = granularity;
   if (codeTypes[dtype].bits === 4) return false;
@@ -83,7 +83,7 @@ function gatherFirst(
   constant: FloatConstant,
   granularity: Granularity,
   parts: Parts,
-  draft: Draft,
+  draft: WeightDraft,
 ): Node[] {
   const [output = ""] = node.outputs;
   const [, rows = ""] = node.inputs;

@@ -1,5 +1,5 @@
 import { codeTypes } from "../../../dtypes.ts";
-import type { Recipe, WeightForm } from "../../weights/weight-granularity.ts";
+import type { WeightForm, WeightQuantization } from "../../weights/weight-granularity.ts";
 
 /** What a form takes of a model. */
 export interface Requirement {
@@ -18,7 +18,7 @@ const IR_OF_21 = 10;
 /** The least opset and IR version in which a recipe can be written. */
 export function requirementOf(
   form: WeightForm,
-  { dtype, granularity }: Pick<Recipe, "dtype" | "granularity">,
+  { dtype, granularity }: Pick<WeightQuantization, "dtype" | "granularity">,
 ): Requirement {
   if (form === "cast") return { opset: 7, ir: LEAST_IR, what: "Mul that broadcasts as numpy does" };
   const { axis, blockSize } = granularity;

@@ -2,23 +2,23 @@ import { codeTypes } from "../../../dtypes.ts";
 import { encodeNode, encodeTensor } from "../../io/encode.ts";
 import { bytesOfTensor, type TensorFiles } from "../../io/tensor-data.ts";
 import { type ConstantProducts, constantProducts } from "../../ir/constant-products.ts";
-import { Names } from "../../ir/fresh-names.ts";
+import { FreshNames } from "../../ir/fresh-names.ts";
 import type { Model, Tensor } from "../../ir/graph.ts";
 import type { Scope } from "../../ir/scopes.ts";
 import { lengthOf } from "../../proto/wire-format.ts";
 import { type FloatConstant, findConstants, readIntegers } from "../../weights/find-weights.ts";
 import { Selection, type WeightSelection } from "../../weights/select-weights.ts";
 import { isLookup } from "../../weights/table-lookup.ts";
-import { recipeFor, type Wishes } from "../../weights/weight-granularity.ts";
+import { type WeightOnlyOptions, weightQuantizationFor } from "../../weights/weight-granularity.ts";
 import type { Decision } from "../pass-result.ts";
 import { BlockIndices } from "./block-indices.ts";
 import { draftCast } from "./cast-mul.ts";
 import { draftQdq } from "./dequantize-linear.ts";
-import type { Draft, Surroundings } from "./weight-draft.ts";
+import type { DraftContext, WeightDraft } from "./weight-draft.ts";
 
 /** With what takes the place of a constant that is quantized. */
 export interface PlannedWeight extends Decision {
-  readonly draft?: Draft | undefined;
+  readonly draft?: WeightDraft | undefined;
 }
 
 /**
@@ -26,16 +26,16 @@ export interface PlannedWeight extends Decision {
  *
  * @throws FormatError, ArgumentError
  */
-export async function decide(
+export async function planWeights(
   model: Model,
   files: TensorFiles,
   root: Scope,
-  options: WeightSelection & Wishes,
+  options: WeightSelection & WeightOnlyOptions,
 ): Promise<PlannedWeight[]> {
   const constants = findConstants(root, await readIntegers(model, files));
-  const names = new Names(model);
+  const names = new FreshNames(model);
   const indices = new BlockIndices(names);
-  const around: Surroundings = { names, blockIndex: (graph, length, size) => indices.for(graph, length, size) };
+  const around: DraftContext = { names, blockIndex: (graph, length, size) => indices.for(graph, length, size) };
   const draft = options.form === "cast" ? draftCast : draftQdq;
   const paid = new Set<Tensor>();
   const products = constantProducts(root);
@@ -44,11 +44,11 @@ export async function decide(
     const candidate = selection.candidate(each);
     if (candidate.reason !== undefined) return { ...candidate, jobs: [] };
     const { constant } = candidate;
-    const wanted = wishesFor(constant, options, products);
+    const wanted = optionsFor(constant, options, products);
     // Blocks along an axis that is short, as a depthwise kernel's, have a scale for next to every value; channels have fewer.
     const tries = wanted.blockSize === undefined ? [wanted] : [wanted, { ...wanted, blockSize: undefined }];
     for (const wishes of tries) {
-      const made = draft(constant, recipeFor(constant, wishes), around);
+      const made = draft(constant, weightQuantizationFor(constant, wishes), around);
       // The first that needs an index pays for it.
       const indices = made.indices.filter((index) => !paid.has(index));
       const shared = indices.reduce((sum, index) => sum + lengthOf(encodeTensor(index)), 0);
@@ -64,7 +64,11 @@ export async function decide(
  * Tables that rows are taken of may need another type than weights that are restored as a whole; of unsigned
  * codes that a MatMul of two restored sides takes, some have to do with one scale.
  */
-function wishesFor({ uses, tensor }: FloatConstant, wishes: Wishes, { awkward }: ConstantProducts): Wishes {
+function optionsFor(
+  { uses, tensor }: FloatConstant,
+  wishes: WeightOnlyOptions,
+  { awkward }: ConstantProducts,
+): WeightOnlyOptions {
   const { tableDtype } = wishes;
   const isTable = tableDtype && codeTypes[wishes.dtype].bits === 8 && uses.some(isLookup);
   const dtype = isTable ? tableDtype : wishes.dtype;

@@ -1,15 +1,15 @@
-import type { AffineJob } from "../../codecs/integer-codec.ts";
+import type { IntegerJob } from "../../codecs/integer-codec.ts";
 import { encodeNode, encodeTensor } from "../../io/encode.ts";
-import type { Names } from "../../ir/fresh-names.ts";
+import type { FreshNames } from "../../ir/fresh-names.ts";
 import { type Graph, makeNode, makeTensor, type Node, type Tensor } from "../../ir/graph.ts";
 import type { ElementType } from "../../proto/schema.ts";
 import { lengthOf, type Pending } from "../../proto/wire-format.ts";
 import type { FloatConstant } from "../../weights/find-weights.ts";
-import type { Edits } from "../graph-edits.ts";
+import type { GraphEdits } from "../graph-edits.ts";
 import type { Requirement } from "./opset-requirement.ts";
 
 /** What takes the place of a constant: tensors and nodes of its graph, and nodes that replace those that used it. */
-export class Draft {
+export class WeightDraft {
   readonly tensors: Tensor[] = [];
   /** Restore the constant under its own name; they stand before all others. */
   readonly nodes: Node[] = [];
@@ -18,9 +18,9 @@ export class Draft {
   readonly indices: Tensor[] = [];
 
   constructor(
-    readonly job: AffineJob,
+    readonly job: IntegerJob,
     readonly requirement: Requirement,
-    private readonly names: Names,
+    private readonly names: FreshNames,
   ) {}
 
   get constant(): FloatConstant {
@@ -38,7 +38,7 @@ export class Draft {
     return new Chain(this.names, output);
   }
 
-  putInto(edits: Edits): void {
+  putInto(edits: GraphEdits): void {
     edits.jobs.push(this.job);
     edits.substitute(this.constant, this.tensors);
     edits.addTensors(this.constant.graph, this.indices);
@@ -65,7 +65,7 @@ export class Chain {
   readonly nodes: Node[] = [];
 
   constructor(
-    private readonly names: Names,
+    private readonly names: FreshNames,
     private readonly output: string,
   ) {}
 
@@ -84,8 +84,8 @@ export class Chain {
 }
 
 /** What a form needs of its surroundings. */
-export interface Surroundings {
-  readonly names: Names;
+export interface DraftContext {
+  readonly names: FreshNames;
   /** An integer tensor for that graph that tells, for each of `length` places, the block it is in. */
   blockIndex(graph: Graph, length: number, blockSize: number): Tensor;
 }
