@@ -4,7 +4,7 @@
  */
 import { readFile, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
-import type { Feed, ModelRuntime } from "../src/index.ts";
+import type { FeedTensor, ModelRuntime } from "../src/index.ts";
 import { bytesSource, createEngine, isWasmQuantError, quantizeModel, readNpyHeader } from "../src/index.ts";
 import { fileSink, fileSource, onnxRuntimeNode } from "../src/node.ts";
 import { argmax } from "./network.ts";
@@ -75,7 +75,7 @@ function countRight(scores: Float32Array, labels: Uint8Array): number {
 }
 
 /** All held-out images as one batch. */
-async function images(): Promise<Feed> {
+async function images(): Promise<FeedTensor> {
   const { shape, data } = await npy("digits-images.npy");
   const [count = 0, ...pixels] = shape;
   return { dtype: "float32", shape: [count, 1, ...pixels], data: Float32Array.from(data, (byte) => byte / WHITE) };

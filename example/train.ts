@@ -90,6 +90,6 @@ async function save(name: string, write: (sink: ByteSink) => Promise<void>): Pro
   const sink = bytesSink();
   await write(sink);
   await sink.close();
-  await writeFile(new URL(name, import.meta.url), sink.bytes());
-  console.log(`${name}  ${sink.bytes().byteLength} bytes`);
+  await writeFile(new URL(name, import.meta.url), sink.result());
+  console.log(`${name}  ${sink.result().byteLength} bytes`);
 }

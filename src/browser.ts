@@ -7,6 +7,6 @@
 
 export { type BlobSink, type BlobSinkOptions, blobSink } from "./browser/blob-sink.ts";
 export { type BlobHandle, type BlobSource, blobSource } from "./browser/blob-source.ts";
-export { type OpfsSinkOptions as OpfsFileOptions, opfsHandleSink, opfsSink, opfsSource } from "./browser/opfs-files.ts";
+export { type OpfsSinkOptions, opfsHandleSink, opfsSink, opfsSource } from "./browser/opfs-files.ts";
 export { createWorkerPool, type WorkerPoolOptions } from "./browser/worker-pool.ts";
 export type { WorkerPool } from "./workers/pool.ts";

@@ -10,14 +10,19 @@
  * @packageDocumentation
  */
 
-export type { Inspection, Prospects, TensorInspection } from "./checkpoint/inspect-checkpoint.ts";
+export type { ExpectedErrors, Inspection, TensorInspection } from "./checkpoint/inspect-checkpoint.ts";
 export type { QuantizedEntry } from "./checkpoint/plain/plain-layout.ts";
 export type { Layout as CheckpointLayout } from "./checkpoint/quantize-checkpoint.ts";
-export type { CompareModelsOptions, ModelComparison, NamedOutput } from "./compare/compare-models.ts";
-export type { ExactComparison, FloatComparison, Incomparable, OutputComparison } from "./compare/compare-outputs.ts";
-export type { OtherShape, WeightComparison, WeightsComparison } from "./compare/compare-weights.ts";
-export type { ModelRuntime, ModelSession, ValueSpec } from "./compare/model-runtime.ts";
-export type { Feed, Feeds, ValueDType } from "./compare/tensor-values.ts";
+export type { CompareModelsOptions, ModelComparison, NamedOutputComparison } from "./compare/compare-models.ts";
+export type {
+  ExactComparison,
+  FloatComparison,
+  OutputComparison,
+  UncomparedOutput,
+} from "./compare/compare-outputs.ts";
+export type { ShapeMismatch, WeightComparison, WeightsComparison } from "./compare/compare-weights.ts";
+export type { ModelRuntime, ModelSession, ModelValueInfo } from "./compare/model-runtime.ts";
+export type { Feeds, FeedTensor, ValueDType } from "./compare/tensor-values.ts";
 export type { ArrayOf, CodeDType, DType, FloatDType, HalfDType, IntegerDType } from "./dtypes.ts";
 export {
   type BiasOptions,
@@ -29,9 +34,9 @@ export {
 } from "./engine/engine.ts";
 export type { QuantizationError } from "./engine/measure/quantization-error.ts";
 export type { Axis, Granularity } from "./engine/tensors/granularity.ts";
-export type { NonFinite, PerGroup, QuantizeOptions, RangeOptions } from "./engine/tensors/quantize-options.ts";
+export type { NonFinite, PerGroupValues, QuantizeOptions, RangeOptions } from "./engine/tensors/quantize-options.ts";
 export { isResident, type ResidentQuantizedTensor, type ResidentTensor } from "./engine/tensors/resident-tensor.ts";
-export type { Range, SchemeName } from "./engine/tensors/schemes.ts";
+export type { SchemeName, ValueRange } from "./engine/tensors/schemes.ts";
 export type {
   Float16ArrayLike,
   Float32Tensor,
@@ -57,10 +62,10 @@ export {
   type BytesSink,
   bytesSink,
   bytesSource,
-  type Companion,
+  type CompanionSink,
 } from "./formats/byte-source.ts";
-export type { FileFormat, FormatName } from "./formats/detect-format.ts";
-export type { FloatName } from "./formats/float-types.ts";
+export type { FileType, TensorFileType } from "./formats/detect-file-type.ts";
+export type { SafetensorsFloat } from "./formats/float-types.ts";
 export { type NpyDType, type NpyHeader, readNpyHeader, writeNpy } from "./formats/npy.ts";
 export {
   readSafetensorsHeader,
@@ -90,22 +95,22 @@ export {
   quantizeForTransformersJs,
   quantizeModel,
   type SkippedVariant,
+  type TransformersJsOptions,
   type TransformersJsReport,
-  type TransformersOptions,
   type VariantReport,
 } from "./model.ts";
 export type {
+  ExpectedWeightErrors,
   InspectOptions,
   ModelInspection,
   QuantizedWeight,
   ValueInspection,
   WeightInspection,
-  WeightProspects,
 } from "./onnx/inspect-onnx.ts";
-export type { Algorithm, Format, Mode, OnnxOptions } from "./onnx/onnx-options.ts";
-export type { Severity, Target, TargetFinding, Verdict } from "./onnx/targets/target.ts";
-export { type Variant, variants } from "./onnx/transformers-js.ts";
-export type { WeightForm } from "./onnx/weights/weight-granularity.ts";
+export type { Algorithm, OnnxOptions, QuantizationMode, WeightFormat } from "./onnx/onnx-options.ts";
+export type { Target, TargetFinding, TargetSeverity, TargetVerdict } from "./onnx/targets/target.ts";
+export { type TransformersJsVariant, transformersJsVariants } from "./onnx/transformers-js.ts";
+export type { RestoredFormat } from "./onnx/weights/weight-granularity.ts";
 export type { ModelReport, TensorReport } from "./pipeline/model-report.ts";
-export type { Progress, TaskOptions } from "./pipeline/progress.ts";
+export type { TaskOptions, TaskProgress } from "./pipeline/progress.ts";
 export type { Workers } from "./pipeline/work.ts";

@@ -1,4 +1,4 @@
-/** Options of `quantizeModel` and `quantizeForTransformers`, held against the format of the file and each other. */
+/** Options of `quantizeModel` and `quantizeForTransformersJs`, held against the type of the file and each other. */
 import { checkCompressed } from "./checkpoint/compressed-tensors/quantize-compressed.ts";
 import { type Layout, layouts } from "./checkpoint/quantize-checkpoint.ts";
 import { type CodeDType, codeTypes, type HalfDType } from "./dtypes.ts";
@@ -12,16 +12,16 @@ import {
 } from "./engine/tensors/quantize-options.ts";
 import { type SchemeName, schemeNames } from "./engine/tensors/schemes.ts";
 import { ArgumentError, isWasmQuantError } from "./errors.ts";
-import type { FileFormat } from "./formats/detect-format.ts";
+import type { FileType } from "./formats/detect-file-type.ts";
 import { FOR_HALVES, forIntegers, halfTypes, isHalf, type OnnxOptions, planOptionsOf } from "./onnx/onnx-options.ts";
-import { type Variant, variants } from "./onnx/transformers-js.ts";
+import { type TransformersJsVariant, transformersJsVariants } from "./onnx/transformers-js.ts";
 import type { Alternative } from "./onnx/unchanged.ts";
 import type { TaskOptions } from "./pipeline/progress.ts";
 
 export interface QuantizeModelOptions extends TaskOptions, OnnxOptions {
   /** Default: int8. float16 and bfloat16 are for files of tensors, and for models as a whole: weights and arithmetic. */
   readonly dtype?: CodeDType | HalfDType | undefined;
-  /** Default: `symmetric` for signed types, `affine` for unsigned ones. */
+  /** Default: `symmetric` for signed types, `asymmetric` for unsigned ones. */
   readonly scheme?: Exclude<SchemeName, "dynamic"> | undefined;
   /** A scale for each slice along `axis` (the default), or one for each tensor. */
   readonly perChannel?: boolean | undefined;
@@ -47,13 +47,13 @@ const onnxOptions = [
 ] as readonly (keyof OnnxOptions)[];
 
 /**
- * What `quantizeModel` does with a file of that format, whatever is in it.
+ * What `quantizeModel` does with a file of that type, whatever is in it.
  *
- * @throws ArgumentError for options that no such file goes with, FormatError for a format that does not go with them
+ * @throws ArgumentError for options that no such file goes with, FormatError for a type that does not go with them
  */
-export function checkQuantize(file: string, format: FileFormat, options: QuantizeModelOptions) {
+export function checkQuantize(file: string, fileType: FileType, options: QuantizeModelOptions) {
   const checked = checkQuantizeOptions(options);
-  if (format === "onnx") {
+  if (fileType === "onnx") {
     refuseGiven(options, ["axis"], "is for files of tensors; in a model each node has its own");
     refuseGiven(options, ["layout"], "is for files of tensors; this is an ONNX model");
     const alternatives = () => alternativesTo(options);
@@ -64,7 +64,7 @@ export function checkQuantize(file: string, format: FileFormat, options: Quantiz
   if (isHalf(dtype)) return { kind: "halves", options: { ...checked, ...halfOptionsOf(checked, dtype) } } as const;
   refuseGiven(options, ["clamp"], FOR_HALVES);
   const own = { ...checked, ...checkpointOptionsOf(checked, dtype) };
-  if (own.layout === "compressed-tensors") checkCompressed(file, format, own);
+  if (own.layout === "compressed-tensors") checkCompressed(file, fileType, own);
   return { kind: "codes", options: own } as const;
 }
 
@@ -115,7 +115,7 @@ function othersFor({ dtype, format, bits, opset }: QuantizeModelOptions): readon
 
 export interface TransformersJsOptions extends TaskOptions {
   /** Default: all of them. */
-  readonly only?: readonly Variant[] | undefined;
+  readonly only?: readonly TransformersJsVariant[] | undefined;
   /** Of the 8-bit variants: a scale for each channel (the default), or one for each tensor. */
   readonly perChannel?: boolean | undefined;
   /** Of the 8-bit variants: leaves half of the codes unused, for runtimes whose 16-bit accumulators saturate. */
@@ -156,8 +156,8 @@ export function checkTransformersOptions(options: TransformersJsOptions) {
     again: checkBoolean("again", options.again, false),
   };
   const allowUnchanged = checkBoolean("allowUnchanged", options.allowUnchanged, false);
-  const only = checkNames("only", options.only)?.map((name) => oneOf("only", name, variants));
-  const chosen = variants.filter((variant) => only?.includes(variant) ?? true);
+  const only = checkNames("only", options.only)?.map((name) => oneOf("only", name, transformersJsVariants));
+  const chosen = transformersJsVariants.filter((variant) => only?.includes(variant) ?? true);
   return { chosen, how, nonFinite, allowUnchanged };
 }
 
@@ -204,7 +204,7 @@ function checkpointOptionsOf({ scheme, perChannel, layout = "plain", reduceRange
   return {
     dtype,
     layout,
-    scheme: scheme ?? (codeTypes[dtype].signed ? "symmetric" : "affine"),
+    scheme: scheme ?? (codeTypes[dtype].signed ? "symmetric" : "asymmetric"),
     perChannel: checkBoolean("perChannel", perChannel, true),
     reduceRange: checkBoolean("reduceRange", reduceRange, false),
   };

@@ -11,7 +11,7 @@ import type { Engine } from "./engine/engine.ts";
 import { checkKeys, oneOf } from "./engine/tensors/quantize-options.ts";
 import { ArgumentError, FormatError } from "./errors.ts";
 import type { ByteSink, ByteSource } from "./formats/byte-source.ts";
-import { detectFormat, type FormatName } from "./formats/detect-format.ts";
+import { detectFileType, type TensorFileType } from "./formats/detect-file-type.ts";
 import {
   checkQuantize,
   checkTransformersOptions,
@@ -23,12 +23,12 @@ import { type InspectOptions, inspectOnnx, type ModelInspection } from "./onnx/i
 import type { Model } from "./onnx/ir/graph.ts";
 import { quantizeOnnx } from "./onnx/quantize-onnx.ts";
 import { targetNames } from "./onnx/targets/target.ts";
-import { DATA_SUFFIX, planOf, suffixes, type Variant } from "./onnx/transformers-js.ts";
+import { DATA_SUFFIX, planOf, suffixes, type TransformersJsVariant } from "./onnx/transformers-js.ts";
 import { commitSinks } from "./pipeline/commit-sinks.ts";
 import type { ModelReport } from "./pipeline/model-report.ts";
 import type { TaskOptions } from "./pipeline/progress.ts";
 
-export type { QuantizeModelOptions, TransformersJsOptions as TransformersOptions } from "./model-options.ts";
+export type { QuantizeModelOptions, TransformersJsOptions } from "./model-options.ts";
 
 /**
  * Quantizes a model or a file of tensors.
@@ -50,7 +50,7 @@ export async function quantizeModel(
   options: QuantizeModelOptions = {},
 ): Promise<ModelReport> {
   return commitSinks([sink], async () => {
-    const wanted = checkQuantize(source.name, await detectFormat(source), options);
+    const wanted = checkQuantize(source.name, await detectFileType(source), options);
     if (wanted.kind === "halves") return halveCheckpoint(engine, source, sink, wanted.options);
     if (wanted.kind === "codes") return quantizeCheckpoint(engine, source, sink, wanted.options);
     const { plan, alternatives } = wanted;
@@ -61,12 +61,12 @@ export async function quantizeModel(
 
 /** One file of a set. */
 export interface VariantReport extends ModelReport {
-  readonly variant: Variant;
+  readonly variant: TransformersJsVariant;
 }
 
 /** A variant that was left out of a set: no weight of the model can be stored so. */
 export interface SkippedVariant {
-  readonly variant: Variant;
+  readonly variant: TransformersJsVariant;
   readonly reason: string;
 }
 
@@ -93,7 +93,7 @@ export async function quantizeForTransformersJs(
   options: TransformersJsOptions = {},
 ): Promise<TransformersJsReport> {
   const { chosen, how, ...rest } = checkTransformersOptions(options);
-  if ((await detectFormat(source)) !== "onnx") throw new FormatError(source.name, "is not an ONNX model");
+  if ((await detectFileType(source)) !== "onnx") throw new FormatError(source.name, "is not an ONNX model");
   const sinks: ByteSink[] = [];
   return commitSinks(sinks, async () => {
     const wanted = chosen.map((variant) => ({
@@ -117,7 +117,7 @@ export async function quantizeForTransformersJs(
 
 export interface DequantizeModelOptions extends TaskOptions {
   /** `safetensors` if not said; `npy` where there is one tensor. */
-  readonly format?: Exclude<FormatName, "npz"> | undefined;
+  readonly fileType?: Exclude<TensorFileType, "npz"> | undefined;
 }
 
 /**
@@ -133,14 +133,14 @@ export async function dequantizeModel(
   options: DequantizeModelOptions = {},
 ): Promise<ModelReport> {
   return commitSinks([sink], async () => {
-    checkKeys(options, ["format", "onProgress", "signal", "workers", "memory"]);
-    const format = oneOf("format", options.format ?? "safetensors", ["safetensors", "npy"]);
-    return dequantizeCheckpoint(engine, source, sink, { ...options, format });
+    checkKeys(options, ["fileType", "onProgress", "signal", "workers", "memory"]);
+    const fileType = oneOf("fileType", options.fileType ?? "safetensors", ["safetensors", "npy"]);
+    return dequantizeCheckpoint(engine, source, sink, { ...options, fileType });
   });
 }
 
 /**
- * What is in a model or a file of tensors, and what each weight would lose; the result's `format` tells which it was. With
+ * What is in a model or a file of tensors, and what each weight would lose; the result's `fileType` tells which it was. With
  * a `target` what is known of a model's nodes there, too.
  *
  * @throws FormatError, ArgumentError, the signal's reason, what the source throws
@@ -152,8 +152,8 @@ export async function inspectModel(
 ): Promise<Inspection | ModelInspection> {
   checkKeys(options, ["target", "onProgress", "signal", "workers", "memory"]);
   const target = options.target === undefined ? undefined : oneOf("target", options.target, targetNames);
-  const format = await detectFormat(source);
-  if (format === "onnx") return inspectOnnx(engine, source, { ...options, target });
+  const fileType = await detectFileType(source);
+  if (fileType === "onnx") return inspectOnnx(engine, source, { ...options, target });
   if (target !== undefined) throw new ArgumentError("target", "is for ONNX models; this is a file of tensors");
   return inspectCheckpoint(engine, source, options);
 }

@@ -7,5 +7,12 @@
 export { type FileSinkOptions, fileSink, removeUnfinished } from "./node/file-sink.ts";
 export { type FileSource, fileSource } from "./node/file-source.ts";
 export { type OnnxRuntimeOptions, onnxRuntimeNode } from "./node/onnxruntime.ts";
+export {
+  type FileTaskOptions,
+  type InspectFileOptions,
+  inspectFile,
+  type QuantizeFileOptions,
+  quantizeFile,
+} from "./node/quantize-file.ts";
 export { createWorkerPool, type WorkerPoolOptions } from "./node/worker-pool.ts";
 export type { WorkerPool } from "./workers/pool.ts";

@@ -38,8 +38,8 @@ async function throughIntegers(options: object): Promise<Uint8Array> {
   const small = bytesSink();
   await quantizeModel(engine, bytesSource(weights), small, options);
   const restored = bytesSink();
-  await dequantizeModel(engine, bytesSource(small.bytes()), restored);
-  return restored.bytes();
+  await dequantizeModel(engine, bytesSource(small.result()), restored);
+  return restored.result();
 }
 
 describe("the carried digit reader", () => {

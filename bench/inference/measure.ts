@@ -2,7 +2,7 @@ import { rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { createOutputMeter } from "../../src/compare/compare-outputs.ts";
 import { randomFeeds } from "../../src/compare/feeds.ts";
-import type { ValueSpec } from "../../src/compare/model-runtime.ts";
+import type { ModelValueInfo } from "../../src/compare/model-runtime.ts";
 import type { Feeds } from "../../src/compare/tensor-values.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import { NOISY, timingOf } from "../harness.ts";
@@ -174,6 +174,6 @@ async function runOf(session: Session, model: OpenedModel): Promise<Run> {
 }
 
 /** The same values for all forms of a model, in the types that each takes. */
-function feedSetsOf(inputs: readonly ValueSpec[], { limits }: OpenedModel) {
+function feedSetsOf(inputs: readonly ModelValueInfo[], { limits }: OpenedModel) {
   return randomFeeds(inputs, { seed: 0, sets: SETS, limits });
 }

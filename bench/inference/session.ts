@@ -1,11 +1,11 @@
 import { InferenceSession, Tensor } from "onnxruntime-node";
-import type { ValueSpec } from "../../src/compare/model-runtime.ts";
-import { type Feed, type Feeds, isValueDType } from "../../src/compare/tensor-values.ts";
+import type { ModelValueInfo } from "../../src/compare/model-runtime.ts";
+import { type Feeds, type FeedTensor, isValueDType } from "../../src/compare/tensor-values.ts";
 import type { Run } from "./rounds.ts";
 
 /** A model that is ready to run. */
 export interface Session {
-  readonly inputs: readonly ValueSpec[];
+  readonly inputs: readonly ModelValueInfo[];
   /** A run on those inputs: what is timed. */
   prepare(feeds: Feeds): Run;
   outputs(feeds: Feeds): Promise<Feeds>;
@@ -50,20 +50,20 @@ function isReadable(value: object): boolean {
   return "type" in value && isValueDType(value.type as string);
 }
 
-function specOf(value: InferenceSession.ValueMetadata): ValueSpec {
+function specOf(value: InferenceSession.ValueMetadata): ModelValueInfo {
   const { name } = value;
   return value.isTensor ? { name, dtype: value.type, shape: value.shape } : { name, dtype: "other", shape: [] };
 }
 
-function tensorOf({ dtype, data, shape }: Feed): Tensor {
+function tensorOf({ dtype, data, shape }: FeedTensor): Tensor {
   const tensor = new Tensor(dtype, data as Tensor.DataTypeMap[typeof dtype], shape);
   // On Node 24 it holds a Float16Array now, which onnxruntime-node does not read.
   if (dtype === "float16") Object.assign(tensor, { cpuData: data });
   return tensor;
 }
 
-function feedOf({ type, data, dims }: Tensor): Feed {
-  const view = data as Feed["data"];
+function feedOf({ type, data, dims }: Tensor): FeedTensor {
+  const view = data as FeedTensor["data"];
   const bits = type === "float16" ? new Uint16Array(view.buffer, view.byteOffset, view.length) : view;
-  return { dtype: type, shape: dims, data: bits } as Feed;
+  return { dtype: type, shape: dims, data: bits } as FeedTensor;
 }

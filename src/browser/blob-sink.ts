@@ -17,12 +17,8 @@ export interface BlobSink extends ByteSink {
    * @throws FileError before the sink is closed, and once it is aborted
    */
   result(): Blob;
-  /**
-   * What was written to the companion with that suffix, or the sibling of that name, if one was made.
-   *
-   * @throws FileError as `result` does
-   */
-  blob(suffix: string): Blob | undefined;
+  /** The same for the companion with that suffix, or the sibling of that name, if one was made. */
+  result(beside: string): Blob | undefined;
 }
 
 /**
@@ -41,6 +37,11 @@ export function blobSink({ name = "model.onnx", type = "application/octet-stream
     if (blobs) return blobs;
     throw new FileError(name, "is not whole: its sink was not closed, or was aborted");
   };
+  function resultOf(): Blob;
+  function resultOf(beside: string): Blob | undefined;
+  function resultOf(beside = ""): Blob | undefined {
+    return made().get(beside);
+  }
   return {
     write: write(""),
     async companion(suffix) {
@@ -63,8 +64,7 @@ export function blobSink({ name = "model.onnx", type = "application/octet-stream
     async abort() {
       files.clear();
     },
-    result: () => made().get("")!,
-    blob: (suffix) => made().get(suffix),
+    result: resultOf,
   };
 }
 

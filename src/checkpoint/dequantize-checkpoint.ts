@@ -2,7 +2,7 @@ import type { Engine } from "../engine/engine.ts";
 import { elementsOf } from "../engine/tensors/shape.ts";
 import { FormatError } from "../errors.ts";
 import type { ByteSink, ByteSource } from "../formats/byte-source.ts";
-import type { FormatName } from "../formats/detect-format.ts";
+import type { TensorFileType } from "../formats/detect-file-type.ts";
 import { npyTypeOf } from "../formats/float-types.ts";
 import { encodeNpyHeader, npyTypes } from "../formats/npy.ts";
 import { planSafetensors, type SafetensorsItem, type SafetensorsPlan } from "../formats/safetensors.ts";
@@ -19,7 +19,7 @@ import { METADATA_KEY, type QuantizedEntry } from "./plain/plain-layout.ts";
 
 export interface DequantizeCheckpointOptions extends TaskOptions {
   /** What to write; a .npy file holds one tensor, no metadata and no bfloat16. */
-  readonly format: Exclude<FormatName, "npz">;
+  readonly fileType: Exclude<TensorFileType, "npz">;
 }
 
 /**
@@ -32,15 +32,15 @@ export function dequantizeCheckpoint(
   engine: Engine,
   source: ByteSource,
   sink: ByteSink,
-  { format, ...options }: DequantizeCheckpointOptions,
+  { fileType, ...options }: DequantizeCheckpointOptions,
 ): Promise<ModelReport> {
   return withCheckpoint(source, (checkpoint) => {
     const quantized = quantizedIn(checkpoint);
     if (!quantized) throw new FormatError(source.name, whyNot(checkpoint));
-    if (format === "npy" && checkpoint.index) throw new FormatError(source.name, "is in shards, a .npy file is not");
+    if (fileType === "npy" && checkpoint.index) throw new FormatError(source.name, "is in shards, a .npy file is not");
     const metadata = metadataOf(checkpoint).map(({ [METADATA_KEY]: _, ...rest }) => rest);
     const plan = (items: readonly SafetensorsItem[], output: number) =>
-      format === "npy" ? planNpy(source.name, items) : planSafetensors(items, metadata[output]);
+      fileType === "npy" ? planNpy(source.name, items) : planSafetensors(items, metadata[output]);
     return convert(engine, checkpoint, sink, { steps: stepsOf(checkpoint, quantized), plan }, options);
   });
 }

@@ -2,7 +2,7 @@ import type { HalfDType } from "../dtypes.ts";
 import type { Engine } from "../engine/engine.ts";
 import { elementsOf } from "../engine/tensors/shape.ts";
 import type { ByteSink, ByteSource } from "../formats/byte-source.ts";
-import type { FloatName } from "../formats/float-types.ts";
+import type { SafetensorsFloat } from "../formats/float-types.ts";
 import { planSafetensors } from "../formats/safetensors.ts";
 import { convertStored } from "../pipeline/half-chunks.ts";
 import type { HalfConversion, HalfLosses } from "../pipeline/half-conversion.ts";
@@ -25,7 +25,7 @@ export interface HalveCheckpointOptions extends Pick<Selection, "include" | "exc
 
 /** A tensor that becomes halves (or halves of the other kind), by the type it has. */
 interface Wide {
-  readonly source: FloatName;
+  readonly source: SafetensorsFloat;
 }
 
 const storedAs = { float16: "F16", bfloat16: "BF16" } as const;
@@ -74,7 +74,7 @@ export function halveCheckpoint(
   });
 }
 
-function unfitness({ dtype, shape }: CheckpointTensor, wanted: FloatName): string | undefined {
+function unfitness({ dtype, shape }: CheckpointTensor, wanted: SafetensorsFloat): string | undefined {
   if (dtype === wanted) return `${dtype} already`;
   return elementsOf(shape) === 0 ? "empty" : undefined;
 }

@@ -1,6 +1,6 @@
 import type { Engine } from "../engine/engine.ts";
 import type { ByteSource } from "../formats/byte-source.ts";
-import type { FormatName } from "../formats/detect-format.ts";
+import type { TensorFileType } from "../formats/detect-file-type.ts";
 import { isFloatName } from "../formats/float-types.ts";
 import type { SafetensorsDType } from "../formats/safetensors.ts";
 import { inspectStored, isFinding } from "../pipeline/inspect-work.ts";
@@ -15,7 +15,7 @@ import { METADATA_KEY, type QuantizedEntry } from "./plain/plain-layout.ts";
 import { planTensors } from "./plain/plan-plain.ts";
 
 /** What a tensor would lose, as signal-to-quantization-noise ratio in dB. */
-export interface Prospects {
+export interface ExpectedErrors {
   readonly int8PerTensor: number;
   readonly int8PerChannel: number;
   /** Blocks of 32 along axis 1; undefined where that would not make the tensor smaller. */
@@ -34,7 +34,7 @@ export interface TensorInspection {
   readonly min?: number | undefined;
   readonly max?: number | undefined;
   /** Of float tensors that would be quantized. */
-  readonly sqnr?: Prospects | undefined;
+  readonly sqnr?: ExpectedErrors | undefined;
   /** How it is quantized already. */
   readonly quantized?: QuantizedEntry | undefined;
   /** Why it would not be quantized. */
@@ -42,7 +42,7 @@ export interface TensorInspection {
 }
 
 export interface Inspection {
-  readonly format: FormatName;
+  readonly fileType: TensorFileType;
   /** Of shards, by name: what stands in one of them at least; how each is quantized is told of its tensors. */
   readonly files?: readonly string[] | undefined;
   readonly metadata: Readonly<Record<string, string>>;
@@ -60,7 +60,7 @@ export function inspectCheckpoint(engine: Engine, source: ByteSource, options: T
 }
 
 async function inspectOpen(engine: Engine, checkpoint: Checkpoint, options: TaskOptions): Promise<Inspection> {
-  const { name: file, format, files, byteLength, index } = checkpoint;
+  const { name: file, fileType, files, byteLength, index } = checkpoint;
   const { entries, placesOf, parts } = quantizedIn(checkpoint) ?? {};
   const how = { scheme: "symmetric", perChannel: true } as const;
   const decisions = planTensors(file, checkpoint, { ...how, dtype: "int8" });
@@ -95,7 +95,7 @@ async function inspectOpen(engine: Engine, checkpoint: Checkpoint, options: Task
   const inspections = await allInOrder(told.map(([i, decision]) => inspectOne(decision, i)));
   await tracker.at("");
   const metadata = metadataTold(checkpoint);
-  return { format, ...(index && { files: index.files }), metadata, bytes: byteLength, tensors: inspections };
+  return { fileType, ...(index && { files: index.files }), metadata, bytes: byteLength, tensors: inspections };
 }
 
 /** A file's metadata, or what stands in some of the shards: each has its own way to say how it is quantized. */

@@ -2,10 +2,10 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { layouts } from "../checkpoint/quantize-checkpoint.ts";
 import { codeTypes } from "../dtypes.ts";
 import { schemeNames } from "../engine/tensors/schemes.ts";
-import { isShardIndex } from "../formats/detect-format.ts";
+import { isShardIndex } from "../formats/detect-file-type.ts";
 import { accuracyLevels, algorithms, bitWidths, formats, halfTypes, modes, tools } from "../onnx/onnx-options.ts";
 import { targetNames } from "../onnx/targets/target.ts";
-import { variants } from "../onnx/transformers-js.ts";
+import { transformersJsVariants } from "../onnx/transformers-js.ts";
 import type { Actions } from "./command-options.ts";
 import { endsAsFolder } from "./paths.ts";
 
@@ -89,7 +89,9 @@ function quantizeCommand(program: Command): Command {
       ]),
     )
     .addOption(new Option("--asymmetric", "zero point by the range (default for unsigned types)").conflicts("scheme"))
-    .addOption(new Option("--scheme <name>", "the same by name; minmax keeps the offset in float").choices(schemes))
+    .addOption(
+      new Option("--scheme <name>", "the same by name; float-offset keeps the offset in float").choices(schemes),
+    )
     .addOption(
       new Option("--block-size <n>", "a scale for each block of n values along the axis")
         .argParser(positive)
@@ -114,7 +116,7 @@ function quantizeCommand(program: Command): Command {
         "tensors: plain (default), or compressed-tensors, a model that vLLM and transformers load",
       ).choices(layouts),
     )
-    .option("--only <list>", `recipe: these of the set, as q8,q4 (${variants.join(", ")})`, variantList)
+    .option("--only <list>", `recipe: these of the set, as q8,q4 (${transformersJsVariants.join(", ")})`, variantList)
     .option("--reduce-range", "leave half of the codes unused, for runtimes that saturate")
     .option("--include <glob>", "quantize these tensors only, or weights of these nodes (may be repeated)", collect)
     .option("--exclude <glob>", "leave these as they are (may be repeated)", collect)
@@ -208,9 +210,9 @@ function numberOf(allowed: readonly number[]): (text: string) => number {
 
 function variantList(text: string): readonly string[] {
   const names = list(text);
-  const strange = names.find((name) => !variants.some((variant) => variant === name));
+  const strange = names.find((name) => !transformersJsVariants.some((variant) => variant === name));
   if (strange === undefined) return names;
-  throw new InvalidArgumentError(`There is no ${strange}; allowed are ${variants.join(", ")}.`);
+  throw new InvalidArgumentError(`There is no ${strange}; allowed are ${transformersJsVariants.join(", ")}.`);
 }
 
 const units = { MB: 1e6, GB: 1e9, MiB: 2 ** 20, GiB: 2 ** 30 } as const;

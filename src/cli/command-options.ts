@@ -1,9 +1,9 @@
 import type { Layout } from "../checkpoint/quantize-checkpoint.ts";
 import type { CodeDType, HalfDType } from "../dtypes.ts";
-import type { AccuracyLevel, Algorithm, BitWidth, Format, Mode, Tool } from "../onnx/onnx-options.ts";
+import type { WorkOptions } from "../node/threads.ts";
+import type { AccuracyLevel, Algorithm, BitWidth, QuantizationMode, Tool, WeightFormat } from "../onnx/onnx-options.ts";
 import type { Target } from "../onnx/targets/target.ts";
-import type { Variant } from "../onnx/transformers-js.ts";
-import type { WorkOptions } from "./threads.ts";
+import type { TransformersJsVariant } from "../onnx/transformers-js.ts";
 
 /** Options of every subcommand. */
 export interface CommonOptions {
@@ -17,10 +17,10 @@ export interface WriteOptions extends CommonOptions, WorkOptions {
 }
 export interface QuantizeArguments extends WriteOptions {
   readonly recipe?: "transformers.js";
-  readonly only?: Variant[];
-  readonly mode?: Mode;
+  readonly only?: TransformersJsVariant[];
+  readonly mode?: QuantizationMode;
   readonly dtype?: CodeDType | HalfDType;
-  readonly scheme?: "affine" | "symmetric" | "minmax";
+  readonly scheme?: "asymmetric" | "symmetric" | "float-offset";
   readonly symmetric?: true;
   readonly asymmetric?: true;
   readonly perChannel?: true;
@@ -31,7 +31,7 @@ export interface QuantizeArguments extends WriteOptions {
   readonly reduceRange?: true;
   readonly include?: string[];
   readonly exclude?: string[];
-  readonly format?: Format;
+  readonly format?: WeightFormat;
   readonly bits?: BitWidth;
   readonly accuracyLevel?: AccuracyLevel;
   readonly algorithm?: Algorithm;

@@ -7,7 +7,7 @@ import type { ModelRuntime } from "../compare/model-runtime.ts";
 import { createEngine, type Engine } from "../engine/engine.ts";
 import { ArgumentError, FileError, FormatError, isWasmQuantError, UnchangedError } from "../errors.ts";
 import type { ByteSink, ByteSource } from "../formats/byte-source.ts";
-import { detectFormat, isShardIndex } from "../formats/detect-format.ts";
+import { detectFileType, isShardIndex } from "../formats/detect-file-type.ts";
 import { shardIndexName } from "../formats/shards.ts";
 import { compareModels, dequantizeModel, inspectModel, quantizeModel } from "../model.ts";
 import { checkQuantize } from "../model-options.ts";
@@ -37,16 +37,16 @@ async function quantize(named: string, options: QuantizeArguments): Promise<void
   const input = await inputFor(named);
   const { dtype, axis, blockSize, reduceRange, include, exclude, mode, bits, accuracyLevel } = options;
   const { layout, algorithm, io, clamp, target, opset, opTypes, like, again, allowUnchanged } = options;
-  const scheme = options.symmetric ? "symmetric" : options.asymmetric ? "affine" : options.scheme;
+  const scheme = options.symmetric ? "symmetric" : options.asymmetric ? "asymmetric" : options.scheme;
   const perChannel = options.perTensor ? false : options.perChannel;
   const how = { dtype, scheme, perChannel, axis, blockSize, layout, reduceRange, include, exclude, allowUnchanged };
   const form = { mode, format: options.format, bits, accuracyLevel, algorithm };
   const model = { ...form, io, clamp, target, opset, opTypes, like, again };
   await withSource(input, async (source) => {
-    const format = await detectFormat(source);
+    const fileType = await detectFileType(source);
     // What no such file goes with is said before anything about the output.
-    checkQuantize(input, format, { ...how, ...model });
-    const isModel = format === "onnx";
+    checkQuantize(input, fileType, { ...how, ...model });
+    const isModel = fileType === "onnx";
     const extension = isModel ? ".onnx" : extensionFor(input);
     const forLoaders = !isModel && layout === "compressed-tensors";
     const suffix = suffixOf(options);
@@ -80,12 +80,12 @@ async function dequantize(named: string, options: WriteOptions): Promise<void> {
   const input = await inputFor(named);
   const stem = stemOf(input).replace(/\.u?int(4|8|16)$/, "");
   const given = options.output;
-  const format = given?.toLowerCase().endsWith(".npy") ? "npy" : "safetensors";
-  const extension = format === "npy" ? ".npy" : extensionFor(input);
+  const fileType = given?.toLowerCase().endsWith(".npy") ? "npy" : "safetensors";
+  const extension = fileType === "npy" ? ".npy" : extensionFor(input);
   await withSource(input, (source) =>
     withOutput({ given, fallback: `${stem}.float${extension}`, extension }, (output) =>
       convert(source, output, options, { done: "restored", isModel: false }, (engine, sink, task) =>
-        dequantizeModel(engine, source, sink, { format, ...task }),
+        dequantizeModel(engine, source, sink, { fileType, ...task }),
       ),
     ),
   );
@@ -99,7 +99,7 @@ async function inspect(named: string, options: InspectArguments): Promise<void> 
   );
   if (options.quiet) return;
   if (options.json) print(toJson({ input, ...inspection }));
-  else print(inspection.format === "onnx" ? renderModel(input, inspection) : renderInspection(input, inspection));
+  else print(inspection.fileType === "onnx" ? renderModel(input, inspection) : renderInspection(input, inspection));
 }
 
 async function compare(a: string, b: string, options: CompareArguments): Promise<void> {

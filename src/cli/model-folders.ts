@@ -1,7 +1,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { ArgumentError, FileError } from "../errors.ts";
-import { detectFormat } from "../formats/detect-format.ts";
+import { detectFileType } from "../formats/detect-file-type.ts";
 import { isVariant } from "../onnx/transformers-js.ts";
 import { stemOf } from "./paths.ts";
 import { withSource } from "./run-task.ts";
@@ -10,7 +10,7 @@ import { withSource } from "./run-task.ts";
 export async function modelsIn(input: string): Promise<string[]> {
   const info = await stat(input).catch(() => undefined);
   if (!info?.isDirectory()) {
-    if ((await withSource(input, detectFormat)) === "onnx") return [input];
+    if ((await withSource(input, detectFileType)) === "onnx") return [input];
     throw new ArgumentError("recipe", "is for ONNX models; this is a file of tensors");
   }
   for (const folder of [input, join(input, "onnx")]) {

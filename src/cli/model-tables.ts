@@ -1,4 +1,4 @@
-import type { ModelComparison, NamedOutput } from "../compare/compare-models.ts";
+import type { ModelComparison, NamedOutputComparison } from "../compare/compare-models.ts";
 import type { ModelInspection, ValueInspection } from "../onnx/inspect-onnx.ts";
 import type { Target, TargetFinding } from "../onnx/targets/target.ts";
 import {
@@ -140,7 +140,7 @@ export function renderComparison(a: string, b: string, comparison: ModelComparis
   return `${tableOf(columns, rows)}${lone.join("")}${ran}${sizes}`;
 }
 
-function outputTable(outputs: readonly NamedOutput[]): string {
+function outputTable(outputs: readonly NamedOutputComparison[]): string {
   const columns = columnsOf("output", ">SQNR", ">cosine", ">largest error", ">same top-1", "");
   const rows = outputs.map(({ name, comparison }) => {
     const called = printableName(name);

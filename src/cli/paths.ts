@@ -2,7 +2,7 @@ import { rmdirSync } from "node:fs";
 import { mkdir, readdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { ArgumentError, FileError } from "../errors.ts";
-import { isShardIndex } from "../formats/detect-format.ts";
+import { isShardIndex } from "../formats/detect-file-type.ts";
 import { listNames } from "../pipeline/phrases.ts";
 
 const MAIN = ["model.safetensors.index.json", "model.safetensors"];

@@ -1,8 +1,8 @@
-import type { Progress } from "../pipeline/progress.ts";
+import type { TaskProgress } from "../pipeline/progress.ts";
 import { printableName } from "./table.ts";
 
 export interface ProgressBar {
-  update(progress: Progress): Promise<void>;
+  update(progress: TaskProgress): Promise<void>;
   stop(): void;
 }
 

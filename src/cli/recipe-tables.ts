@@ -1,6 +1,6 @@
 import { basename } from "node:path";
 import type { SkippedVariant, VariantReport } from "../model.ts";
-import type { Variant } from "../onnx/transformers-js.ts";
+import type { TransformersJsVariant } from "../onnx/transformers-js.ts";
 import { columnsOf, formatBytes, formatDecibels, printable, printableName, tableOf } from "./table.ts";
 import { inOptions } from "./words.ts";
 
@@ -29,11 +29,11 @@ export function renderRecipe({ input, bytesBefore, files, skipped }: RecipeRepor
       bytesAfter > bytesBefore ? "warning: larger than the model" : "",
     ];
   });
-  const said = new Map<string, Variant[]>();
+  const said = new Map<string, TransformersJsVariant[]>();
   for (const { variant, remarks = [] } of files) {
     for (const remark of remarks) said.set(remark, [...(said.get(remark) ?? []), variant]);
   }
-  const left = new Map<string, Variant[]>();
+  const left = new Map<string, TransformersJsVariant[]>();
   for (const { variant, reason } of skipped) left.set(reason, [...(left.get(reason) ?? []), variant]);
   const skips = Array.from(
     left,

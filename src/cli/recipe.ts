@@ -3,9 +3,9 @@ import { basename, dirname, join } from "node:path";
 import { createEngine, type Engine } from "../engine/engine.ts";
 import { UnchangedError } from "../errors.ts";
 import type { ByteSink } from "../formats/byte-source.ts";
-import { quantizeForTransformersJs, type TransformersJsReport, type TransformersOptions } from "../model.ts";
+import { quantizeForTransformersJs, type TransformersJsOptions, type TransformersJsReport } from "../model.ts";
 import { fileSink } from "../node.ts";
-import { suffixes, variants } from "../onnx/transformers-js.ts";
+import { suffixes, transformersJsVariants } from "../onnx/transformers-js.ts";
 import { commitSinks } from "../pipeline/commit-sinks.ts";
 import type { TaskOptions } from "../pipeline/progress.ts";
 import type { QuantizeArguments } from "./command-options.ts";
@@ -29,7 +29,9 @@ export async function quantizeRecipe(input: string, options: QuantizeArguments):
   const makeAll = async (task: TaskOptions) => {
     // Whatever is there already is found before any work is done.
     const opened = new Map<string, ByteSink>();
-    for (const name of sessions.flatMap((path) => (only ?? variants).map((each) => nameOf(path, suffixes[each])))) {
+    for (const name of sessions.flatMap((path) =>
+      (only ?? transformersJsVariants).map((each) => nameOf(path, suffixes[each])),
+    )) {
       const sink = await fileSink(name, { overwrite: options.force });
       sinks.push(sink);
       opened.set(name, sink);
@@ -65,13 +67,13 @@ async function makeSession(
   engine: Engine,
   path: string,
   sinkFor: (suffix: string) => Promise<ByteSink>,
-  options: TransformersOptions,
+  options: TransformersJsOptions,
 ): Promise<TransformersJsReport> {
   try {
     return await withSource(path, (source) => quantizeForTransformersJs(engine, source, sinkFor, options));
   } catch (error) {
     if (!(error instanceof UnchangedError)) throw error;
-    const skipped = (options.only ?? variants).map((variant) => ({ variant, reason: error.detail }));
+    const skipped = (options.only ?? transformersJsVariants).map((variant) => ({ variant, reason: error.detail }));
     return { files: [], skipped };
   }
 }

@@ -1,9 +1,9 @@
 import type { ByteSource } from "../formats/byte-source.ts";
+import { type WorkOptions, withThreads } from "../node/threads.ts";
 import { type FileSource, fileSource } from "../node.ts";
 import type { TaskOptions } from "../pipeline/progress.ts";
 import type { CommonOptions } from "./command-options.ts";
 import { createProgressBar } from "./progress-bar.ts";
-import { type WorkOptions, withThreads } from "./threads.ts";
 
 /** Aborted when the command is asked to stop. */
 export const interruption = new AbortController();

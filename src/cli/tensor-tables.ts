@@ -74,7 +74,10 @@ export function reportToJson(report: ModelReport, outcome: Outcome): string {
   return toJson({ input, output, seconds, ...report });
 }
 
-export function renderInspection(input: string, { format, files, metadata, bytes, tensors }: Inspection): string {
+export function renderInspection(
+  input: string,
+  { fileType: format, files, metadata, bytes, tensors }: Inspection,
+): string {
   const columns = columnsOf(
     "tensor",
     "shape",

@@ -1,7 +1,7 @@
 import type { NpyDType } from "../formats/npy.ts";
 import type { NpyArray } from "../formats/npz.ts";
 import {
-  type Feed,
+  type FeedTensor,
   feedOf,
   isFloat,
   isInteger,
@@ -33,13 +33,13 @@ const FLOAT16_END = 65_520;
  * An array in the type that a model wants: floats become floats, integers integers, bytes floats too, as long as all of
  * them fit. Throws what `fail` makes.
  */
-export function castTo(array: NpyArray, wanted: string, fail: (message: string) => Error): Feed {
+export function castTo(array: NpyArray, wanted: string, fail: (message: string) => Error): FeedTensor {
   const { descr, shape, data } = array;
   const given = dtypesOf[descr];
-  if (given === wanted) return { dtype: given, shape, data } as Feed;
+  if (given === wanted) return { dtype: given, shape, data } as FeedTensor;
   if (!isValueDType(wanted)) throw fail(`the model wants ${wanted}, which cannot be fed`);
   if (!isCastable(given, wanted)) throw fail(`${given}; the model wants ${wanted}: save a.astype('${wanted}')`);
-  const values = numbersOf({ dtype: given, shape, data } as Feed);
+  const values = numbersOf({ dtype: given, shape, data } as FeedTensor);
   const fits = fitsOf(wanted);
   const index = values.findIndex((x) => !fits(x));
   if (index >= 0) throw fail(`${values[index]} at flat index ${index} does not fit ${wanted}, which the model wants`);

@@ -1,7 +1,7 @@
 import type { Engine } from "../engine/engine.ts";
 import { ArgumentError, FormatError } from "../errors.ts";
 import type { ByteSource } from "../formats/byte-source.ts";
-import { detectFormat } from "../formats/detect-format.ts";
+import { detectFileType } from "../formats/detect-file-type.ts";
 import { readNpz } from "../formats/npz.ts";
 import { indexLimits } from "../onnx/ir/index-limits.ts";
 import { type TaskOptions, type Tracker, trackerOf } from "../pipeline/progress.ts";
@@ -14,7 +14,7 @@ import {
   type WeightsComparison,
 } from "./compare-weights.ts";
 import { type FeedSet, feedsFromNpz, randomFeeds } from "./feeds.ts";
-import type { ModelRuntime, ModelSession, ValueSpec } from "./model-runtime.ts";
+import type { ModelRuntime, ModelSession, ModelValueInfo } from "./model-runtime.ts";
 import { type Feeds, feedOf, isFloat, isValueDType, numbersOf } from "./tensor-values.ts";
 
 export interface CompareModelsOptions extends TaskOptions {
@@ -29,14 +29,14 @@ export interface CompareModelsOptions extends TaskOptions {
 }
 
 /** An output of both models. */
-export interface NamedOutput {
+export interface NamedOutputComparison {
   readonly name: string;
   readonly comparison: OutputComparison;
 }
 
 export interface ModelComparison extends WeightsComparison {
   /** Undefined where the models were not run. */
-  readonly outputs?: readonly NamedOutput[] | undefined;
+  readonly outputs?: readonly NamedOutputComparison[] | undefined;
   /** How many sets of inputs they were run on, and whether those were made up. */
   readonly sets: number;
   readonly random: boolean;
@@ -59,7 +59,7 @@ export async function compareOnnx(
   options: CompareModelsOptions,
 ): Promise<ModelComparison> {
   for (const source of [a, b]) {
-    if ((await detectFormat(source)) !== "onnx")
+    if ((await detectFileType(source)) !== "onnx")
       throw new FormatError(source.name, "is no ONNX model; two of those are compared");
   }
   if (options.inputs?.length && !options.runtime)
@@ -114,7 +114,7 @@ async function runBoth(
 }
 
 /** The same values for a model that takes floats of another width. */
-function asTaken(feeds: Feeds, specs: readonly ValueSpec[]): Feeds {
+function asTaken(feeds: Feeds, specs: readonly ModelValueInfo[]): Feeds {
   return Object.fromEntries(
     specs.flatMap(({ name, dtype }) => {
       const feed = feeds[name];
@@ -150,7 +150,7 @@ async function meterOutputs(
   second: ModelSession,
   feeds: readonly FeedSet[],
   tracker: Tracker,
-): Promise<NamedOutput[]> {
+): Promise<NamedOutputComparison[]> {
   const meters = new Map(first.outputs.map(({ name }) => [name, createOutputMeter(engine)]));
   const met = new Set<string>();
   for (const [i, set] of feeds.entries()) {

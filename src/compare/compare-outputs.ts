@@ -1,9 +1,9 @@
 import type { Engine } from "../engine/engine.ts";
 import { widenHalves } from "../formats/half-arrays.ts";
-import { type Feed, isFloat, numbersOf } from "./tensor-values.ts";
+import { type FeedTensor, isFloat, numbersOf } from "./tensor-values.ts";
 
 /** How alike two models' values for one output are, over all that was added. */
-export type OutputComparison = FloatComparison | ExactComparison | Incomparable;
+export type OutputComparison = FloatComparison | ExactComparison | UncomparedOutput;
 
 export interface FloatComparison {
   readonly kind: "float";
@@ -31,14 +31,14 @@ export interface ExactComparison {
   readonly equal: number;
 }
 
-export interface Incomparable {
+export interface UncomparedOutput {
   readonly kind: "incomparable";
   readonly reason: string;
 }
 
 /** Adds up how two models' values for one output differ, set of inputs by set of inputs. */
 export interface OutputMeter {
-  add(a: Feed, b: Feed): void;
+  add(a: FeedTensor, b: FeedTensor): void;
   /** What has been added so far. */
   result(): OutputComparison;
 }
@@ -64,7 +64,7 @@ export function createOutputMeter(engine: Engine): OutputMeter {
   };
 }
 
-function mismatchOf(a: Feed, b: Feed): string | undefined {
+function mismatchOf(a: FeedTensor, b: FeedTensor): string | undefined {
   if (a.dtype !== b.dtype && !(isFloat(a.dtype) && isFloat(b.dtype))) return `${a.dtype} against ${b.dtype}`;
   const [shape, other] = [a.shape, b.shape].map((sizes) => `[${sizes.join(", ")}]`);
   return shape === other ? undefined : `shape ${shape} against ${other}`;
@@ -108,7 +108,7 @@ function floatMeter(engine: Engine): OutputMeter {
   };
 }
 
-function floatsOf(feed: Feed): Float32Array {
+function floatsOf(feed: FeedTensor): Float32Array {
   if (feed.dtype === "float32") return feed.data;
   return feed.dtype === "float16" ? widenHalves(feed.data) : Float32Array.from(numbersOf(feed));
 }

@@ -33,13 +33,13 @@ export interface WeightComparison {
 export interface WeightsComparison {
   readonly weights: readonly WeightComparison[];
   /** Weights that both have, but laid out otherwise. */
-  readonly otherShapes: readonly OtherShape[];
+  readonly otherShapes: readonly ShapeMismatch[];
   /** Weights that the other model has not. */
   readonly onlyInA: readonly string[];
   readonly onlyInB: readonly string[];
 }
 
-export interface OtherShape {
+export interface ShapeMismatch {
   readonly name: string;
   readonly a: readonly number[];
   readonly b: readonly number[];
@@ -110,7 +110,7 @@ export async function compareWeights(
   tracker: Tracker,
 ): Promise<WeightsComparison> {
   const weights: WeightComparison[] = [];
-  const otherShapes: OtherShape[] = [];
+  const otherShapes: ShapeMismatch[] = [];
   for (const [name, left] of a.weights) {
     const right = b.weights.get(name);
     if (!right) continue;

@@ -3,9 +3,17 @@ import { show } from "../formats/json.ts";
 import type { NpyArray, NpzArray } from "../formats/npz.ts";
 import { castTo } from "./cast-feeds.ts";
 import { shapesOf } from "./input-shapes.ts";
-import type { ValueSpec } from "./model-runtime.ts";
+import type { ModelValueInfo } from "./model-runtime.ts";
 import { type Random, randomOf } from "./random-numbers.ts";
-import { type Feed, type Feeds, feedOf, isFloat, isValueDType, rangeOf, type ValueDType } from "./tensor-values.ts";
+import {
+  type Feeds,
+  type FeedTensor,
+  feedOf,
+  isFloat,
+  isValueDType,
+  rangeOf,
+  type ValueDType,
+} from "./tensor-values.ts";
 
 /** The inputs of one run, made or read when they are asked for: memory need not hold those of all runs. */
 export interface FeedSet {
@@ -39,12 +47,12 @@ export interface RandomOptions {
  *
  * @throws ArgumentError for an input of a type that cannot be fed.
  */
-export function randomFeeds(inputs: readonly ValueSpec[], { seed, sets, limits }: RandomOptions): FeedSet[] {
+export function randomFeeds(inputs: readonly ModelValueInfo[], { seed, sets, limits }: RandomOptions): FeedSet[] {
   const shapes = shapesOf(inputs);
   const makers = inputs.map((spec, i) => {
     const { name, dtype } = spec;
     if (!isValueDType(dtype)) throw new ArgumentError("inputs", `${show(name)} is ${dtype}, which cannot be made up`);
-    return (random: Random): [string, Feed] => {
+    return (random: Random): [string, FeedTensor] => {
       const shape = shapes[i]!;
       const values = Float64Array.from({ length: elementsOf(shape) }, drawerOf(spec, dtype, shape, random, limits));
       return [name, feedOf(dtype, shape, values)];
@@ -62,7 +70,7 @@ const SAMPLING_RATE = 16_000;
 
 /** What gives the element at a flat index. */
 function drawerOf(
-  { name }: ValueSpec,
+  { name }: ModelValueInfo,
   dtype: ValueDType,
   shape: readonly number[],
   random: Random,
@@ -96,7 +104,7 @@ function elementsOf(shape: readonly number[]): number {
  * @throws FormatError naming `file`, when arrays are missing or superfluous; from `read`, when one is of another shape or
  * type than the model wants.
  */
-export function feedsFromNpz(arrays: readonly NpzArray[], inputs: readonly ValueSpec[], file: string): FeedSet[] {
+export function feedsFromNpz(arrays: readonly NpzArray[], inputs: readonly ModelValueInfo[], file: string): FeedSet[] {
   const { shared, numbered } = groupArrays(arrays, inputs, file);
   const sets = numbered.size === 0 ? [undefined] : [...numbered.keys()].sort((a, b) => a - b);
   return sets.map((set) => {
@@ -113,7 +121,7 @@ export function feedsFromNpz(arrays: readonly NpzArray[], inputs: readonly Value
 type Arrays = Map<string, NpzArray>;
 
 /** Which array is for which input, and of which set. */
-function groupArrays(arrays: readonly NpzArray[], inputs: readonly ValueSpec[], file: string) {
+function groupArrays(arrays: readonly NpzArray[], inputs: readonly ModelValueInfo[], file: string) {
   const names = new Set(inputs.map(({ name }) => name));
   const shared: Arrays = new Map();
   const numbered = new Map<number, Arrays>();
@@ -138,8 +146,8 @@ function groupArrays(arrays: readonly NpzArray[], inputs: readonly ValueSpec[], 
   return { shared, numbered };
 }
 
-async function readSet(parts: readonly { spec: ValueSpec; array: NpzArray }[], file: string): Promise<Feeds> {
-  const feeds: [string, Feed][] = [];
+async function readSet(parts: readonly { spec: ModelValueInfo; array: NpzArray }[], file: string): Promise<Feeds> {
+  const feeds: [string, FeedTensor][] = [];
   for (const { spec, array } of parts) {
     const values = await array.read();
     checkShape(values, spec, (message) => new FormatError(file, message, array.name));
@@ -148,7 +156,7 @@ async function readSet(parts: readonly { spec: ValueSpec; array: NpzArray }[], f
   return Object.fromEntries(feeds);
 }
 
-function checkShape({ shape }: NpyArray, spec: ValueSpec, fail: (message: string) => Error): void {
+function checkShape({ shape }: NpyArray, spec: ModelValueInfo, fail: (message: string) => Error): void {
   const wanted = spec.shape;
   if (wanted.length === 0) return; // a scalar, or anything at all
   const fits =

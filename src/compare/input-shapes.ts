@@ -1,4 +1,4 @@
-import type { ValueSpec } from "./model-runtime.ts";
+import type { ModelValueInfo } from "./model-runtime.ts";
 import { isFloat } from "./tensor-values.ts";
 
 /** What a dimension's name says of its size, first match first: a cache is empty, a picture has three colours. */
@@ -20,7 +20,7 @@ const SAMPLES = 16_000;
  * A shape for each input, where the model leaves dimensions open; the same name has the same size everywhere. See
  * `randomFeeds` for the rules.
  */
-export function shapesOf(inputs: readonly ValueSpec[]): number[][] {
+export function shapesOf(inputs: readonly ModelValueInfo[]): number[][] {
   const known = new Map<string, number>();
   for (const name of inputs.filter(isWaveform).map(({ shape }) => shape.at(-1) as string)) known.set(name, SAMPLES);
   const sizeOf = (name: string, axis: number): number => {
@@ -34,7 +34,7 @@ export function shapesOf(inputs: readonly ValueSpec[]): number[][] {
 }
 
 /** Sound comes as floats, samples alone or in a batch; features of tokens or frames have a dimension more. */
-function isWaveform({ name, dtype, shape }: ValueSpec): boolean {
+function isWaveform({ name, dtype, shape }: ModelValueInfo): boolean {
   const last = shape.at(-1);
   if (!isFloat(dtype) || shape.length > 2 || typeof last !== "string" || /mask/i.test(name)) return false;
   return /seq|sample|audio|time/i.test(last) && !/past|cache/i.test(last);

@@ -3,7 +3,7 @@ import type { ByteSource } from "../formats/byte-source.ts";
 import type { Feeds, ValueDType } from "./tensor-values.ts";
 
 /** An input or output as the model declares it. */
-export interface ValueSpec {
+export interface ModelValueInfo {
   readonly name: string;
   /** `"other"` stands for what is not a tensor. Only a `ValueDType` can be fed and compared. */
   readonly dtype: ValueDType | "int4" | "uint4" | "string" | "other";
@@ -16,8 +16,8 @@ export interface ValueSpec {
 
 export interface ModelSession {
   /** Those that have to be given. */
-  readonly inputs: readonly ValueSpec[];
-  readonly outputs: readonly ValueSpec[];
+  readonly inputs: readonly ModelValueInfo[];
+  readonly outputs: readonly ModelValueInfo[];
   /**
    * The outputs by name. Those that are not of a `ValueDType` are left out: they are not comparable.
    *

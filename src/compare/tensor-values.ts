@@ -43,10 +43,10 @@ export interface FeedOf<D extends ValueDType> {
   readonly data: ValueArrays[D];
 }
 
-export type Feed = { [D in ValueDType]: FeedOf<D> }[ValueDType];
+export type FeedTensor = { [D in ValueDType]: FeedOf<D> }[ValueDType];
 
 /** The inputs of one run, or its outputs, by name. */
-export type Feeds = Readonly<Record<string, Feed>>;
+export type Feeds = Readonly<Record<string, FeedTensor>>;
 
 export type FloatValueDType = "float32" | "float16" | "float64";
 export type IntegerValueDType = Exclude<ValueDType, FloatValueDType | "bool">;
@@ -72,15 +72,15 @@ export function rangeOf(dtype: IntegerValueDType): { min: number; max: number } 
 
 /** A tensor of `values`, which fit its type. */
 /** The values of a tensor as numbers: those of 64-bit integers to the precision of one. */
-export function numbersOf({ dtype, data }: Feed): Float64Array {
+export function numbersOf({ dtype, data }: FeedTensor): Float64Array {
   return Float64Array.from(dtype === "float16" ? widenHalves(data) : (data as ArrayLike<number | bigint>), Number);
 }
 
-export function feedOf(dtype: ValueDType, shape: readonly number[], values: Float64Array): Feed {
-  return { dtype, shape, data: dataOf(dtype, values) } as Feed;
+export function feedOf(dtype: ValueDType, shape: readonly number[], values: Float64Array): FeedTensor {
+  return { dtype, shape, data: dataOf(dtype, values) } as FeedTensor;
 }
 
-function dataOf(dtype: ValueDType, values: Float64Array): Feed["data"] {
+function dataOf(dtype: ValueDType, values: Float64Array): FeedTensor["data"] {
   if (dtype === "int64") return BigInt64Array.from(values as ArrayLike<number>, BigInt);
   if (dtype === "uint64") return BigUint64Array.from(values as ArrayLike<number>, BigInt);
   return dtype === "float16" ? narrowHalves(Float32Array.from(values)) : new numberArrays[dtype](values);

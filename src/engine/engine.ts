@@ -26,13 +26,13 @@ import {
   checkKeys,
   givenParameters,
   oneOf,
-  type PerGroup,
+  type PerGroupValues,
   planRange,
   type QuantizeOptions,
   type RangeOptions,
 } from "./tensors/quantize-options.ts";
 import { isResident, type ResidentQuantizedTensor, ResidentTensor } from "./tensors/resident-tensor.ts";
-import type { Range } from "./tensors/schemes.ts";
+import type { ValueRange } from "./tensors/schemes.ts";
 import { checkShape, elementsOf } from "./tensors/shape.ts";
 import { checkData, type FloatTensor, type QuantizedTensor } from "./tensors/tensor.ts";
 import { transposeLast } from "./transpose-last.ts";
@@ -53,7 +53,7 @@ export interface DequantizeOptions<D extends FloatDType = FloatDType> {
 
 export interface BiasOptions {
   /** Input scale times weight scale, one for each channel or one for all. */
-  readonly scale: PerGroup;
+  readonly scale: PerGroupValues;
   /** The channel axis, where there are as many scales as channels. */
   readonly axis?: Axis | undefined;
 }
@@ -216,7 +216,7 @@ export class Engine {
   }
 
   /**
-   * The values codes stand for: `(q - zeroPoint) * scale`, under `minmax` `(q - zeroPoint) * scale + min`, in float32.
+   * The values codes stand for: `(q - zeroPoint) * scale`, under `float-offset` `(q - zeroPoint) * scale + min`, in float32.
    *
    * @throws ArgumentError when the parts of `q` do not fit together, MemoryError (residents)
    */
@@ -250,7 +250,7 @@ export class Engine {
    *
    * @throws ArgumentError, NonFiniteError
    */
-  range(tensor: FloatTensor | ResidentTensor, options: RangeOptions = {}): Range {
+  range(tensor: FloatTensor | ResidentTensor, options: RangeOptions = {}): ValueRange {
     const operand = checkFloat(tensor);
     const plan = planRange(operand.shape, options);
     return findRange(this.#context, operand, { ...plan, name: operand.name });

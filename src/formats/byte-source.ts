@@ -48,12 +48,12 @@ export interface ByteSink {
    * A second file beside this one, named as this one with `suffix` behind: it becomes visible just before this one does,
    * and goes when this one goes. `name` is what this one may call it, relative to itself.
    */
-  companion?(suffix: string): Promise<Companion>;
+  companion?(suffix: string): Promise<CompanionSink>;
   /** The same for a file beside this one that has a name of its own. */
-  sibling?(name: string): Promise<Companion>;
+  sibling?(name: string): Promise<CompanionSink>;
 }
 
-export interface Companion {
+export interface CompanionSink {
   readonly name: string;
   /** The `identity` of the file that this one will replace. */
   readonly replaces?: string | undefined;
@@ -104,8 +104,10 @@ export function bytesSource(
 }
 
 export interface BytesSink extends ByteSink {
-  /** What was written, once the sink is closed; with the suffix of a companion, or the name of a sibling, what was written to that. */
-  bytes(suffix?: string): Uint8Array;
+  /** What was written, once the sink is closed. */
+  result(): Uint8Array;
+  /** The same for the companion with that suffix, or the sibling of that name, if one was made. */
+  result(beside: string): Uint8Array | undefined;
 }
 
 /**
@@ -115,6 +117,11 @@ export interface BytesSink extends ByteSink {
  */
 export function bytesSink(name = "model.onnx"): BytesSink {
   const files = new Map([["", new GrowingBytes()]]);
+  function resultOf(): Uint8Array;
+  function resultOf(beside: string): Uint8Array | undefined;
+  function resultOf(beside = ""): Uint8Array | undefined {
+    return files.get(beside)?.bytes();
+  }
   return {
     name,
     write: (position, bytes) => files.get("")!.write(position, bytes),
@@ -133,7 +140,7 @@ export function bytesSink(name = "model.onnx"): BytesSink {
       files.clear();
       files.set("", new GrowingBytes());
     },
-    bytes: (suffix = "") => files.get(suffix)?.bytes() ?? new Uint8Array(0),
+    result: resultOf,
   };
 }
 

@@ -4,12 +4,12 @@ import type { NpyDType } from "./npy.ts";
 import type { SafetensorsDType } from "./safetensors.ts";
 
 /** The float types of files that the engine takes. float64 is rounded to float32, far below any quantization step. */
-export type FloatName = "F64" | "F32" | "F16" | "BF16";
+export type SafetensorsFloat = "F64" | "F32" | "F16" | "BF16";
 
 /** Bytes of each. */
-export const floatWidths: Readonly<Record<FloatName, number>> = { F64: 8, F32: 4, F16: 2, BF16: 2 };
+export const floatWidths: Readonly<Record<SafetensorsFloat, number>> = { F64: 8, F32: 4, F16: 2, BF16: 2 };
 
-export function isFloatName(dtype: SafetensorsDType): dtype is FloatName {
+export function isFloatName(dtype: SafetensorsDType): dtype is SafetensorsFloat {
   return dtype === "F64" || dtype === "F32" || dtype === "F16" || dtype === "BF16";
 }
 
@@ -37,7 +37,7 @@ export function npyTypeOf(dtype: SafetensorsDType): NpyDType | undefined {
 /** A tensor of a file, or part of one. */
 interface FloatPart {
   readonly name: string;
-  readonly dtype: FloatName;
+  readonly dtype: SafetensorsFloat;
   readonly shape: readonly number[];
   /** Flat index of its first value; 0 if not said. */
   readonly start?: number;

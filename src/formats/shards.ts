@@ -4,7 +4,7 @@
  */
 import { FormatError } from "../errors.ts";
 import { type ByteSource, readExactly } from "./byte-source.ts";
-import { detectFormat } from "./detect-format.ts";
+import { detectFileType } from "./detect-file-type.ts";
 import { type JsonValue, parseJson, show } from "./json.ts";
 import { readSafetensorsHeader, type SafetensorsHeader } from "./safetensors.ts";
 
@@ -133,7 +133,7 @@ async function openShard(source: ByteSource, { weightMap }: ShardIndex, file: st
 
 async function readHeader(shard: ByteSource): Promise<SafetensorsHeader> {
   // which knows what is there instead: a pointer to a file not fetched, a web page
-  const format = await detectFormat(shard);
+  const format = await detectFileType(shard);
   if (format === "safetensors") return readSafetensorsHeader(shard);
   throw new FormatError(shard.name, `is no safetensors file but ${format}`);
 }

@@ -35,8 +35,11 @@ export function planBias(options: {
   const otherwise = inputScale === undefined ? "float32" : "int32";
   const dtype = oneOf<BiasDType>("biasDtype", biasDtype ?? otherwise, ["float32", "int32", ...codeNames]);
   if (dtype === "int32" && inputScale === undefined) throw new ArgumentError("inputScale", "an int32 bias needs it");
-  if (dtype === "int32" && scheme === "minmax") {
-    throw new ArgumentError("scheme", "minmax keeps an offset that an int32 bias cannot; take affine or symmetric");
+  if (dtype === "int32" && scheme === "float-offset") {
+    throw new ArgumentError(
+      "scheme",
+      "float-offset keeps an offset that an int32 bias cannot; take asymmetric or symmetric",
+    );
   }
   if (dtype !== "int32" && dtype !== "float32" && inputScale !== undefined) {
     throw new ArgumentError("biasDtype", `${dtype} takes the bias's own range; leave inputScale out, or take int32`);

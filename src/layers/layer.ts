@@ -1,5 +1,6 @@
 import type { CodeDType } from "../dtypes.ts";
 import type { Engine } from "../engine/engine.ts";
+import { checkIsTensor } from "../engine/tensors/check-tensors.ts";
 import { type Axis, scaleShapeOf } from "../engine/tensors/granularity.ts";
 import { checkBoolean, type NonFinite } from "../engine/tensors/quantize-options.ts";
 import { type ResidentQuantizedTensor, type ResidentTensor, release } from "../engine/tensors/resident-tensor.ts";
@@ -18,7 +19,7 @@ export interface Layer {
 export interface LayerOptions<D extends CodeDType = CodeDType> {
   /** Of the weight; int8 if not said. */
   readonly dtype?: D | undefined;
-  /** `symmetric` for signed types, `affine` for unsigned ones if not said. */
+  /** `symmetric` for signed types, `asymmetric` for unsigned ones if not said. */
   readonly scheme?: SchemeName | undefined;
   /** A scale for each output channel (the default), or one for the whole weight. */
   readonly perChannel?: boolean | undefined;
@@ -52,9 +53,10 @@ export interface ResidentQuantizedLayer<D extends CodeDType = CodeDType> extends
 
 /** @throws ArgumentError unless there is a weight, with a shape. */
 export function weightShapeOf(layer: Layer): readonly number[] {
-  const shape = (layer as Layer | undefined)?.weight?.shape;
-  if (shape === undefined) throw new ArgumentError("weight", "missing; { weight: { data, shape }, bias } is wanted");
-  return checkShape(shape);
+  const weight = (layer as Layer | undefined)?.weight;
+  if (weight === undefined) throw new ArgumentError("weight", "missing; expected { weight: { data, shape }, bias }");
+  checkIsTensor("weight", weight);
+  return checkShape(weight.shape);
 }
 
 /** Where a layer's output channels are. */
@@ -96,6 +98,7 @@ export function quantizeLayer<D extends CodeDType>(
 }
 
 function checkBias(bias: FloatTensor, outputs: number): void {
+  checkIsTensor("bias", bias);
   const shape = checkShape(bias.shape);
   checkData("bias", bias.data, floatTypeOf(bias), shape);
   if (shape.length === 1 && shape[0] === outputs) return;

@@ -1,6 +1,6 @@
 import type { InferenceSession, Tensor } from "onnxruntime-node";
-import type { ModelRuntime, ModelSession, ValueSpec } from "../compare/model-runtime.ts";
-import { type Feed, type Feeds, isValueDType } from "../compare/tensor-values.ts";
+import type { ModelRuntime, ModelSession, ModelValueInfo } from "../compare/model-runtime.ts";
+import { type Feeds, type FeedTensor, isValueDType } from "../compare/tensor-values.ts";
 import { FileError, FormatError } from "../errors.ts";
 
 export interface OnnxRuntimeOptions {
@@ -70,17 +70,17 @@ function sessionOf(name: string, session: InferenceSession, { Tensor }: Runtime)
   };
 }
 
-function specOf(value: InferenceSession.ValueMetadata): ValueSpec {
+function specOf(value: InferenceSession.ValueMetadata): ModelValueInfo {
   const { name } = value;
   return value.isTensor ? { name, dtype: value.type, shape: value.shape } : { name, dtype: "other", shape: [] };
 }
 
 function feedsOf(values: InferenceSession.ReturnType): Feeds {
   const feeds = Object.entries(values).map(([name, { type, data, dims }]) => {
-    const view = data as Feed["data"];
+    const view = data as FeedTensor["data"];
     // a Float16Array where there is such a thing
     const bits = type === "float16" ? new Uint16Array(view.buffer, view.byteOffset, view.length) : view;
-    return [name, { dtype: type, shape: dims, data: bits } as Feed];
+    return [name, { dtype: type, shape: dims, data: bits } as FeedTensor];
   });
   return Object.fromEntries(feeds);
 }

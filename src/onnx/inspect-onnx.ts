@@ -20,7 +20,7 @@ import { type FloatConstant, usersOf } from "./weights/find-weights.ts";
 import { granularityFor, type WeightOnlyOptions } from "./weights/weight-granularity.ts";
 
 /** What a weight would lose, as signal-to-quantization-noise ratio in dB. */
-export interface WeightProspects {
+export interface ExpectedWeightErrors {
   readonly int8PerTensor: number;
   readonly int8PerChannel: number;
   readonly int4PerTensor: number;
@@ -40,7 +40,7 @@ export interface WeightInspection {
   readonly min?: number | undefined;
   readonly max?: number | undefined;
   /** Of weights. */
-  readonly sqnr?: WeightProspects | undefined;
+  readonly sqnr?: ExpectedWeightErrors | undefined;
   /** Why it would not be quantized (as int8, in the format "cast"). */
   readonly reason?: string | undefined;
 }
@@ -65,7 +65,7 @@ export interface ValueInspection {
 }
 
 export interface ModelInspection {
-  readonly format: "onnx";
+  readonly fileType: "onnx";
   /** Data files among them. */
   readonly bytes: number;
   readonly irVersion: number;
@@ -147,7 +147,7 @@ function factsOf(model: Model, files: TensorFiles) {
   }
   const constants = new Set(model.graph.initializers.map(({ name }) => name));
   return {
-    format: "onnx" as const,
+    fileType: "onnx" as const,
     bytes: files.byteLength,
     irVersion: model.irVersion,
     opsets: Object.fromEntries(model.opsets),

@@ -1,8 +1,8 @@
 import { type CodeDType, codeTypes, type HalfDType } from "../dtypes.ts";
 import {
-  type Algorithm,
   algorithms,
   type BitWidth,
+  type BlockAlgorithm,
   bitWidths,
   blockSizes,
 } from "../engine/blockwise/quantize-matrix.ts";
@@ -14,15 +14,15 @@ import type { PlanOptions } from "./plan-model.ts";
 import { type Target, targetNames } from "./targets/target.ts";
 import { formsOn, type TargetForms } from "./targets/target-forms.ts";
 
-export { type AccuracyLevel, type Algorithm, accuracyLevels, algorithms, type BitWidth, bitWidths };
+export { type AccuracyLevel, accuracyLevels, algorithms, type BitWidth, type BlockAlgorithm as Algorithm, bitWidths };
 
 /** What runs on integers: nothing, as weights are restored first, or layers whose inputs are quantized as they come. */
 export const modes = ["weight-only", "dynamic"] as const;
-export type Mode = (typeof modes)[number];
+export type QuantizationMode = (typeof modes)[number];
 
 /** How quantized weights are kept: `cast` and `qdq` restore them in the graph, `nbits` are matrices that MatMulNBits takes. */
 export const formats = ["cast", "qdq", "nbits"] as const;
-export type Format = (typeof formats)[number];
+export type WeightFormat = (typeof formats)[number];
 
 export const halfTypes: readonly HalfDType[] = ["float16", "bfloat16"];
 
@@ -50,7 +50,7 @@ export interface OnnxOptions {
    * stored as in `weight-only`. Conv is among the others, since ConvInteger is slower than Conv on CPUs; naming it in
    * `opTypes` makes it ConvInteger, with uint8 weights unless `dtype` is int8.
    */
-  readonly mode?: Mode | undefined;
+  readonly mode?: QuantizationMode | undefined;
   /**
    * `onnxruntime`: the choices and the bytes of ONNX Runtime's Python tool: of quantize_dynamic in the mode `dynamic`, of
    * MatMulNBitsQuantizer in the format `nbits`. Default: what is right for the result (docs/onnx.md lists the differences).
@@ -63,13 +63,13 @@ export interface OnnxOptions {
    * fold them when they load a model; the default of 8 and 16 bits), `qdq` (DequantizeLinear) or `nbits` (MatMulNBits,
    * GatherBlockQuantized: the default of 4 bits).
    */
-  readonly format?: Format | undefined;
+  readonly format?: WeightFormat | undefined;
   /** Of `nbits`: bits of a code. Default: 4. */
   readonly bits?: BitWidth | undefined;
   /** Of `nbits`: what the product is computed in; 1 float32, 2 float16, 3 bfloat16, 4 int8; 0, the runtime decides. */
   readonly accuracyLevel?: AccuracyLevel | undefined;
   /** Of `nbits`: how the scale of a block is found: as it lies (rtn), by least squares (mse), by half-quadratic splitting (hqq). */
-  readonly algorithm?: Algorithm | undefined;
+  readonly algorithm?: BlockAlgorithm | undefined;
   /** Of float16 and bfloat16: the type of the model's inputs and outputs, `float32` (default) or that of the weights. */
   readonly io?: "float32" | HalfDType | undefined;
   /** Of float16 and bfloat16: whether values that are too large become the largest there is; they are an error if not. */
@@ -125,7 +125,7 @@ export function planOptionsOf(options: All): PlanOptions {
 }
 
 /** Four bits are for MatMulNBits. */
-function usualFormat(dtype: CodeDType | undefined, { bits }: All): Format {
+function usualFormat(dtype: CodeDType | undefined, { bits }: All): WeightFormat {
   const isNarrow = dtype !== undefined && codeTypes[dtype].bits === 4;
   return isNarrow || bits !== undefined ? "nbits" : "cast";
 }
@@ -230,7 +230,7 @@ function nbitsOptions(options: All, like: Tool | undefined) {
     );
   }
   // int4 and uint4 mean the same here, so the type says nothing about zero points.
-  const scheme = options.scheme ?? (like ? "affine" : "symmetric");
+  const scheme = options.scheme ?? (like ? "asymmetric" : "symmetric");
   return {
     bits,
     usual: like ? ["MatMul"] : ["MatMul", "Gemm"],
@@ -259,8 +259,8 @@ function switches({ perChannel, reduceRange }: All, isPerChannel = true) {
   };
 }
 
-function schemeOf({ scheme }: Pick<All, "scheme">, dtype: CodeDType): "symmetric" | "affine" {
-  const wanted = scheme ?? (codeTypes[dtype].signed ? "symmetric" : "affine");
-  if (wanted === "symmetric" || wanted === "affine") return wanted;
-  throw new ArgumentError("scheme", `${wanted} given; an ONNX model takes symmetric or affine`);
+function schemeOf({ scheme }: Pick<All, "scheme">, dtype: CodeDType): "symmetric" | "asymmetric" {
+  const wanted = scheme ?? (codeTypes[dtype].signed ? "symmetric" : "asymmetric");
+  if (wanted === "symmetric" || wanted === "asymmetric") return wanted;
+  throw new ArgumentError("scheme", `${wanted} given; an ONNX model takes symmetric or asymmetric`);
 }

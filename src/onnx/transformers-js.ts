@@ -7,11 +7,11 @@ import { graphsOf, type Model } from "./ir/graph.ts";
 import type { PlanOptions } from "./plan-model.ts";
 import type { WeightSelection } from "./weights/select-weights.ts";
 
-export const variants = ["fp16", "q8", "int8", "uint8", "q4", "q4f16", "bnb4"] as const;
-export type Variant = (typeof variants)[number];
+export const transformersJsVariants = ["fp16", "q8", "int8", "uint8", "q4", "q4f16", "bnb4"] as const;
+export type TransformersJsVariant = (typeof transformersJsVariants)[number];
 
 /** What stands behind a model's name. */
-export const suffixes: Readonly<Record<Variant, string>> = {
+export const suffixes: Readonly<Record<TransformersJsVariant, string>> = {
   fp16: "_fp16",
   q8: "_quantized",
   int8: "_int8",
@@ -42,14 +42,18 @@ export interface VariantOptions extends Pick<WeightSelection, "include" | "exclu
 const unsigned = new Set(["Conv", "GroupQueryAttention", "MultiHeadAttention"]);
 
 /** How a variant of a model is made. */
-export function planOf(variant: Variant, model: Model, options: VariantOptions): PlanOptions {
+export function planOf(variant: TransformersJsVariant, model: Model, options: VariantOptions): PlanOptions {
   const { include, exclude, again } = options;
   return { ...formOf(variant, model, options), include, exclude, again };
 }
 
-function formOf(variant: Variant, model: Model, { perChannel, reduceRange }: VariantOptions): PlanOptions {
+function formOf(
+  variant: TransformersJsVariant,
+  model: Model,
+  { perChannel, reduceRange }: VariantOptions,
+): PlanOptions {
   const dynamic = (dtype: "int8" | "uint8"): PlanOptions => {
-    const scheme = dtype === "int8" ? "symmetric" : "affine";
+    const scheme = dtype === "int8" ? "symmetric" : "asymmetric";
     // Whatever the others are: ONNX Runtime before 1.24 does not run ConvInteger with int8.
     const conv = { dtype: "uint8", scheme: "symmetric" } as const;
     return { kind: "dynamic", dtype, scheme, conv, perChannel, reduceRange, isVariant: true };

@@ -3,7 +3,7 @@ import { ArgumentError } from "../errors.ts";
 import { type Workers, workersOn } from "./work.ts";
 
 /** Where a long task is: told before each tensor, now and then while one is copied, and at the end. */
-export interface Progress {
+export interface TaskProgress {
   /** Bytes of tensors dealt with, of all there are. */
   readonly done: number;
   readonly total: number;
@@ -23,7 +23,7 @@ export interface TaskOptions {
   /** Bytes that tensors and what is made of them may take at once, of all workers together; 256 MiB if not said. */
   readonly memory?: number | undefined;
   /** May return a promise, which is waited for: a chance to draw, or to hear of a signal. */
-  readonly onProgress?: ((progress: Progress) => void | Promise<void>) | undefined;
+  readonly onProgress?: ((progress: TaskProgress) => void | Promise<void>) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -5,7 +5,7 @@ import type { LossSums } from "../engine/measure/quantization-error.ts";
 import { type Granularity, scaleShapeOf } from "../engine/tensors/granularity.ts";
 import type { NonFinite } from "../engine/tensors/quantize-options.ts";
 import { release } from "../engine/tensors/resident-tensor.ts";
-import type { Range, SchemeName } from "../engine/tensors/schemes.ts";
+import type { SchemeName, ValueRange } from "../engine/tensors/schemes.ts";
 import { elementsOf } from "../engine/tensors/shape.ts";
 import type { QuantizedTensor } from "../engine/tensors/tensor.ts";
 import { type Chunk, chunkAt, chunkingOf } from "../engine/tiling/chunks.ts";
@@ -37,7 +37,7 @@ export interface QuantizeUnit {
 }
 
 /** Extremes of groups from number `first` on. */
-export interface GroupRange extends Range {
+export interface GroupRange extends ValueRange {
   readonly first: number;
 }
 
@@ -131,7 +131,7 @@ export async function quantizeChunks(
   return sums;
 }
 
-function rangeIn({ first, min, max }: GroupRange, chunk: Chunk): Range {
+function rangeIn({ first, min, max }: GroupRange, chunk: Chunk): ValueRange {
   const from = chunk.first - first;
   return { min: min.subarray(from, from + chunk.count), max: max.subarray(from, from + chunk.count) };
 }

@@ -50,7 +50,13 @@ export async function rangeStored(
   tensor: StoredTensor,
   share: number,
 ): Promise<{ readonly min: number; readonly max: number }> {
-  const recipe = { dtype: "int8", scheme: "affine", granularity: {}, reduceRange: false, nonFinite: "error" } as const;
+  const recipe = {
+    dtype: "int8",
+    scheme: "asymmetric",
+    granularity: {},
+    reduceRange: false,
+    nonFinite: "error",
+  } as const;
   const { parts } = passesOver(tensor, recipe, share);
   const units = parts.map((part): QuantizeUnit => ({ tensor, recipe, part }));
   const { min, max } = (await extremesOf(schedule, files, units, 1)).range;

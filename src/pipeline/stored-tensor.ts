@@ -6,13 +6,13 @@ import { bytesOf, type FloatTensor } from "../engine/tensors/tensor.ts";
 import type { Chunk } from "../engine/tiling/chunks.ts";
 import { FormatError } from "../errors.ts";
 import { type ByteSource, readExactly } from "../formats/byte-source.ts";
-import { type FloatName, floatTensorOf, floatWidths, roundInto, viewOf } from "../formats/float-types.ts";
+import { floatTensorOf, floatWidths, roundInto, type SafetensorsFloat, viewOf } from "../formats/float-types.ts";
 import type { FileSpan, Files } from "./work.ts";
 
 /** A float tensor as it lies in a file, little-endian, row-major. */
 export interface StoredTensor {
   readonly name: string;
-  readonly dtype: FloatName;
+  readonly dtype: SafetensorsFloat;
   readonly shape: readonly number[];
   /** Where it begins: a source's place among the files, and a byte of it. */
   readonly file: number;
@@ -22,7 +22,11 @@ export interface StoredTensor {
 }
 
 /** What the engine calls the types it reads as they lie. */
-const direct: Readonly<Partial<Record<FloatName, FloatDType>>> = { F32: "float32", F16: "float16", BF16: "bfloat16" };
+const direct: Readonly<Partial<Record<SafetensorsFloat, FloatDType>>> = {
+  F32: "float32",
+  F16: "float16",
+  BF16: "bfloat16",
+};
 
 /** Bytes of an element as it is stored. */
 export function widthOf({ dtype }: StoredTensor): number {

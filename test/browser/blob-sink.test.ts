@@ -78,9 +78,9 @@ describe("blobSink", () => {
     await data.write(2, Uint8Array.of(1));
     await sink.write(0, Uint8Array.of(5));
     await sink.close();
-    expect([...(await bytesOf(sink.blob(".data")!))]).toEqual([0, 0, 1]);
+    expect([...(await bytesOf(sink.result(".data")!))]).toEqual([0, 0, 1]);
     expect([...(await bytesOf(sink.result()))]).toEqual([5]);
-    expect(sink.blob(".none")).toBeUndefined();
+    expect(sink.result(".none")).toBeUndefined();
   });
 
   it("makes siblings, by their own names", async () => {
@@ -89,7 +89,7 @@ describe("blobSink", () => {
     expect(shard.name).toBe("model-00001-of-00001.safetensors");
     await shard.write(0, Uint8Array.of(1, 2));
     await sink.close();
-    expect([...(await bytesOf(sink.blob(shard.name)!))]).toEqual([1, 2]);
+    expect([...(await bytesOf(sink.result(shard.name)!))]).toEqual([1, 2]);
   });
 
   it("has nothing before it is closed or once it is aborted, and takes nothing after", async () => {
@@ -100,7 +100,7 @@ describe("blobSink", () => {
     await sink.abort();
     await sink.abort();
     expect(() => sink.result()).toThrow("out: is not whole");
-    expect(() => sink.blob(".data")).toThrow("out: is not whole");
+    expect(() => sink.result(".data")).toThrow("out: is not whole");
     await expect(sink.write(0, Uint8Array.of(1))).rejects.toMatchObject({ tag: "file", file: "out" });
     await expect(data.write(0, Uint8Array.of(1))).rejects.toMatchObject({ tag: "file", file: "out.data" });
     await expect(sink.close()).rejects.toMatchObject({ tag: "file" });

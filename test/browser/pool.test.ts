@@ -73,7 +73,7 @@ describe("Web Workers", () => {
     const [alone, sink] = [bytesSink(), bytesSink()];
     await dequantizeModel(engine, bytesSource(codes), alone);
     await dequantizeModel(engine, blobSource(new Blob([new Uint8Array(codes)])), sink, { workers: start() });
-    expect(Buffer.compare(sink.bytes(), alone.bytes())).toBe(0);
+    expect(Buffer.compare(sink.result(), alone.result())).toBe(0);
   });
 
   it("do ONNX models, with memory to share", async () => {

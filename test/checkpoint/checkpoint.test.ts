@@ -25,13 +25,13 @@ beforeAll(async () => {
 async function quantize(file: Uint8Array, options: QuantizeModelOptions = {}, name = "model.safetensors") {
   const sink = bytesSink();
   const report = await quantizeModel(engine, bytesSource(file, name), sink, options);
-  return { report, file: sink.bytes() };
+  return { report, file: sink.result() };
 }
 
 async function dequantize(file: Uint8Array, options = {}) {
   const sink = bytesSink();
   await dequantizeModel(engine, bytesSource(file, "model.int8.safetensors"), sink, options);
-  return sink.bytes();
+  return sink.result();
 }
 
 /** Tensors of a file by name: header entry and bytes. */
@@ -52,7 +52,7 @@ const ids: SafetensorsItem & { data: Uint8Array } = {
 
 async function inspectTensors(source: ByteSource) {
   const inspection = await inspectModel(engine, source);
-  if (inspection.format === "onnx") throw new Error("a file of tensors was expected");
+  if (inspection.fileType === "onnx") throw new Error("a file of tensors was expected");
   return inspection;
 }
 
@@ -91,14 +91,30 @@ describe("quantizing a checkpoint", () => {
   });
 
   it.each([
+    ["asymmetric", "affine"],
+    ["float-offset", "minmax"],
+  ] as const)("and back from what version 0.1.0 wrote, whose name for %s was %s", async (scheme, old) => {
+    const input = await safetensorsFile([f32("w", [6, 10])]);
+    const { file } = await quantize(input, { dtype: "uint8", scheme });
+    const { metadata, byName } = await contents(file);
+    expect(metadata.wasm_quant).toContain(`"scheme":"${scheme}"`);
+    const former = { ...metadata, wasm_quant: metadata.wasm_quant!.replace(`"${scheme}"`, `"${old}"`) };
+    const again = await safetensorsFile(
+      Array.from(byName.values(), ({ name, dtype, shape, bytes }) => ({ name, dtype, shape, data: bytes })),
+      former,
+    );
+    expect(Buffer.compare(await dequantize(again), await dequantize(file))).toBe(0);
+  });
+
+  it.each([
     [{ dtype: "uint8" }],
     [{ dtype: "int16", perChannel: false }],
     [{ dtype: "uint16", scheme: "symmetric" }],
     [{ dtype: "int4", blockSize: 4 }],
     [{ dtype: "uint4", blockSize: 5, axis: 0 }],
     [{ dtype: "int4" }],
-    [{ dtype: "uint8", scheme: "minmax" }],
-    [{ dtype: "uint4", scheme: "minmax", blockSize: 3, reduceRange: true }],
+    [{ dtype: "uint8", scheme: "float-offset" }],
+    [{ dtype: "uint4", scheme: "float-offset", blockSize: 3, reduceRange: true }],
     [{ dtype: "int8", axis: -1, reduceRange: true }],
   ] as [QuantizeModelOptions][])(
     "and back, %o: the values the engine restores, all else as it was",
@@ -161,7 +177,7 @@ describe("quantizing a checkpoint", () => {
     const input = await safetensorsFile([
       { name: "w", dtype: "F16", shape: [1, 64], data: new Uint8Array(data.buffer) },
     ]);
-    for (const scheme of ["symmetric", "affine"] as const) {
+    for (const scheme of ["symmetric", "asymmetric"] as const) {
       const back = await contents(await dequantize((await quantize(input, { scheme })).file));
       const bits = new Uint16Array(back.byName.get("w")!.bytes.buffer);
       expect(
@@ -203,7 +219,7 @@ describe("quantizing a checkpoint", () => {
         "model.safetensors: 0 of 2 tensors quantized: one dimension (1), not float (1); " +
         "allowUnchanged: true copies it as it is",
     });
-    expect(sink.bytes()).toHaveLength(0);
+    expect(sink.result()).toHaveLength(0);
     const narrow = await safetensorsFile([f32("narrow", [50, 1])]);
     await expect(quantize(narrow)).rejects.toMatchObject({
       remedy: { perChannel: false },
@@ -253,7 +269,7 @@ describe("quantizing a checkpoint", () => {
     const sink = bytesSink();
     const run = quantizeModel(engine, bytesSource(file), sink, { signal: stop.signal, onProgress: () => stop.abort() });
     await expect(run).rejects.toThrow("aborted");
-    expect(sink.bytes().length).toBe(0);
+    expect(sink.result().length).toBe(0);
   });
 
   it("tells of progress and stops while it copies, too", async () => {
@@ -289,7 +305,7 @@ describe("a .npy file", () => {
     const input = npy(values, "(16, 20)");
     const { file } = await quantize(input, {}, "folder/weights.npy");
     expect([...(await contents(file)).byName.keys()]).toEqual(["weights", "weights.scale", "weights.zero_point"]);
-    const back = await dequantize(file, { format: "npy" });
+    const back = await dequantize(file, { fileType: "npy" });
     const q = engine.quantize({ data: values, shape: [16, 20] }, { axis: 0 });
     expect(back).toEqual(npy(engine.dequantize(q).data, "(16, 20)"));
   });
@@ -301,7 +317,7 @@ describe("a .npy file", () => {
 
   it("is not what a file of several tensors can become", async () => {
     const { file } = await quantize(await safetensorsFile([f32("a", [8, 64]), f32("b", [8, 64])]));
-    await expect(dequantize(file, { format: "npy" })).rejects.toThrow("holds 2 tensors, a .npy file holds one");
+    await expect(dequantize(file, { fileType: "npy" })).rejects.toThrow("holds 2 tensors, a .npy file holds one");
   });
 });
 
@@ -312,7 +328,7 @@ describe("what is refused, with nothing written", () => {
       () => "nothing was refused",
       (reason: Error) => reason.message,
     );
-    expect(sink.bytes().length).toBe(0);
+    expect(sink.result().length).toBe(0);
     return error;
   };
 
@@ -325,14 +341,14 @@ describe("what is refused, with nothing written", () => {
       );
     }
   });
-  it("a float64 beyond float32, and a span beyond it under minmax", async () => {
+  it("a float64 beyond float32, and a span beyond it under float-offset", async () => {
     const data = new Uint8Array(Float64Array.of(1, 2, 3, 1e300, 5, 6, 7, 8).buffer);
     const wide = await safetensorsFile([{ name: "w", dtype: "F64", shape: [1, 8], data }]);
     expect(await refused(wide)).toBe('model.safetensors: tensor "w": 1e+300 at flat index 3 does not fit float32');
     const span = f32("v", [1, 64]);
     span.values.set([-3e38, 3e38]);
-    const message = await refused(await safetensorsFile([span]), "m.safetensors", { scheme: "minmax" });
-    expect(message).toMatch(/^m.safetensors: tensor "v": scheme: minmax: .* wider than float32/);
+    const message = await refused(await safetensorsFile([span]), "m.safetensors", { scheme: "float-offset" });
+    expect(message).toMatch(/^m.safetensors: tensor "v": scheme: float-offset: .* wider than float32/);
   });
   it("a file that is quantized already", async () => {
     const { file } = await quantize(await safetensorsFile([f32("w", [4, 64])]));
@@ -363,7 +379,9 @@ describe("what is refused, with nothing written", () => {
     expect(await refused(file, "m.safetensors", { dtype: "int7" as "int8" })).toMatch(
       /dtype: "int7" given; int8, uint8/,
     );
-    expect(await refused(file, "m.safetensors", { scheme: "dynamic" as "affine" })).toMatch(/scheme: "dynamic" given/);
+    expect(await refused(file, "m.safetensors", { scheme: "dynamic" as "asymmetric" })).toMatch(
+      /scheme: "dynamic" given/,
+    );
     expect(await refused(file, "m.safetensors", { perchannel: true } as object)).toMatch(/perchannel: no such option/);
   });
 
@@ -375,46 +393,46 @@ describe("what is refused, with nothing written", () => {
     ['{"version":1,"tensors":[{"name":"w","dtype":"int8","source":"I8"}]}', 'source "I8"'],
     ['{"version":1,"tensors":[{"name":"w","dtype":"int8","source":"F32","scheme":"x"}]}', 'scheme "x"'],
     [
-      '{"version":1,"tensors":[{"name":"w","dtype":"int8","source":"F32","scheme":"affine","shape":[-1]}]}',
+      '{"version":1,"tensors":[{"name":"w","dtype":"int8","source":"F32","scheme":"asymmetric","shape":[-1]}]}',
       "shape: [-1]",
     ],
     [
-      '{"version":1,"tensors":[{"name":"w","dtype":"int8","source":"F32","scheme":"affine","shape":[4,64],"axis":5}]}',
+      '{"version":1,"tensors":[{"name":"w","dtype":"int8","source":"F32","scheme":"asymmetric","shape":[4,64],"axis":5}]}',
       "axis: 5",
     ],
     [
-      '{"version":1,"tensors":[{"name":"w","dtype":"int8","source":"F32","scheme":"affine","shape":[4,64]}]}',
+      '{"version":1,"tensors":[{"name":"w","dtype":"int8","source":"F32","scheme":"asymmetric","shape":[4,64]}]}',
       '"w" is F32 [4, 64]; its entry wants I8',
     ],
     [
-      '{"version":1,"tensors":[{"name":"v","dtype":"int8","source":"F32","scheme":"affine","shape":[4]}]}',
+      '{"version":1,"tensors":[{"name":"v","dtype":"int8","source":"F32","scheme":"asymmetric","shape":[4]}]}',
       '"v" is missing',
     ],
     [
-      '{"version":1,"tensors":[{"name":"w","dtype":"int8","source":"F32","scheme":"affine","shape":[4,64]},{"name":"w","dtype":"int8","source":"F32","scheme":"affine","shape":[4,64]}]}',
+      '{"version":1,"tensors":[{"name":"w","dtype":"int8","source":"F32","scheme":"asymmetric","shape":[4,64]},{"name":"w","dtype":"int8","source":"F32","scheme":"asymmetric","shape":[4,64]}]}',
       'tensor "w": metadata wasm_quant: is listed twice',
     ],
     ['{"version":1,"version":1,"tensors":[]}', "version"],
     ['{"version":{"toString":1},"tensors":[]}', "this release reads 1"],
     [`{"version":${"[".repeat(20_000)}`, "nested more than 128 deep"],
     [
-      '{"version":1,"tensors":[{"name":"w","dtype":["int8"],"source":"F32","scheme":"affine","shape":[4,64]}]}',
+      '{"version":1,"tensors":[{"name":"w","dtype":["int8"],"source":"F32","scheme":"asymmetric","shape":[4,64]}]}',
       'dtype ["int8"]',
     ],
     [
-      '{"version":1,"tensors":[{"name":"w","dtype":"int8","source":"F32","scheme":"affine","shape":{"length":1}}]}',
+      '{"version":1,"tensors":[{"name":"w","dtype":"int8","source":"F32","scheme":"asymmetric","shape":{"length":1}}]}',
       "metadata wasm_quant: shape ",
     ],
     [
-      `{"version":1,"tensors":[{"name":"w","dtype":"int8","source":"F32","scheme":"affine","shape":[${"1,".repeat(9999)}1]}]}`,
+      `{"version":1,"tensors":[{"name":"w","dtype":"int8","source":"F32","scheme":"asymmetric","shape":[${"1,".repeat(9999)}1]}]}`,
       "shape [1,1",
     ],
     [
-      '{"version":1,"tensors":[{"name":"w","dtype":"int8","source":"F32","scheme":"affine","shape":[4,64],"axis":{"a":1}}]}',
+      '{"version":1,"tensors":[{"name":"w","dtype":"int8","source":"F32","scheme":"asymmetric","shape":[4,64],"axis":{"a":1}}]}',
       "metadata wasm_quant: axis ",
     ],
     [
-      '{"version":1,"tensors":[{"name":"w","dtype":"int8","source":"F32","scheme":"affine","shape":[4,64],"axis":0,"blockSize":"3"}]}',
+      '{"version":1,"tensors":[{"name":"w","dtype":"int8","source":"F32","scheme":"asymmetric","shape":[4,64],"axis":0,"blockSize":"3"}]}',
       'blockSize "3"',
     ],
   ])("metadata that does not fit: %s", async (entry, message) => {
@@ -452,7 +470,7 @@ describe("inspecting", () => {
   it("tells ranges, prospects and reasons", async () => {
     const weight = f32("w", [4, 64]);
     const file = await safetensorsFile([weight, f32("b", [4], 2), ids]);
-    const { tensors, bytes, format } = await inspectTensors(bytesSource(file));
+    const { tensors, bytes, fileType: format } = await inspectTensors(bytesSource(file));
     expect({ bytes, format }).toEqual({ bytes: file.length, format: "safetensors" });
     const sqnr = (options: object) =>
       engine.error(

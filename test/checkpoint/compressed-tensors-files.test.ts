@@ -60,7 +60,7 @@ const sourceOf = (files: Record<string, Uint8Array> = { "config.json": encode(co
 async function quantize(source: ByteSource, options: QuantizeModelOptions = {}) {
   const sink = bytesSink("model.safetensors");
   const report = await quantizeModel(engine, source, sink, { layout, ...options });
-  return { sink, report, file: sink.bytes() };
+  return { sink, report, file: sink.result() };
 }
 
 async function tensorsOf(file: Uint8Array) {
@@ -73,8 +73,8 @@ describe("--layout compressed-tensors", () => {
     { dtype: "int8" },
     { dtype: "int4" },
     { dtype: "int4", blockSize: 32 },
-    { dtype: "int4", blockSize: 128, scheme: "affine" },
-    { dtype: "int4", scheme: "affine", memory: 1 },
+    { dtype: "int4", blockSize: 128, scheme: "asymmetric" },
+    { dtype: "int4", scheme: "asymmetric", memory: 1 },
     { dtype: "int8", blockSize: 64 },
   ] as const)("holds what the engine makes of whole tensors: %j", async ({ memory: _, ...options }) => {
     const { file, report } = await quantize(sourceOf(), options);
@@ -109,7 +109,7 @@ describe("--layout compressed-tensors", () => {
 
   it("tells loaders in config.json, which is otherwise as it was, and people what to copy", async () => {
     const { sink, report } = await quantize(sourceOf(), { dtype: "int4", blockSize: 32 });
-    const text = decode(sink.bytes("config.json"));
+    const text = decode(sink.result("config.json")!);
     expect(text.startsWith(config.slice(0, config.lastIndexOf("\n}")))).toBe(true);
     expect(JSON.parse(text).quantization_config).toMatchObject({
       quant_method: "compressed-tensors",
@@ -130,8 +130,8 @@ describe("--layout compressed-tensors", () => {
 
   it("leaves what config.json needs beside the output where there is none", async () => {
     const { sink, report } = await quantize(sourceOf({}));
-    expect(sink.bytes("config.json")).toHaveLength(0);
-    const written = JSON.parse(decode(sink.bytes("model.quantization_config.json")));
+    expect(sink.result("config.json")).toBeUndefined();
+    const written = JSON.parse(decode(sink.result("model.quantization_config.json")!));
     expect(written).toMatchObject({ quant_method: "compressed-tensors" });
     expect(report.remarks![0]).toMatch(
       /^no config\.json to add to \(.*\): .* is beside the output in model\.quantization_config\.json$/,
@@ -148,14 +148,14 @@ describe("--layout compressed-tensors", () => {
     await quantizeModel(engine, source, sink, { layout, dtype: "int4", blockSize: 32 });
     const { file } = await quantize(sourceOf(), { dtype: "int4", blockSize: 32 });
     const { byName: wanted } = await tensorsOf(file);
-    const index = JSON.parse(decode(sink.bytes()));
+    const index = JSON.parse(decode(sink.result()));
     expect(Object.keys(index.weight_map).sort()).toEqual([...wanted.keys()].sort());
     for (const shard of new Set(Object.values<string>(index.weight_map))) {
-      const { byName, metadata } = await tensorsOf(sink.bytes(shard));
+      const { byName, metadata } = await tensorsOf(sink.result(shard)!);
       expect(metadata).toEqual({ format: "pt" });
       for (const [name, { bytes }] of byName) expect(Buffer.compare(bytes, wanted.get(name)!.bytes), name).toBe(0);
     }
-    expect(JSON.parse(decode(sink.bytes("config.json")))).toHaveProperty("quantization_config");
+    expect(JSON.parse(decode(sink.result("config.json")!))).toHaveProperty("quantization_config");
   });
 
   it("is not read back by dequantize, shown as it is by inspect, and not quantized again", async () => {
@@ -234,9 +234,9 @@ describe("files", () => {
   }
 
   it("are the same for any number of threads and any memory", async () => {
-    const options = { dtype: "int4", blockSize: 128, scheme: "affine" } as const;
+    const options = { dtype: "int4", blockSize: 128, scheme: "asymmetric" } as const;
     const { file, sink, report } = await quantize(sourceOf(), options);
-    const wanted = { "model.safetensors": file, "config.json": sink.bytes("config.json") };
+    const wanted = { "model.safetensors": file, "config.json": sink.result("config.json")! };
     for (const [threads, memory] of [
       [1, 1],
       [2, 1e9],

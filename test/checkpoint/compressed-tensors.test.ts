@@ -234,19 +234,19 @@ describe("the layout", () => {
 
   it("follows from what was selected", () => {
     expect(compressionOf({ ...selected, blockSize: 32, axis: -1 })).toEqual({ ...int4, groupSize: 32 });
-    expect(compressionOf({ ...selected, scheme: "affine", axis: 0 })).toEqual({ ...int4, symmetric: false });
+    expect(compressionOf({ ...selected, scheme: "asymmetric", axis: 0 })).toEqual({ ...int4, symmetric: false });
     expect(compressionOf({ ...selected, dtype: "int8" }, true)).toEqual({ ...int8, activations: true });
   });
 
   it.each([
     [{ dtype: "uint8" }, "dtype: compressed-tensors: uint8 given; there are int8 and int4"],
-    [{ scheme: "minmax" }, "scheme: compressed-tensors: minmax given; there are symmetric and affine"],
+    [{ scheme: "float-offset" }, "scheme: compressed-tensors: float-offset given; there are symmetric and asymmetric"],
     [{ perChannel: false }, "perChannel: compressed-tensors: vLLM takes a scale for each channel or block"],
     [{ blockSize: 16 }, "blockSize: compressed-tensors: 16 given; vLLM takes 32, 64, 128"],
     [{ axis: 1 }, "axis: compressed-tensors: 1 given; channels are rows, axis 0"],
     [{ blockSize: 32, axis: 0 }, "axis: compressed-tensors: 0 given; blocks run along axis 1"],
     [
-      { dtype: "int8", scheme: "affine" },
+      { dtype: "int8", scheme: "asymmetric" },
       "scheme: compressed-tensors: vLLM has no kernel for int8 with zero points; take symmetric",
     ],
   ] as const)("refuses what vLLM does not load: %o", (options, message) => {

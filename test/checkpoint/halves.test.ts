@@ -43,7 +43,7 @@ async function convert(file: Uint8Array, options: QuantizeModelOptions = {}, nam
     allowUnchanged: true,
     ...options,
   });
-  return { report, file: sink.bytes() };
+  return { report, file: sink.result() };
 }
 
 async function contents(file: Uint8Array) {
@@ -256,7 +256,7 @@ describe("numbers beyond float16", () => {
           `m.safetensors: tensor "layer.weight": ${value} at flat index ${at} is beyond float16 (up to 65504); ` +
             "clamp: true makes it that, exclude leaves it as it is",
         );
-        expect(sink.bytes().length).toBe(0);
+        expect(sink.result().length).toBe(0);
       }
       const { report } = await convert(input, { exclude: ["layer.*"] });
       expect(report.tensors[1]).toMatchObject({ to: "F32", reason: "excluded" });
@@ -389,15 +389,15 @@ describe("files", () => {
     const report = await quantizeModel(engine, indexSource(checkpoint), sink, { dtype: "bfloat16" });
     const names = ["model.half-00001-of-00002.safetensors", "model.half-00002-of-00002.safetensors"];
     for (const [i, shard] of shards.entries()) {
-      expect(Buffer.compare(sink.bytes(names[i]!), (await convert(shard, { dtype: "bfloat16" })).file)).toBe(0);
+      expect(Buffer.compare(sink.result(names[i]!)!, (await convert(shard, { dtype: "bfloat16" })).file)).toBe(0);
     }
-    const index = JSON.parse(new TextDecoder().decode(sink.bytes()));
+    const index = JSON.parse(new TextDecoder().decode(sink.result()));
     expect(index.weight_map).toEqual({ "a.weight": names[0], ids: names[0], b: names[1], c: names[1] });
     expect(index.metadata.total_size).toBe(2 * 3 * 1027 * 1023 + 16 + 2 * 8 * 64 + 2);
 
     await writeFiles(folder, checkpoint);
-    const made = { "model.half.safetensors.index.json": sink.bytes() };
-    const wanted = { ...checkpoint, ...made, ...Object.fromEntries(names.map((name) => [name, sink.bytes(name)])) };
+    const made = { "model.half.safetensors.index.json": sink.result() };
+    const wanted = { ...checkpoint, ...made, ...Object.fromEntries(names.map((name) => [name, sink.result(name)!])) };
     for (const [threads, memory] of [
       [1, 1],
       [2, 1e9],

@@ -58,7 +58,7 @@ const same = await safetensorsFile(
 async function quantize(source: ByteSource, options: QuantizeModelOptions = {}) {
   const sink = bytesSink();
   const report = await quantizeModel(engine, source, sink, { exclude: ["flat"], ...options });
-  return { report, file: sink.bytes() };
+  return { report, file: sink.result() };
 }
 
 describe.each([
@@ -173,6 +173,6 @@ describe("a .npz file", () => {
     const sink = bytesSink();
     const refused = quantizeModel(engine, bytesSource(await file(), "x.npz"), sink);
     await expect(refused).rejects.toThrow(message);
-    expect(sink.bytes()).toHaveLength(0);
+    expect(sink.result()).toHaveLength(0);
   });
 });

@@ -35,8 +35,8 @@ async function quantize(source: ByteSource, options: QuantizeModelOptions = {}) 
   const report = await quantizeModel(engine, source, sink, options);
   const names = [1, 2, 3].map((n) => `small-0000${n}-of-00003.safetensors`);
   const files: Record<string, Uint8Array> = {
-    [OUTPUT]: sink.bytes(),
-    ...Object.fromEntries(names.map((name) => [name, sink.bytes(name)])),
+    [OUTPUT]: sink.result(),
+    ...Object.fromEntries(names.map((name) => [name, sink.result(name)!])),
   };
   return { report, files };
 }
@@ -44,7 +44,7 @@ async function quantize(source: ByteSource, options: QuantizeModelOptions = {}) 
 async function single(file: Uint8Array, options: QuantizeModelOptions = {}) {
   const sink = bytesSink();
   await quantizeModel(engine, bytesSource(file, "x.safetensors"), sink, options);
-  return sink.bytes();
+  return sink.result();
 }
 
 describe("a checkpoint in shards", () => {
@@ -89,18 +89,18 @@ describe("a checkpoint in shards", () => {
     const sink = bytesSink("back.safetensors.index.json");
     await dequantizeModel(engine, indexSource(files), sink);
     for (const [i, shard] of shards.entries()) {
-      const back = sink.bytes(`back-0000${i + 1}-of-00003.safetensors`);
+      const back = sink.result(`back-0000${i + 1}-of-00003.safetensors`)!;
       if (i === 1) {
         expect(Buffer.compare(back, shard)).toBe(0);
         continue;
       }
       const alone = bytesSink();
       await dequantizeModel(engine, bytesSource(await single(shard), "x.safetensors"), alone);
-      expect(Buffer.compare(back, alone.bytes())).toBe(0);
+      expect(Buffer.compare(back, alone.result())).toBe(0);
     }
     const inspection = await inspectModel(engine, indexSource(files));
     expect(inspection).toMatchObject({
-      format: "safetensors",
+      fileType: "safetensors",
       files: Object.keys(files).slice(1),
       metadata: { format: "pt" },
       tensors: [
@@ -116,7 +116,7 @@ describe("a checkpoint in shards", () => {
       `${INDEX}: was not quantized by wasm-quant`,
     );
     await expect(quantize(indexSource(files))).rejects.toThrow("is quantized already");
-    await expect(dequantizeModel(engine, indexSource(files), bytesSink(), { format: "npy" })).rejects.toThrow(
+    await expect(dequantizeModel(engine, indexSource(files), bytesSink(), { fileType: "npy" })).rejects.toThrow(
       "in shards",
     );
   });

@@ -132,7 +132,7 @@ describe("what is to be restored, and was tampered with", () => {
   beforeAll(async () => {
     const sink = bytesSink();
     await quantizeModel(await createEngine(), bytesSource(await safetensorsFile([f32("w", [4, 64])])), sink);
-    quantized = sink.bytes();
+    quantized = sink.result();
   });
 
   /** The file with `to` in place of `from`, as many characters, in its header. */

@@ -59,8 +59,8 @@ describe("quantize", () => {
 
   it.each([
     [["--per-tensor"], "symmetric", undefined],
-    [["--asymmetric"], "affine", 0],
-    [["--scheme", "minmax", "--axis", "-1"], "minmax", 1],
+    [["--asymmetric"], "asymmetric", 0],
+    [["--scheme", "float-offset", "--axis", "-1"], "float-offset", 1],
     [["--symmetric", "--dtype", "uint8"], "symmetric", 0],
   ])("%j", async (options, scheme, axis) => {
     expect((await run("model.safetensors", "-o", "x.safetensors", ...options)).code).toBe(0);

@@ -312,8 +312,8 @@ describe("what means nothing", () => {
     [["--axis", "0"], ["--axis: is for files of tensors"]],
     [["--axis", "1", "--block-size", "32"], ["--axis: is for files of tensors"]],
     [
-      ["--scheme", "minmax"],
-      ["--scheme: minmax given", "symmetric or affine"],
+      ["--scheme", "float-offset"],
+      ["--scheme: float-offset given", "symmetric or asymmetric"],
     ],
   ])("in any model: %j", (args, words) => expectMisuse(["model.onnx", ...args], ...words));
 
@@ -840,7 +840,10 @@ describe("library and command", () => {
 
   it.each<[string[], QuantizeModelOptions]>([
     [[], {}],
-    [["--asymmetric", "--per-tensor", "--exclude", "fc1"], { scheme: "affine", perChannel: false, exclude: ["fc1"] }],
+    [
+      ["--asymmetric", "--per-tensor", "--exclude", "fc1"],
+      { scheme: "asymmetric", perChannel: false, exclude: ["fc1"] },
+    ],
     [["--dtype", "uint8", "--symmetric", "--reduce-range"], { dtype: "uint8", scheme: "symmetric", reduceRange: true }],
     [["--dtype", "int16", "--op-types", "MatMul"], { dtype: "int16", opTypes: ["MatMul"] }],
     [

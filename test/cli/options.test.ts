@@ -43,7 +43,7 @@ describe("where an output is there already", () => {
     [[...layout, "--block-size", "48"], "--block-size: compressed-tensors: 48 given"],
     [[...layout, "--per-tensor"], "--per-tensor: compressed-tensors: vLLM takes a scale"],
     [[...layout, "--axis", "1"], "--axis: compressed-tensors: 1 given"],
-    [[...layout, "--scheme", "minmax"], "--scheme: compressed-tensors: minmax given"],
+    [[...layout, "--scheme", "float-offset"], "--scheme: compressed-tensors: float-offset given"],
     [[...layout, "--reduce-range"], "--reduce-range: compressed-tensors: every code is used"],
     [["--mode", "dynamic"], "--mode: is for ONNX models; this is a file of tensors"],
     [["--clamp"], "--clamp: "],

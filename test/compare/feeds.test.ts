@@ -1,11 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { feedsFromNpz, randomFeeds } from "../../src/compare/feeds.ts";
-import type { ValueSpec } from "../../src/compare/model-runtime.ts";
+import type { ModelValueInfo } from "../../src/compare/model-runtime.ts";
 import { randomOf } from "../../src/compare/random-numbers.ts";
-import type { Feed, Feeds } from "../../src/compare/tensor-values.ts";
+import type { Feeds, FeedTensor } from "../../src/compare/tensor-values.ts";
 import type { NpyArray, NpzArray } from "../../src/formats/npz.ts";
 
-const spec = (name: string, dtype: ValueSpec["dtype"], shape: ValueSpec["shape"]): ValueSpec => ({
+const spec = (name: string, dtype: ModelValueInfo["dtype"], shape: ModelValueInfo["shape"]): ModelValueInfo => ({
   name,
   dtype,
   shape,
@@ -18,17 +18,17 @@ interface Options {
 }
 
 /** The sets that `randomFeeds` makes up. */
-function draw(inputs: readonly ValueSpec[], { seed = 1, sets = 1, limits = {} }: Options = {}): Promise<Feeds[]> {
+function draw(inputs: readonly ModelValueInfo[], { seed = 1, sets = 1, limits = {} }: Options = {}): Promise<Feeds[]> {
   const made = randomFeeds(inputs, { seed, sets, limits: new Map(Object.entries(limits)) });
   return Promise.all(made.map((set) => set.read()));
 }
 
-async function drawOne(input: ValueSpec, options: Options = {}): Promise<Feed> {
+async function drawOne(input: ModelValueInfo, options: Options = {}): Promise<FeedTensor> {
   const [set] = await draw([input], options);
   return set![input.name]!;
 }
 
-const numbers = (feed: Feed) => Array.from(feed.data as ArrayLike<number | bigint>, Number);
+const numbers = (feed: FeedTensor) => Array.from(feed.data as ArrayLike<number | bigint>, Number);
 
 describe("random numbers", () => {
   it("are those of xoshiro128**, seeded by splitmix", () => {
@@ -81,7 +81,7 @@ describe("randomFeeds", () => {
     expect(await set!.read()).toEqual(await set!.read());
   });
 
-  it.each<[ValueSpec["dtype"], new () => object]>([
+  it.each<[ModelValueInfo["dtype"], new () => object]>([
     ["float32", Float32Array],
     ["float16", Uint16Array],
     ["float64", Float64Array],
@@ -126,7 +126,7 @@ describe("randomFeeds", () => {
   });
 
   describe("dimensions", () => {
-    const shapes = async (...inputs: ValueSpec[]) => {
+    const shapes = async (...inputs: ModelValueInfo[]) => {
       const [set] = await draw(inputs);
       return inputs.map(({ name }) => set![name]!.shape);
     };
@@ -261,10 +261,10 @@ describe("feedsFromNpz", () => {
   const x = spec("x", "float32", ["batch", 2]);
   const y = spec("y:0", "float32", [1, ""]);
 
-  const readAll = (arrays: readonly NpzArray[], inputs: readonly ValueSpec[] = [x, y]) =>
+  const readAll = (arrays: readonly NpzArray[], inputs: readonly ModelValueInfo[] = [x, y]) =>
     Promise.all(feedsFromNpz(arrays, inputs, "in.npz").map((set) => set.read()));
 
-  const feed = (...values: number[]): Feed => ({
+  const feed = (...values: number[]): FeedTensor => ({
     dtype: "float32",
     shape: [1, values.length],
     data: Float32Array.from(values),
@@ -335,7 +335,7 @@ describe("feedsFromNpz", () => {
     );
   });
 
-  it.each<[shape: readonly number[], wanted: ValueSpec["shape"], text: string]>([
+  it.each<[shape: readonly number[], wanted: ModelValueInfo["shape"], text: string]>([
     [[1, 3], ["batch", 2], "[batch, 2]"],
     [[2], ["batch", 2], "[batch, 2]"],
     [[1, 1, 2], ["", 2], "[?, 2]"],
@@ -353,7 +353,7 @@ describe("feedsFromNpz", () => {
     expect(set!.x!.shape).toEqual([3, 1]);
   });
 
-  it.each<[NpyArray["descr"], NpyArray["data"], ValueSpec["dtype"], Feed["data"]]>([
+  it.each<[NpyArray["descr"], NpyArray["data"], ModelValueInfo["dtype"], FeedTensor["data"]]>([
     ["<f8", Float64Array.of(0.1, Number.NaN, -Infinity), "float32", Float32Array.of(0.1, Number.NaN, -Infinity)],
     ["<f2", Uint16Array.of(0x3c00, 0xc000, 0x7c00), "float32", Float32Array.of(1, -2, Infinity)],
     ["<f4", Float32Array.of(1, 65519, -Infinity), "float16", Uint16Array.of(0x3c00, 0x7bff, 0xfc00)],
@@ -372,7 +372,7 @@ describe("feedsFromNpz", () => {
     expect(set!.x).toEqual({ dtype, shape: [3], data: wanted });
   });
 
-  it.each<[NpyArray["descr"], NpyArray["data"], ValueSpec["dtype"], string]>([
+  it.each<[NpyArray["descr"], NpyArray["data"], ModelValueInfo["dtype"], string]>([
     ["<f8", Float64Array.of(1, 1e39), "float32", "1e+39 at flat index 1 does not fit float32, which the model wants"],
     [
       "<f4",

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { FloatComparison } from "../../src/compare/compare-outputs.ts";
-import type { ModelRuntime, ValueSpec } from "../../src/compare/model-runtime.ts";
+import type { ModelRuntime, ModelValueInfo } from "../../src/compare/model-runtime.ts";
 import type { Feeds } from "../../src/compare/tensor-values.ts";
 import { createEngine, type Engine } from "../../src/engine/engine.ts";
 import { bytesSource } from "../../src/formats/byte-source.ts";
@@ -69,7 +69,7 @@ const compareBytes = (a: Uint8Array, b: Uint8Array, options: Parameters<typeof c
   compareModels(engine, bytesSource(a, "a.onnx"), bytesSource(b, "b.onnx"), options);
 
 /** A runtime that runs nothing: it remembers what each model was given, and gives what it is told to. */
-function recording(inputs: Readonly<Record<string, readonly ValueSpec[]>>) {
+function recording(inputs: Readonly<Record<string, readonly ModelValueInfo[]>>) {
   const given: Record<string, Feeds[]> = {};
   const runtime: ModelRuntime = {
     open: async ({ name }) => ({
@@ -118,7 +118,7 @@ describe("a float16 model and a float32 one", () => {
     expect((outputs![0]!.comparison as FloatComparison).sqnr).toBeLessThan(5);
   });
 
-  const x = (dtype: ValueSpec["dtype"]): ValueSpec => ({ name: "x", dtype, shape: [3, 5] });
+  const x = (dtype: ModelValueInfo["dtype"]): ModelValueInfo => ({ name: "x", dtype, shape: [3, 5] });
 
   it.each([
     ["float32", "float16"],
@@ -147,7 +147,7 @@ describe("a float16 model and a float32 one", () => {
 
   it("inputs of the same type, and of types that are no floats, are given as they are", async () => {
     // What an int64 becomes in an int32 is not for a comparison to say: the runtime refuses it.
-    const specs = (ids: ValueSpec["dtype"]): ValueSpec[] => [
+    const specs = (ids: ModelValueInfo["dtype"]): ModelValueInfo[] => [
       x("float32"),
       { name: "ids", dtype: ids, shape: [4] },
       { name: "mask", dtype: "bool", shape: [2] },

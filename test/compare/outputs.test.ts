@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { createOutputMeter, type FloatComparison, type OutputComparison } from "../../src/compare/compare-outputs.ts";
-import type { Feed } from "../../src/compare/tensor-values.ts";
+import type { FeedTensor } from "../../src/compare/tensor-values.ts";
 import { createEngine, type Engine } from "../../src/engine/engine.ts";
 import { normals, randomOf } from "../helpers/random.ts";
 
@@ -9,20 +9,21 @@ beforeAll(async () => {
   engine = await createEngine({ kernels: "scalar" });
 });
 
-const floats = (shape: readonly number[], values: ArrayLike<number>): Feed => ({
+const floats = (shape: readonly number[], values: ArrayLike<number>): FeedTensor => ({
   dtype: "float32",
   shape,
   data: Float32Array.from(values),
 });
 
 /** What a meter says of pairs of outputs. */
-function compare(...pairs: readonly (readonly [Feed, Feed])[]): OutputComparison {
+function compare(...pairs: readonly (readonly [FeedTensor, FeedTensor])[]): OutputComparison {
   const meter = createOutputMeter(engine);
   for (const [a, b] of pairs) meter.add(a, b);
   return meter.result();
 }
 
-const compareFloats = (...pairs: readonly (readonly [Feed, Feed])[]) => compare(...pairs) as FloatComparison;
+const compareFloats = (...pairs: readonly (readonly [FeedTensor, FeedTensor])[]) =>
+  compare(...pairs) as FloatComparison;
 
 describe("float outputs", () => {
   it("that are equal have lost nothing", () => {
@@ -86,8 +87,8 @@ describe("float outputs", () => {
   });
 
   it("of half and double precision are measured in float32", () => {
-    const half: Feed = { dtype: "float16", shape: [3], data: Uint16Array.of(0x3c00, 0xc000, 0x0001) };
-    const double: Feed = { dtype: "float64", shape: [3], data: Float64Array.of(1, -2, 2 ** -24) };
+    const half: FeedTensor = { dtype: "float16", shape: [3], data: Uint16Array.of(0x3c00, 0xc000, 0x0001) };
+    const double: FeedTensor = { dtype: "float64", shape: [3], data: Float64Array.of(1, -2, 2 ** -24) };
     const single = floats([3], [1, -2, 2 ** -24]);
     for (const a of [half, double, single]) {
       for (const b of [half, double, single]) expect(compare([a, b])).toMatchObject({ sqnr: Infinity, elements: 3 });
@@ -163,14 +164,14 @@ describe("top-1 agreement", () => {
   });
 
   it("is that of half-precision scores too", () => {
-    const half: Feed = { dtype: "float16", shape: [1, 2], data: Uint16Array.of(0xc000, 0xbc00) }; // -2, -1
+    const half: FeedTensor = { dtype: "float16", shape: [1, 2], data: Uint16Array.of(0xc000, 0xbc00) }; // -2, -1
     expect(compareFloats([half, scores([0, 1])]).top1).toBe(1);
   });
 });
 
 describe("integers and booleans", () => {
   it("are compared one by one, over all sets", () => {
-    const codes = (...values: bigint[]): Feed => ({
+    const codes = (...values: bigint[]): FeedTensor => ({
       dtype: "int64",
       shape: [values.length],
       data: BigInt64Array.from(values),
@@ -183,7 +184,7 @@ describe("integers and booleans", () => {
   });
 
   it("have no top-1 and need not have elements", () => {
-    const flags = (...values: number[]): Feed => ({
+    const flags = (...values: number[]): FeedTensor => ({
       dtype: "bool",
       shape: [1, values.length],
       data: Uint8Array.from(values),
@@ -196,7 +197,7 @@ describe("integers and booleans", () => {
 describe("outputs that cannot be compared", () => {
   const a = floats([1, 2], [1, 2]);
 
-  it.each<[Feed, string]>([
+  it.each<[FeedTensor, string]>([
     [floats([2], [1, 2]), "shape [1, 2] against [2]"],
     [floats([1, 3], [1, 2, 3]), "shape [1, 2] against [1, 3]"],
     [{ dtype: "int64", shape: [1, 2], data: BigInt64Array.of(1n, 2n) }, "float32 against int64"],
@@ -205,8 +206,8 @@ describe("outputs that cannot be compared", () => {
   });
 
   it("are also integers of two types, and those that never came", () => {
-    const bytes: Feed = { dtype: "uint8", shape: [1], data: Uint8Array.of(1) };
-    const flags: Feed = { dtype: "bool", shape: [1], data: Uint8Array.of(1) };
+    const bytes: FeedTensor = { dtype: "uint8", shape: [1], data: Uint8Array.of(1) };
+    const flags: FeedTensor = { dtype: "bool", shape: [1], data: Uint8Array.of(1) };
     expect(compare([bytes, flags])).toEqual({ kind: "incomparable", reason: "uint8 against bool" });
     expect(compare()).toEqual({ kind: "incomparable", reason: "no values" });
   });

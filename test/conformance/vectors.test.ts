@@ -92,7 +92,7 @@ const operators: Record<string, Operator> = {
       scale: scales,
       zeroPoint: zero ? codesOf(zero) : new Int32Array(scales.length),
       ...granularityOf(node, scale!),
-      scheme: "affine",
+      scheme: "asymmetric",
     } as const;
     return [engine.dequantize(q, { dtype: typeAmong(floatTypes, outputs[0]!) }).data];
   },

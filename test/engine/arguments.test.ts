@@ -50,13 +50,13 @@ describe("arguments that are not allowed: a tagged error that says what was give
     [
       "scheme",
       () => engine.quantize(x, loose({ scheme: "log" })),
-      'scheme: "log" given; affine, symmetric, minmax, dynamic are allowed',
+      'scheme: "log" given; asymmetric, symmetric, float-offset, dynamic are allowed',
     ],
     ["scheme", () => engine.quantize(x, { scheme: "dynamic" }), "scheme: dynamic is ONNX DynamicQuantizeLinear: uint8"],
     ["scheme", () => engine.quantize(x, { dtype: "uint8", scheme: "dynamic", reduceRange: true }), "its full range"],
     [
       "scheme",
-      () => engine.quantize({ data: Float32Array.of(-3e38, 3e38), shape: [2] }, { scheme: "minmax" }),
+      () => engine.quantize({ data: Float32Array.of(-3e38, 3e38), shape: [2] }, { scheme: "float-offset" }),
       "wider than float32",
     ],
     [
@@ -83,7 +83,11 @@ describe("arguments that are not allowed: a tagged error that says what was give
       () => engine.quantize(x, { axis: 1, scale: [1, 2] }),
       "scale: 2 values given; this axis and block size make 3 groups",
     ],
-    ["scale", () => engine.quantize(x, { scheme: "minmax", scale: 1 }), "scale: minmax makes its own from a range"],
+    [
+      "scale",
+      () => engine.quantize(x, { scheme: "float-offset", scale: 1 }),
+      "scale: float-offset makes its own from a range",
+    ],
     ["zeroPoint", () => engine.quantize(x, { zeroPoint: 1 }), "zeroPoint: goes with scale"],
     [
       "zeroPoint",
@@ -145,9 +149,25 @@ describe("arguments that are not allowed: a tagged error that says what was give
     ],
     ["scale", () => engine.error(x, loose({ ...q(), scale: new Float64Array(3) })), "Float64Array of length 3 given"],
     ["scale", () => engine.dequantize(loose({ ...q(), scale: [1, 2, 3] })), "Array of length 3 given"],
-    ["min", () => engine.dequantize({ ...q(), min: new Float32Array(3) }), "goes with the scheme minmax"],
-    ["min", () => engine.dequantize({ ...q(), scheme: "minmax" }), "goes with the scheme minmax"],
-    ["tensor", () => engine.range(loose(undefined as never)), "undefined given; { data, shape } is wanted"],
+    ["min", () => engine.dequantize({ ...q(), min: new Float32Array(3) }), "goes with the scheme float-offset"],
+    ["min", () => engine.dequantize({ ...q(), scheme: "float-offset" }), "goes with the scheme float-offset"],
+    [
+      "tensor",
+      () => engine.range(loose(Float32Array.of(1, 2))),
+      "got a Float32Array without a shape: write { data, shape: [2] }",
+    ],
+    [
+      "tensor",
+      () => engine.quantize(loose([[1, 2, 3]] as never)),
+      "got nested arrays: write { data: Float32Array.from(array.flat(Infinity)), shape: [1, 3] }",
+    ],
+    ["tensor", () => engine.quantize(loose([1, 2] as never)), "write { data: Float32Array.from(array), shape: [2] }"],
+    [
+      "tensor",
+      () => engine.range(loose({ data: Float32Array.of(1), dims: [1], type: "float32" })),
+      "got dims: write { data: tensor.data, shape: tensor.dims }",
+    ],
+    ["tensor", () => engine.range(loose(undefined as never)), "expected { data, shape }; got undefined"],
     ["tensor", () => engine.dequantize(loose(null as never)), "null given; a quantized tensor is wanted"],
     ["options", () => engine.quantize(x, loose(null as never)), "null given; an object is wanted"],
     ["reduceRange", () => engine.quantize(x, loose({ reduceRange: "no" })), "no given; true and false are allowed"],
@@ -178,7 +198,8 @@ describe("arguments that are not allowed: a tagged error that says what was give
     for (const find of [
       () => engine.range({ data: large, shape: [200_000], name: "conv.weight" }),
       () => engine.quantize({ data: large, shape: [200_000], name: "conv.weight" }),
-      () => engine.quantize({ data: large, shape: [2, 100_000], name: "conv.weight" }, { axis: 0, scheme: "affine" }),
+      () =>
+        engine.quantize({ data: large, shape: [2, 100_000], name: "conv.weight" }, { axis: 0, scheme: "asymmetric" }),
       () => engine.quantize({ data: large, shape: [50_000, 4], name: "conv.weight" }, { axis: 1 }),
     ]) {
       expect(find).toThrow(NonFiniteError);

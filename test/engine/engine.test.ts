@@ -33,7 +33,7 @@ const anyGranularity = anyShape.chain((shape) => {
 const anyCase = fc.record({
   layout: anyGranularity,
   dtype: fc.constantFrom(...codeTypes),
-  scheme: fc.constantFrom("affine", "symmetric", "minmax", "dynamic"),
+  scheme: fc.constantFrom("asymmetric", "symmetric", "float-offset", "dynamic"),
   reduceRange: fc.boolean(),
   seed: fc.nat(),
   awkward: fc.boolean(),
@@ -41,10 +41,10 @@ const anyCase = fc.record({
   kernels: fc.constantFrom("simd", "scalar"),
 });
 
-/** Data a scheme can take: extremes for all but minmax, whose float32 span they would overflow. */
+/** Data a scheme can take: extremes for all but float-offset, whose float32 span they would overflow. */
 function dataFor(scheme: How["scheme"], awkward: boolean, seed: number, n: number): Float32Array {
   const random = randomOf(seed);
-  return awkward && scheme !== "minmax" ? mixed(random, n) : normals(random, n, 3);
+  return awkward && scheme !== "float-offset" ? mixed(random, n) : normals(random, n, 3);
 }
 
 describe("quantize and dequantize", () => {
@@ -76,7 +76,7 @@ describe("quantize and dequantize", () => {
 
         expect(q.scale).toEqual(want.scale);
         expect(q.zeroPoint).toEqual(want.zeroPoint);
-        if (how.scheme === "minmax") expect(q.min).toEqual(want.min);
+        if (how.scheme === "float-offset") expect(q.min).toEqual(want.min);
         else expect(q.min).toBeUndefined();
         expect(unpacked(how.dtype, q.data, n)).toEqual(want.codes);
         expect(Buffer.from(new Uint8Array(Float32Array.from(back.data).buffer))).toEqual(
@@ -106,7 +106,7 @@ describe("quantize and dequantize", () => {
       const data = normals(random, n);
       const groups = scaleShapeOf(shape, checkGranularity(shape, granularity)).reduce((a, b) => a * b, 1);
       for (const dtype of ["int8", "uint4", "uint16"] as const) {
-        const scheme = dtype === "int8" ? "symmetric" : "affine";
+        const scheme = dtype === "int8" ? "symmetric" : "asymmetric";
         const want = expected(data, shape, groups, { dtype, scheme, reduceRange: false, granularity });
         const q = engines.simd.quantize({ data, shape }, { dtype, ...granularity });
         expect(q.scale, `${shape} scales`).toEqual(want.scale);
@@ -149,7 +149,7 @@ describe("quantize and dequantize", () => {
     for (const engine of [engines.simd, engines.scalar]) {
       const q = engine.quantize({ data, shape: [8] }, { dtype: "int8", scale: 1, zeroPoint: 3 });
       expect([...q.data]).toEqual([3, 5, 5, 3, 127, -128, -128, 127]);
-      expect(q.scheme).toBe("affine");
+      expect(q.scheme).toBe("asymmetric");
       const u4 = engine.quantize({ data, shape: [8] }, { dtype: "uint4", scale: 0.5, zeroPoint: 1 });
       expect(unpacked("uint4", u4.data, 8)).toEqual([2, 4, 6, 0, 15, 0, 0, 15]);
       const negative = engine.quantize({ data, shape: [2, 4] }, { dtype: "int16", axis: 0, scale: [-1, 2] });
@@ -160,11 +160,14 @@ describe("quantize and dequantize", () => {
   it("use a given range as if they had found it", () => {
     const data = normals(randomOf(4), 60);
     const { min, max } = engines.simd.range({ data, shape: [4, 15] }, { axis: 0 });
-    for (const scheme of ["affine", "symmetric", "minmax"] as const) {
+    for (const scheme of ["asymmetric", "symmetric", "float-offset"] as const) {
       const found = engines.simd.quantize({ data, shape: [4, 15] }, { scheme, axis: 0 });
       expect(engines.simd.quantize({ data, shape: [4, 15] }, { scheme, axis: 0, range: { min, max } })).toEqual(found);
     }
-    const clipped = engines.simd.quantize({ data, shape: [60] }, { scheme: "affine", range: { min: -0.5, max: 0.5 } });
+    const clipped = engines.simd.quantize(
+      { data, shape: [60] },
+      { scheme: "asymmetric", range: { min: -0.5, max: 0.5 } },
+    );
     expect(Math.max(...clipped.data)).toBe(127);
     expect(clipped.scale[0]).toBe(Math.fround(1 / 255));
   });
@@ -230,8 +233,8 @@ describe("the edge cases of scale and zero point", () => {
     expect(one([5, 5], { dtype: "uint8" })).toEqual([f(5 / 255), 0, 255, 255]);
     expect(one([-5, -5], { dtype: "uint8" })).toEqual([f(5 / 255), 255, 0, 0]);
   });
-  it("int8 affine over [-1, 3] has zero point -64", () => {
-    expect(one([-1, 3], { dtype: "int8", scheme: "affine" })).toEqual([f(4 / 255), -64, -128, 127]);
+  it("int8 asymmetric over [-1, 3] has zero point -64", () => {
+    expect(one([-1, 3], { dtype: "int8", scheme: "asymmetric" })).toEqual([f(4 / 255), -64, -128, 127]);
   });
   it("symmetric int8 uses -127 to 127, -64 to 64 reduced", () => {
     expect(one([-2, 1], { dtype: "int8" })).toEqual([f(4 / 254), 0, -127, 64]);
@@ -246,22 +249,22 @@ describe("the edge cases of scale and zero point", () => {
     expect([...q.scale]).toEqual([-0.5, 0.5]);
     expect(unpacked("int4", q.data, 8)).toEqual([-8, 2, -4, 0, -8, 2, 7, 0]);
   });
-  it("minmax with a reduced range keeps to it, a constant group too", () => {
+  it("float-offset with a reduced range keeps to it, a constant group too", () => {
     const data = Float32Array.of(5, 5, 1, 2);
-    const q = engines.simd.quantize({ data, shape: [2, 2] }, { scheme: "minmax", reduceRange: true, axis: 0 });
+    const q = engines.simd.quantize({ data, shape: [2, 2] }, { scheme: "float-offset", reduceRange: true, axis: 0 });
     expect([...q.data]).toEqual([-64, -64, -64, 64]);
     expect([...engines.simd.dequantize(q).data]).toEqual([5, 5, 1, 2]);
   });
-  it("minmax keeps a constant as it is, with scale 0", () => {
+  it("float-offset keeps a constant as it is, with scale 0", () => {
     const q = engines.simd.quantize(
       { data: Float32Array.of(0.3, 0.3), shape: [2] },
-      { dtype: "uint8", scheme: "minmax" },
+      { dtype: "uint8", scheme: "float-offset" },
     );
     expect([q.scale[0], q.min?.[0], ...q.data]).toEqual([0, f(0.3), 0, 0]);
     expect([...engines.simd.dequantize(q).data]).toEqual([f(0.3), f(0.3)]);
   });
   it("a range wider than float32 still has a finite scale", () => {
-    const [scale] = one([-3e38, 3e38], { dtype: "int8", scheme: "affine" });
+    const [scale] = one([-3e38, 3e38], { dtype: "int8", scheme: "asymmetric" });
     expect(scale).toBeCloseTo(6e38 / 255, -33);
   });
 });
@@ -322,7 +325,12 @@ describe("more groups than a tile holds", () => {
     const home = simd.allocate("float32", shape);
     home.data.set(data);
     const groups = scaleShapeOf(shape, checkGranularity(shape, granularity)).reduce((a, b) => a * b, 1);
-    const want = expected(data, shape, groups, { dtype: "int8", scheme: "affine", reduceRange: false, granularity });
+    const want = expected(data, shape, groups, {
+      dtype: "int8",
+      scheme: "asymmetric",
+      reduceRange: false,
+      granularity,
+    });
     const flat = (errors: readonly QuantizationError[]) => {
       const numbers = new Float64Array(4 * errors.length);
       expect(Object.keys(errors[0]!)).toHaveLength(4);
@@ -336,7 +344,7 @@ describe("more groups than a tile holds", () => {
     };
     const errorsOfTwin = flat(scalar.error({ data, shape }, { data: want.values, shape }, granularity));
     for (const tensor of [home, { data, shape }]) {
-      const q = simd.quantize(tensor, { scheme: "affine", ...granularity });
+      const q = simd.quantize(tensor, { scheme: "asymmetric", ...granularity });
       expect(q.scale).toEqual(want.scale);
       expect(q.data.findIndex((code, i) => code !== want.codes[i])).toBe(-1);
       expect(simd.dequantize(q).data.findIndex((x, i) => x !== want.values[i])).toBe(-1);
@@ -442,7 +450,7 @@ describe("the textbook formula", () => {
     const data = normals(randomOf(6), 4096, 5);
     for (const dtype of ["int8", "uint8", "uint16"] as const) {
       const [qmin, qmax] = fullRange[dtype];
-      const q = engines.simd.quantize({ data, shape: [4096] }, { dtype, scheme: "minmax" });
+      const q = engines.simd.quantize({ data, shape: [4096] }, { dtype, scheme: "float-offset" });
       const [min, max] = [Math.min(...data), Math.max(...data)];
       data.forEach((x, i) => {
         const exact = ((x - min) / (max - min)) * (qmax - qmin) + qmin;

@@ -37,10 +37,10 @@ describe.each(["int8", "uint8", "int16", "int4", "uint4"] as const)("%s", (dtype
   );
 });
 
-it("minmax, whose two passes need other parameters", () => {
+it("float-offset, whose two passes need other parameters", () => {
   const tensor = engine.allocate("float32", shape);
   tensor.data.set(data);
-  const { q, loss } = engine.quantizeWithError(tensor, { dtype: "uint8", scheme: "minmax", axis: 0 });
+  const { q, loss } = engine.quantizeWithError(tensor, { dtype: "uint8", scheme: "float-offset", axis: 0 });
   expect(engine.error(tensor, q)).toMatchObject(loss);
   expect(loss.sqnr).toBeGreaterThan(30);
 });
@@ -48,7 +48,7 @@ it("minmax, whose two passes need other parameters", () => {
 it("what is lost is what error tells, in every scheme and type", () => {
   const tensor = { data: data.subarray(0, 64 * 1100), shape: [64, 1100] };
   for (const dtype of ["int8", "uint8", "int16", "uint16", "int4", "uint4"] as const) {
-    for (const scheme of ["affine", "symmetric", "minmax"] as const) {
+    for (const scheme of ["asymmetric", "symmetric", "float-offset"] as const) {
       for (const granularity of granularities) {
         const { q, loss } = engine.quantizeWithError(tensor, { dtype, scheme, ...granularity });
         expect(engine.error(tensor, q), `${dtype} ${scheme}`).toMatchObject(loss);

@@ -63,7 +63,7 @@ it("is for unsigned types of 8 and 16 bits, symmetric", () => {
     { dtype: "int8" },
     { dtype: "uint4", scheme: "symmetric" },
     { dtype: "uint8" },
-    { dtype: "uint8", scheme: "minmax" },
+    { dtype: "uint8", scheme: "float-offset" },
   ] as const) {
     expect(() => engines.simd.quantize(x, { ...how, narrowRange: true })).toThrow(
       /^narrowRange: .* given; it is for uint8 and uint16, symmetric$/,

@@ -30,7 +30,7 @@ describe("tensors in linear memory", () => {
       { axis: 0 },
       { axis: 1, dtype: "uint4" },
       { axis: 1, blockSize: 7, dtype: "int4" },
-      { dtype: "uint16", scheme: "minmax" },
+      { dtype: "uint16", scheme: "float-offset" },
     ] as const) {
       const q = engine.quantize(x, options);
       const plain = engine.quantize({ data, shape: [50, 100] }, options);

@@ -290,7 +290,7 @@ describe("writeNpy", () => {
   it("gives NumPy's bytes", async () => {
     const sink = bytesSink();
     await writeNpy(sink, { descr: "<f4", shape: [2, 3], data: matrix.subarray(128) });
-    expect(sink.bytes()).toEqual(matrix);
+    expect(sink.result()).toEqual(matrix);
   });
 
   it.each([
@@ -302,7 +302,7 @@ describe("writeNpy", () => {
       name: "ArgumentError",
       message,
     });
-    expect(sink.bytes().byteLength).toBe(0);
+    expect(sink.result().byteLength).toBe(0);
   });
 
   it("writes what the reader reads back", async () => {
@@ -313,10 +313,10 @@ describe("writeNpy", () => {
         const data = Uint8Array.from({ length: bytes }, (_, i) => seed + i);
         const sink = bytesSink();
         await writeNpy(sink, { descr, shape, data });
-        const header = await read(sink.bytes());
+        const header = await read(sink.result());
         expect(header).toEqual({ descr, shape, start: header.start });
         expect(header.start % 64).toBe(0);
-        expect(sink.bytes().slice(header.start)).toEqual(data);
+        expect(sink.result().slice(header.start)).toEqual(data);
       }),
     );
   });

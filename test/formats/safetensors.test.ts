@@ -427,7 +427,7 @@ describe("writeSafetensors", () => {
     await writeSafetensors({ ...sink, close }, [
       { name: "attn.0", dtype: "F32", shape: [1, 2, 3], data: official.subarray(72) },
     ]);
-    expect(sink.bytes()).toEqual(official);
+    expect(sink.result()).toEqual(official);
     expect(closed).toBe(false);
   });
 
@@ -452,7 +452,7 @@ describe("writeSafetensors", () => {
       name: "ArgumentError",
       message: 'tensors: "a" has 2 bytes of data, not 1',
     });
-    expect(sink.bytes().byteLength).toBe(0);
+    expect(sink.result().byteLength).toBe(0);
   });
 
   const names = fc.oneof(
@@ -478,7 +478,7 @@ describe("writeSafetensors", () => {
         async (items, metadata) => {
           const sink = bytesSink();
           await writeSafetensors(sink, items, metadata);
-          const file = sink.bytes();
+          const file = sink.result();
           const header = await read(file);
           expect(header.tensors.map(({ name, dtype, shape }) => ({ name, dtype, shape }))).toEqual(
             items.map(({ name, dtype, shape }) => ({ name, dtype, shape })),
@@ -507,6 +507,6 @@ describe("a file of PyTorch's", () => {
     const sink = bytesSink();
     const items = tensors.map((tensor) => ({ ...tensor, data: file.subarray(tensor.start, tensor.end) }));
     await writeSafetensors(sink, items, metadata);
-    expect(Buffer.from(sink.bytes()).equals(file)).toBe(true);
+    expect(Buffer.from(sink.result()).equals(file)).toBe(true);
   });
 });

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { FileError } from "../../src/errors.ts";
 import { type ByteSource, bytesSource } from "../../src/formats/byte-source.ts";
-import { isShardIndex } from "../../src/formats/detect-format.ts";
+import { isShardIndex } from "../../src/formats/detect-file-type.ts";
 import { encodeShardIndex, openShards, readShardIndex, shardIndexName, shardName } from "../../src/formats/shards.ts";
 import { safetensorsFile } from "../helpers/checkpoints.ts";
 import { bytesOf, truncatedSource } from "../helpers/sources.ts";

@@ -8,7 +8,7 @@ export async function safetensorsFile(
 ): Promise<Uint8Array> {
   const sink = bytesSink();
   await writeSafetensors(sink, tensors, metadata);
-  return sink.bytes();
+  return sink.result();
 }
 
 /** A float32 tensor of normal values. */

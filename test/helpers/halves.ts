@@ -38,7 +38,7 @@ export async function halved(bytes: Uint8Array, wishes: HalfWishes = {}): Promis
     nonFinite: "error",
     allowUnchanged: true,
   });
-  return described(sink.bytes(), report as ModelReport);
+  return described(sink.result(), report as ModelReport);
 }
 
 /** In 4 bits, with the rest of the graph as it was and in float16. */
@@ -64,7 +64,7 @@ export async function quarteredHalved(
   const source = bytesSource(bytes, "m.onnx");
   const how = { nonFinite: "error", allowUnchanged: true } as const;
   const [, report] = await quantizeOnnx(await engine, source, wanted, how);
-  return { plain: sinks[0].bytes(), half: described(sinks[1].bytes(), report as ModelReport) };
+  return { plain: sinks[0].result(), half: described(sinks[1].result(), report as ModelReport) };
 }
 
 const typeNames: Readonly<Record<number, string>> = { 1: "float32", 10: "float16", 16: "bfloat16", 7: "int64" };

@@ -13,6 +13,6 @@ export function quantizerOf(engine: () => Engine) {
   ): Promise<{ bytes: Uint8Array; report: ModelReport }> => {
     const sink = bytesSink();
     const report = await quantizeModel(engine(), bytesSource(model, name), sink, { allowUnchanged: true, ...options });
-    return { bytes: sink.bytes(), report };
+    return { bytes: sink.result(), report };
   };
 }

@@ -82,7 +82,7 @@ export interface Expected {
 
 export interface How {
   dtype: CodeType;
-  scheme: "affine" | "symmetric" | "minmax" | "dynamic";
+  scheme: "asymmetric" | "symmetric" | "float-offset" | "dynamic";
   reduceRange: boolean;
   granularity: Granularity;
 }
@@ -100,7 +100,7 @@ function parameters(
       ? (symmetricRange[dtype] ?? fullRange[dtype])
       : fullRange[dtype];
   const f = Math.fround;
-  if (scheme === "minmax") {
+  if (scheme === "float-offset") {
     const span = f(high - low);
     return { scale: f(span / (qmax - qmin)), zeroPoint: qmin, min: low + 0, span };
   }
@@ -150,17 +150,17 @@ export function expected(data: Float32Array, shape: readonly number[], groupCoun
     const x = data[i]!;
     const { scale, zeroPoint, min, span } = params[groups[i]!]!;
     const exact =
-      how.scheme === "minmax"
+      how.scheme === "float-offset"
         ? halfToEven(f(f(f(f(x - min) / span) * (qmax - qmin)) + qmin))
         : halfToEven(f(x / scale)) + zeroPoint;
-    const least = how.scheme === "minmax" ? qmin : lowest;
+    const least = how.scheme === "float-offset" ? qmin : lowest;
     codes[i] = Number.isNaN(exact) ? least : Math.min(highest, Math.max(least, exact)) + 0;
   }
   const values = new Float32Array(data.length);
   for (let i = 0; i < values.length; i++) {
     const { scale, zeroPoint, min } = params[groups[i]!]!;
     const scaled = f((codes[i]! - zeroPoint) * scale);
-    values[i] = how.scheme === "minmax" ? scaled + min : scaled;
+    values[i] = how.scheme === "float-offset" ? scaled + min : scaled;
   }
   return {
     scale: Float32Array.from(params, (p) => p.scale),

@@ -18,7 +18,7 @@ interface Case {
 /** What kernels take for a scheme. */
 function ruleOf({ name, scheme, reduceRange }: Case): [rule: number, qmin: number, qmax: number] {
   const { qmin, qmax } = levelsOf({ dtype: types[name], scheme, reduceRange });
-  return [scheme === "affine" ? 0 : name === "I4" ? 2 : 1, qmin, qmax];
+  return [scheme === "asymmetric" ? 0 : name === "I4" ? 2 : 1, qmin, qmax];
 }
 
 const lengthOf = ([outer, groups, inner, last]: Rows) => outer * ((groups - 1) * inner + last);
@@ -64,7 +64,7 @@ describe.each(names)("blocksF32%s", (name) => {
   it("equals its twin at every length of a run", () => {
     const random = randomOf(1);
     for (let n = 1; n <= 130; n++) {
-      for (const scheme of ["affine", "symmetric"] as const) {
+      for (const scheme of ["asymmetric", "symmetric"] as const) {
         expectTwin({ name, scheme, reduceRange: n % 3 === 0, shape: [1, 1, n, n, 1] }, valuesOf(random, n, n));
       }
     }
@@ -74,7 +74,7 @@ describe.each(names)("blocksF32%s", (name) => {
     const random = randomOf(2);
     for (let round = 0; round < 300; round++) {
       const shape = shapeOf(random, [2, 8, 16, 20, 32, 48, 64, 128], name.endsWith("4"));
-      const scheme = round % 2 ? "affine" : "symmetric";
+      const scheme = round % 2 ? "asymmetric" : "symmetric";
       const x = valuesOf(random, lengthOf(shape), shape[2]);
       expectTwin({ name, scheme, reduceRange: random() < 0.3, shape }, x);
     }
@@ -87,7 +87,7 @@ describe.each(names)("blocksF32%s", (name) => {
       const groups = between(random, 1, 70);
       const one: Case = {
         name,
-        scheme: round % 2 ? "affine" : "symmetric",
+        scheme: round % 2 ? "asymmetric" : "symmetric",
         reduceRange: random() < 0.3,
         shape: [1, groups, 32, 32, groups],
       };

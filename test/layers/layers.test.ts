@@ -51,7 +51,13 @@ describe("the textbook examples", () => {
   it("a 10 x 5 matrix with 5 biases, mapped from [min, max] onto [0, 255]", () => {
     const weight = tensor([10, 5]);
     const bias = tensor([5]);
-    const options = { layout: "IO", dtype: "uint8", scheme: "minmax", perChannel: false, biasDtype: "uint8" } as const;
+    const options = {
+      layout: "IO",
+      dtype: "uint8",
+      scheme: "float-offset",
+      perChannel: false,
+      biasDtype: "uint8",
+    } as const;
     const q = quantizeLinear(engine, { weight, bias }, options);
     for (const [given, codes] of [
       [weight, q.weight],
@@ -227,8 +233,8 @@ describe("what is refused", () => {
       /biasDtype: int8/,
     ],
     [
-      () => quantizeLinear(engine, { weight, bias: tensor([4]) }, { inputScale: 1, scheme: "minmax" }),
-      /scheme: minmax/,
+      () => quantizeLinear(engine, { weight, bias: tensor([4]) }, { inputScale: 1, scheme: "float-offset" }),
+      /scheme: float-offset/,
     ],
     [() => quantizeLinear(engine, { weight }, { inputScale: -5 }), /inputScale: -5 given/],
     [
@@ -237,6 +243,14 @@ describe("what is refused", () => {
     ],
     [() => quantizeLinear(engine, { weight }, { perChannel: null } as never), /perChannel: null given/],
     [() => quantizeLinear(engine, {} as never), /weight: missing/],
+    [
+      () => quantizeLinear(engine, { weight: Float32Array.of(1) as never }),
+      /weight: expected \{ data, shape \}; got a Float32Array without a shape/,
+    ],
+    [
+      () => quantizeLinear(engine, { weight: { data: new Float32Array(4), shape: [2, 2] }, bias: [1, 2] as never }),
+      /bias: expected \{ data, shape \}; got nested arrays/,
+    ],
     [
       () => quantizeConv(engine, { weight: tensor([4, 3, 3]) }, { group: 1 } as never),
       /group: no such option; .* groups/,

@@ -77,7 +77,7 @@ describe.each(["this thread", "one worker", "two workers"])("on %s", (who) => {
     });
     await expect(copy).rejects.toMatchObject({ tag: "format", tensor: "h" });
     await copied.source.close();
-    const small = expected.bytes();
+    const small = expected.result();
     const restored = await change(() => truncate(input(), small.byteLength - 100), small);
     const restore = dequantizeModel(engine, restored.source, await fileSink(folder.at("out")), restored.options);
     await expect(restore).rejects.toMatchObject({ tag: "format", file: input(), tensor: "h" });
@@ -95,7 +95,7 @@ describe.each(["this thread", "one worker", "two workers"])("on %s", (who) => {
       const { source, options } = await change(happen);
       await quantizeModel(engine, source, await fileSink(folder.at("out"), { overwrite: true }), options);
       await source.close();
-      expect(Buffer.compare(await readFile(folder.at("out")), expected.bytes())).toBe(0);
+      expect(Buffer.compare(await readFile(folder.at("out")), expected.result())).toBe(0);
     }
   });
 
@@ -145,7 +145,7 @@ describe("the command", () => {
   it.for(["1", "2"])("says that the output can grow no more, with %s threads", async (threads, context) => {
     skipWithout(context, linux, program("/bin/sh"));
     await writeFile(input(), file);
-    await writeFile(folder.at("small.safetensors"), expected.bytes());
+    await writeFile(folder.at("small.safetensors"), expected.result());
     for (const args of [
       ["in.safetensors"],
       ["dequantize", "small.safetensors"],

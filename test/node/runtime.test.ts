@@ -8,7 +8,7 @@ import { InferenceSession, Tensor } from "onnxruntime-node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { feedsFromNpz, randomFeeds } from "../../src/compare/feeds.ts";
 import type { ModelRuntime, ModelSession } from "../../src/compare/model-runtime.ts";
-import type { Feed } from "../../src/compare/tensor-values.ts";
+import type { FeedTensor } from "../../src/compare/tensor-values.ts";
 import { bytesSource } from "../../src/formats/byte-source.ts";
 import { fileSource, onnxRuntimeNode } from "../../src/node.ts";
 import type { OnnxModel } from "../helpers/onnx.ts";
@@ -59,7 +59,7 @@ async function examples(count: number) {
   const data = Float32Array.from(images.subarray(0, count * 400), (x) => x / 255);
   return {
     labels: [...labels.subarray(0, count)],
-    feed: { dtype: "float32", shape: [count, 1, 20, 20], data } as Feed,
+    feed: { dtype: "float32", shape: [count, 1, 20, 20], data } as FeedTensor,
   };
 }
 
@@ -94,7 +94,7 @@ describe("onnxRuntimeNode", () => {
   });
 
   it("passes every type in and out", async () => {
-    const feeds: Record<string, Feed> = {
+    const feeds: Record<string, FeedTensor> = {
       a: { dtype: "float16", shape: [2], data: Uint16Array.of(0x3c00, 0xfbff) },
       b: { dtype: "int8", shape: [2], data: Int8Array.of(-128, 127) },
       c: { dtype: "uint8", shape: [2], data: Uint8Array.of(0, 255) },
@@ -126,7 +126,7 @@ describe("onnxRuntimeNode", () => {
       ],
       inputs: [x],
     } as const;
-    const feed: Feed = { dtype: "float32", shape: [4], data: Float32Array.of(1, 2, 3, 4) };
+    const feed: FeedTensor = { dtype: "float32", shape: [4], data: Float32Array.of(1, 2, 3, 4) };
     const both = await modelOf("both", { ...graph, outputs: [codes, { ...x, name: "y" }] });
     await withSession(both, async ({ outputs, run }) => {
       expect(outputs.map(({ name, dtype }) => [name, dtype])).toEqual([
@@ -229,7 +229,7 @@ describe("what the runtime refuses", () => {
   });
 
   it("to run is one line with the model's name", async () => {
-    const wrong: Feed = { dtype: "float32", shape: [1, 1, 5, 5], data: new Float32Array(25) };
+    const wrong: FeedTensor = { dtype: "float32", shape: [1, 1, 5, 5], data: new Float32Array(25) };
     await withSession(digits, async ({ run }) => {
       await expect(run({ image: wrong })).rejects.toMatchObject({
         name: "FormatError",

@@ -3,7 +3,7 @@ import { createEngine, type Engine } from "../../src/engine/engine.ts";
 import { bytesSink, bytesSource } from "../../src/formats/byte-source.ts";
 import { compareModels, inspectModel, type QuantizeModelOptions, quantizeForTransformersJs } from "../../src/model.ts";
 import type { ModelInspection } from "../../src/onnx/inspect-onnx.ts";
-import type { Variant } from "../../src/onnx/transformers-js.ts";
+import type { TransformersJsVariant } from "../../src/onnx/transformers-js.ts";
 import { node, tensor } from "../helpers/onnx-build.ts";
 import { quantizerOf } from "../helpers/quantized.ts";
 import { floats, indices, type Sketch, sketch } from "../helpers/sketch.ts";
@@ -60,8 +60,8 @@ const forms: readonly { options: QuantizeModelOptions; names: readonly string[];
   { options: { mode: "dynamic", perChannel: false, reduceRange: true }, names: eight, least: 28 },
   { options: { dtype: "int4" }, names: blocks, least: 16 },
   { options: { dtype: "int4", opTypes, blockSize: 16 }, names: more, least: 16 },
-  { options: { dtype: "int4", opTypes, scheme: "affine" }, names: more, least: 16 },
-  { options: { bits: 8, opTypes, scheme: "affine", blockSize: 32 }, names: more, least: 40 },
+  { options: { dtype: "int4", opTypes, scheme: "asymmetric" }, names: more, least: 16 },
+  { options: { bits: 8, opTypes, scheme: "asymmetric", blockSize: 32 }, names: more, least: 40 },
   { options: { bits: 2, opTypes, blockSize: 16 }, names: more, least: 3 },
   { options: { format: "qdq", dtype: "int4", blockSize: 16 }, names: eight, least: 15 },
 ];
@@ -73,7 +73,7 @@ const again: readonly QuantizeModelOptions[] = [
   { again: true, mode: "dynamic" },
   { again: true, mode: "dynamic", perChannel: false, dtype: "uint8" },
   { again: true, dtype: "int4", opTypes, blockSize: 16 },
-  { again: true, bits: 8, scheme: "affine" },
+  { again: true, bits: 8, scheme: "asymmetric" },
 ];
 
 const inspect = async (bytes: Uint8Array) =>
@@ -152,7 +152,7 @@ describe("files of the set for transformers.js", () => {
     outputs: ["y", "z"],
   };
 
-  it.each<{ variant: Variant; dtype: string; least: number }>([
+  it.each<{ variant: TransformersJsVariant; dtype: string; least: number }>([
     { variant: "q4", dtype: "int4", least: 18 },
     { variant: "q4f16", dtype: "int4", least: 18 },
     { variant: "bnb4", dtype: "nf4", least: 18 },
@@ -162,7 +162,7 @@ describe("files of the set for transformers.js", () => {
     const sink = bytesSink();
     const source = bytesSource(before, "model.onnx");
     await quantizeForTransformersJs(engine, source, async () => sink, { only: [variant] });
-    const bytes = sink.bytes();
+    const bytes = sink.result();
     const { quantized: found } = await inspect(bytes);
     expect(found).toMatchObject([
       { name: "w", shape: [64, 48], dtype },

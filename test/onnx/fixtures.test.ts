@@ -108,7 +108,7 @@ const forms = {
   "cast uint8": {
     ...old,
     options: { format: "cast", dtype: "uint8" },
-    how: ({ channel }) => ({ dtype: "uint8", scheme: "affine", axis: channel }),
+    how: ({ channel }) => ({ dtype: "uint8", scheme: "asymmetric", axis: channel }),
   },
   "cast int16": {
     ...old,
@@ -120,7 +120,7 @@ const forms = {
     options: { format: "cast", dtype: "uint8", blockSize },
     how: (weight) => ({
       dtype: "uint8",
-      scheme: "affine",
+      scheme: "asymmetric",
       ...(weight.oneRow ? { axis: weight.channel } : blocksOf(weight)),
     }),
   },
@@ -132,7 +132,7 @@ const forms = {
   "qdq per channel": {
     ...old,
     options: { format: "qdq", dtype: "uint8" },
-    how: ({ channel, single = lastOf(channel) }) => ({ dtype: "uint8", scheme: "affine", axis: single }),
+    how: ({ channel, single = lastOf(channel) }) => ({ dtype: "uint8", scheme: "asymmetric", axis: single }),
   },
   "qdq int4 in blocks": {
     ...new21,
@@ -843,7 +843,7 @@ async function make({ weights, build }: Fixture, name: FormName): Promise<Made> 
     allowUnchanged: true,
     ...form.options,
   });
-  const after = sink.bytes();
+  const after = sink.result();
 
   const written = new Map(graphsIn(after).flatMap(({ initializers }) => initializers.map((each) => [each.name, each])));
   // Names of ours that are taken have a number behind.

@@ -59,7 +59,7 @@ const forms: readonly QuantizeModelOptions[] = [
   { mode: "dynamic", perChannel: false },
   { format: "qdq" },
   { format: "qdq", dtype: "uint8" },
-  { format: "qdq", scheme: "affine" },
+  { format: "qdq", scheme: "asymmetric" },
   { format: "cast", dtype: "uint8" },
 ];
 

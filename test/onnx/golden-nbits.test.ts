@@ -25,7 +25,7 @@ function optionsOf({ variant }: Golden): QuantizeModelOptions {
     dtype: "int4",
     like: "onnxruntime",
     blockSize: Number(blockSize),
-    scheme: scheme === "sym" ? "symmetric" : "affine",
+    scheme: scheme === "sym" ? "symmetric" : "asymmetric",
   };
 }
 
@@ -56,7 +56,7 @@ describe("library and command", () => {
     {
       args: ["--dtype", "int4", "--block-size", "32", "--asymmetric"],
       output: "model.int4.onnx",
-      options: { dtype: "int4", blockSize: 32, scheme: "affine" },
+      options: { dtype: "int4", blockSize: 32, scheme: "asymmetric" },
     },
     {
       args: ["--dtype", "uint4", "--block-size", "16", "--symmetric"],

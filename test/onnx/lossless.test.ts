@@ -624,7 +624,7 @@ interface Restoring {
 
 const restorings: readonly Restoring[] = (["int8", "uint8", "int16", "uint16", "int4", "uint4"] as const).flatMap(
   (dtype) =>
-    (["symmetric", "affine"] as const).flatMap((scheme) =>
+    (["symmetric", "asymmetric"] as const).flatMap((scheme) =>
       (["cast", "qdq"] as const)
         .filter((format) => format === "qdq" || !dtype.endsWith("4"))
         .flatMap((format) =>

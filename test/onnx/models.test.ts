@@ -16,7 +16,7 @@ import { type Outputs, runtimes, withSession } from "../helpers/sessions.ts";
 /** What is asked for, given the opset that the model has. */
 const forms = {
   "cast int8": () => ({ dtype: "int8", format: "cast" }),
-  "cast uint8 affine": () => ({ dtype: "uint8", format: "cast", scheme: "affine" }),
+  "cast uint8 asymmetric": () => ({ dtype: "uint8", format: "cast", scheme: "asymmetric" }),
   "cast int8 per tensor": () => ({ dtype: "int8", format: "cast", perChannel: false }),
   "cast int16": () => ({ dtype: "int16", format: "cast" }),
   "qdq int8": (opset) => ({ dtype: "int8", format: "qdq", ...(opset < 13 && { opset: 13 }) }),
@@ -25,7 +25,7 @@ const forms = {
   "dynamic uint8 per tensor": () => ({ mode: "dynamic", dtype: "uint8", perChannel: false }),
   "dynamic int8 of reduced range": () => ({ mode: "dynamic", reduceRange: true }),
   "nbits int4": () => ({ dtype: "int4" }),
-  "nbits int4 asymmetric in blocks of 128": () => ({ dtype: "int4", blockSize: 128, scheme: "affine" }),
+  "nbits int4 asymmetric in blocks of 128": () => ({ dtype: "int4", blockSize: 128, scheme: "asymmetric" }),
   float16: () => ({ dtype: "float16" }),
 } satisfies Record<string, (opset: number) => QuantizeModelOptions>;
 
@@ -75,7 +75,7 @@ const quantized = once(async (model: string, form: Form): Promise<Uint8Array> =>
   const original = readFileSync(modelPath(model));
   const sink = bytesSink();
   await quantizeModel(await engine(), bytesSource(original, `${model}.onnx`), sink, forms[form](opsetOf(original)));
-  return sink.bytes();
+  return sink.result();
 });
 
 const floatOutputs = once(

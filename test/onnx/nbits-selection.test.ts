@@ -68,7 +68,7 @@ describe("which", () => {
     expect(await nearnessTo(want, bytes, feeds)).toBeGreaterThan(15);
     // Either alone would save a little.
     const small: Sketch = { ...square, weights: { w: [20, 20] }, feeds: { x: floats([3, 20]) } };
-    await expectLeft(small, ["would not get smaller"], { opTypes, bits: 8, blockSize: 16, scheme: "affine" });
+    await expectLeft(small, ["would not get smaller"], { opTypes, bits: 8, blockSize: 16, scheme: "asymmetric" });
   });
 
   it("are in inner graphs, with weights of these and of the graph around", async () => {
@@ -130,7 +130,9 @@ describe("what is asked for", () => {
     const of = async (options: QuantizeModelOptions) => (await rewritten(product(64, 16), options)).bytes;
     expect(await of({ dtype: "uint4" })).toEqual(await of({ dtype: "int4" }));
     expect(await of({ bits: 4, scheme: "symmetric" })).toEqual(await of({ dtype: "int4" }));
-    expect(await of({ dtype: "uint4", scheme: "affine" })).toEqual(await of({ dtype: "int4", scheme: "affine" }));
-    expect(matricesIn(await of({ scheme: "affine" }))[0]!.node.inputs).toHaveLength(4);
+    expect(await of({ dtype: "uint4", scheme: "asymmetric" })).toEqual(
+      await of({ dtype: "int4", scheme: "asymmetric" }),
+    );
+    expect(matricesIn(await of({ scheme: "asymmetric" }))[0]!.node.inputs).toHaveLength(4);
   });
 });

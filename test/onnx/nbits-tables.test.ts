@@ -19,11 +19,11 @@ const { rewritten, expectLeft } = rewriterOf(() => engine, { format: "nbits", op
 
 const kinds: readonly QuantizeModelOptions[] = [
   { bits: 4, blockSize: 16 },
-  { bits: 4, blockSize: 32, scheme: "affine" },
+  { bits: 4, blockSize: 32, scheme: "asymmetric" },
   { bits: 8, blockSize: 16 },
-  { bits: 8, blockSize: 32, scheme: "affine" },
+  { bits: 8, blockSize: 32, scheme: "asymmetric" },
   { bits: 2, blockSize: 16 },
-  { bits: 2, blockSize: 64, scheme: "affine" },
+  { bits: 2, blockSize: 64, scheme: "asymmetric" },
 ];
 
 const lookup = (rows: number, width: number, type: "float32" | "float16" = "float32"): Sketch => ({
@@ -64,7 +64,7 @@ describe("rows of a table", () => {
       const names = ["gather_axis", "quantize_axis", "block_size", "bits"];
       expect(names.map((name) => intOf(matrix.node, name))).toEqual([0, 1, blockSize, bits]);
       expect(matrix.node.inputs.slice(2)).toEqual(
-        options.scheme === "affine" ? ["t_scales", "t_zero_points"] : ["t_scales"],
+        options.scheme === "asymmetric" ? ["t_scales", "t_zero_points"] : ["t_scales"],
       );
     }
   });

@@ -23,11 +23,11 @@ const SAME = 100;
 
 const kinds: readonly QuantizeModelOptions[] = [
   { bits: 4, blockSize: 16 },
-  { bits: 4, blockSize: 32, scheme: "affine" },
+  { bits: 4, blockSize: 32, scheme: "asymmetric" },
   { bits: 8, blockSize: 16 },
-  { bits: 8, blockSize: 16, scheme: "affine" },
+  { bits: 8, blockSize: 16, scheme: "asymmetric" },
   { bits: 2, blockSize: 16 },
-  { bits: 2, blockSize: 64, scheme: "affine" },
+  { bits: 2, blockSize: 64, scheme: "asymmetric" },
 ];
 
 const product = (k: number, n: number, m = 3): Sketch => ({
@@ -90,7 +90,7 @@ describe("MatMul", () => {
         const values = turned(matrix);
         const scales = turned({ ...matrix, values: matrix.scales });
         // Symmetric codes end a step short of the extreme's other sign; zero points are rounded to whole codes.
-        const most = options.scheme === "affine" ? 1.01 : 1.001;
+        const most = options.scheme === "asymmetric" ? 1.01 : 1.001;
         for (const [i, x] of w.entries()) {
           expect(Math.abs(x - values[i]!)).toBeLessThanOrEqual(most * Math.abs(scales[i]!));
         }

@@ -5,9 +5,9 @@ import {
   bytesSource,
   type QuantizeModelOptions,
   quantizeForTransformersJs,
-  type TransformersOptions,
-  type Variant,
-  variants,
+  type TransformersJsOptions,
+  type TransformersJsVariant,
+  transformersJsVariants,
 } from "../../src/index.ts";
 import { isVariant, suffixes } from "../../src/onnx/transformers-js.ts";
 import { compareOutputs, runAll } from "../helpers/model-feeds.ts";
@@ -60,7 +60,7 @@ function speechModel(): Uint8Array {
   });
 }
 
-async function setOf(model: Uint8Array, options: TransformersOptions = {}) {
+async function setOf(model: Uint8Array, options: TransformersJsOptions = {}) {
   const sinks = new Map<string, ReturnType<typeof bytesSink>>();
   const { files: reports, skipped } = await quantizeForTransformersJs(
     engine,
@@ -72,14 +72,14 @@ async function setOf(model: Uint8Array, options: TransformersOptions = {}) {
     },
     options,
   );
-  const files = Object.fromEntries(reports.map(({ variant }) => [variant, sinks.get(suffixes[variant])!.bytes()]));
-  return { reports, skipped, files: files as Record<Variant, Uint8Array>, suffixes: [...sinks.keys()] };
+  const files = Object.fromEntries(reports.map(({ variant }) => [variant, sinks.get(suffixes[variant])!.result()]));
+  return { reports, skipped, files: files as Record<TransformersJsVariant, Uint8Array>, suffixes: [...sinks.keys()] };
 }
 
 const opsOf = (model: Uint8Array) => graphsIn(model).flatMap(({ nodes }) => nodes.map(({ op }) => op));
 
 /** What each variant is, asked for by itself. */
-const alone: Readonly<Partial<Record<Variant, QuantizeModelOptions>>> = {
+const alone: Readonly<Partial<Record<TransformersJsVariant, QuantizeModelOptions>>> = {
   fp16: { dtype: "float16", clamp: true },
   int8: { mode: "dynamic", dtype: "int8" },
   uint8: { mode: "dynamic", dtype: "uint8" },
@@ -94,10 +94,10 @@ describe("the whole set", () => {
 
   it("has the library's names", () => {
     expect(set.suffixes).toEqual(["_fp16", "_quantized", "_int8", "_uint8", "_q4", "_q4f16", "_bnb4"]);
-    expect(set.reports.map(({ variant }) => variant)).toEqual(variants);
+    expect(set.reports.map(({ variant }) => variant)).toEqual(transformersJsVariants);
   });
 
-  it.each(Object.entries(alone) as [Variant, QuantizeModelOptions][])(
+  it.each(Object.entries(alone) as [TransformersJsVariant, QuantizeModelOptions][])(
     "%s has the bytes that it has when it is asked for by itself",
     async (variant, options) => {
       const { bytes } = await quantized(textModel(), options);
@@ -126,15 +126,23 @@ describe("the whole set", () => {
   it.each(["node", "web"] as const)("runs in %s, all of it", async (runtime) => {
     const run = (model: Uint8Array) => withSession(runtimes[runtime](model), (session) => runAll(session, [{ ids }]));
     const float = await run(textModel());
-    const floors: Record<Variant, number> = { fp16: 50, q8: 25, int8: 25, uint8: 25, q4: 12, q4f16: 12, bnb4: 12 };
-    for (const variant of variants) {
+    const floors: Record<TransformersJsVariant, number> = {
+      fp16: 50,
+      q8: 25,
+      int8: 25,
+      uint8: 25,
+      q4: 12,
+      q4f16: 12,
+      bnb4: 12,
+    };
+    for (const variant of transformersJsVariants) {
       const { y } = compareOutputs(float, await run(set.files[variant]));
       expect(y!.sqnr, variant).toBeGreaterThan(floors[variant]);
     }
   });
 
   it("has embeddings in float where the library has them so", () => {
-    const bytesOf = (variant: Variant) => set.reports.find((report) => report.variant === variant)!;
+    const bytesOf = (variant: TransformersJsVariant) => set.reports.find((report) => report.variant === variant)!;
     for (const variant of ["q4", "bnb4"] as const) {
       expect(bytesOf(variant).tensors.find(({ name }) => name === "table")).toMatchObject({ to: "float32" });
     }
@@ -171,8 +179,8 @@ it("a model with data of its own has data by the library's name, each variant it
     sinks.set(suffix, sink);
     return sink;
   });
-  for (const sink of sinks.values()) expect(sink.bytes("_data").length).toBeGreaterThan(0);
-  expect(sinks.get("_fp16")!.bytes("_data")).toHaveLength(2 * 64 * 64);
+  for (const sink of sinks.values()) expect(sink.result("_data")!.length).toBeGreaterThan(0);
+  expect(sinks.get("_fp16")!.result("_data")!).toHaveLength(2 * 64 * 64);
 });
 
 it("something that goes wrong aborts all of it", async () => {
@@ -197,7 +205,7 @@ it("knows its own files from models", () => {
 
 it("what is asked for and is not in the set is refused", async () => {
   const none = async () => bytesSink();
-  const only = ["q5"] as unknown as Variant[];
+  const only = ["q5"] as unknown as TransformersJsVariant[];
   await expect(quantizeForTransformersJs(engine, bytesSource(textModel()), none, { only })).rejects.toThrow(
     /only: "q5"/,
   );

@@ -18,14 +18,14 @@ async function attempt(model: Sketch, options: QuantizeModelOptions) {
   const sink = bytesSink();
   const source = bytesSource(sketch(model), "model.onnx");
   const report = await quantizeModel(engine, source, sink, options);
-  return { bytes: sink.bytes(), report };
+  return { bytes: sink.result(), report };
 }
 
 async function refusal(model: Sketch, options: QuantizeModelOptions): Promise<UnchangedError> {
   const sink = bytesSink();
   const error = await quantizeModel(engine, bytesSource(sketch(model), "model.onnx"), sink, options).catch((e) => e);
   expect(isWasmQuantError(error, "unchanged"), String(error)).toBe(true);
-  expect(sink.bytes()).toHaveLength(0);
+  expect(sink.result()).toHaveLength(0);
   return error;
 }
 
@@ -204,7 +204,7 @@ it("a model that is quantized already is refused, and its rest is quantized by a
   const report = await quantizeModel(engine, source, sink, { again: true });
   expect(report.tensors).toMatchObject([{ name: "v", to: "int8" }]);
   // A second time there is nothing left.
-  const all = bytesSource(sink.bytes(), "all.onnx");
+  const all = bytesSource(sink.result(), "all.onnx");
   await expect(quantizeModel(engine, all, bytesSink(), { again: true })).rejects.toMatchObject({
     tag: "unchanged",
     detail: "nothing quantized: all 2 weights are quantized already",

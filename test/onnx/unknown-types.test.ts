@@ -105,7 +105,7 @@ interface Outcome {
 async function quantized(engine: Engine, bytes: Uint8Array, options: QuantizeModelOptions): Promise<Outcome> {
   const sink = bytesSink();
   const report = await quantizeModel(engine, bytesSource(bytes, "model.onnx"), sink, options);
-  return { bytes: sink.bytes(), report };
+  return { bytes: sink.result(), report };
 }
 
 /** What every way makes of the good model. */
@@ -123,7 +123,7 @@ async function setOf(engine: Engine, bytes: Uint8Array, workers?: WorkerPool) {
     return sink;
   };
   await quantizeForTransformersJs(engine, bytesSource(bytes, "model.onnx"), sinkFor, { workers });
-  return Array.from(sinks, ([suffix, sink]) => [suffix, sink.bytes()] as const);
+  return Array.from(sinks, ([suffix, sink]) => [suffix, sink.result()] as const);
 }
 
 let fresh: Uint8Array[];

@@ -3,7 +3,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { ByteSource, Progress, TaskOptions } from "../../src/index.ts";
+import type { ByteSource, TaskOptions, TaskProgress } from "../../src/index.ts";
 import type { WorkerPool } from "../../src/node.ts";
 import { lib, node } from "../helpers/built.ts";
 import { f32, safetensorsFile } from "../helpers/checkpoints.ts";
@@ -41,7 +41,7 @@ const tasks: Readonly<Record<string, Task>> = {
     return fromFile(file, async (source) => quantizeModel(engine, source, await sink(), how));
   },
   dequantize: (options) =>
-    fromFile(quantized.bytes(), async (source) => dequantizeModel(engine, source, await sink(), options)),
+    fromFile(quantized.result(), async (source) => dequantizeModel(engine, source, await sink(), options)),
   inspect: (options) => fromFile(file, (source) => inspectModel(engine, source, options)),
 };
 
@@ -64,7 +64,7 @@ describe.each(Object.entries(tasks))("%s, aborted", (name, task) => {
     "by a signal on %s: its reason, and nothing left",
     async (who) => {
       const workers = pools.get(who);
-      const whole: Progress[] = [];
+      const whole: TaskProgress[] = [];
       await task({ workers, onProgress: (progress) => void whole.push(progress) });
       expect(whole.at(-1)).toMatchObject({ tensor: "", done: whole[0]!.total });
 

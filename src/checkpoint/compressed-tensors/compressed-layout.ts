@@ -1,6 +1,6 @@
 import { elementsOf } from "../../engine/tensors/shape.ts";
 import { ArgumentError } from "../../errors.ts";
-import type { FloatName } from "../../formats/float-types.ts";
+import type { SafetensorsFloat } from "../../formats/float-types.ts";
 import type { SafetensorsItem } from "../../formats/safetensors.ts";
 import { listNames } from "../../pipeline/phrases.ts";
 import type { Selection } from "../files/checkpoint-options.ts";
@@ -43,8 +43,8 @@ export function compressionOf(
 ): Compression {
   const fail = (argument: string, detail: string) => new ArgumentError(argument, `compressed-tensors: ${detail}`);
   if (dtype !== "int4" && dtype !== "int8") throw fail("dtype", `${dtype} given; there are int8 and int4`);
-  if (scheme !== "symmetric" && scheme !== "affine") {
-    throw fail("scheme", `${scheme} given; there are symmetric and affine`);
+  if (scheme !== "symmetric" && scheme !== "asymmetric") {
+    throw fail("scheme", `${scheme} given; there are symmetric and asymmetric`);
   }
   const symmetric = scheme === "symmetric";
   const bits = dtype === "int4" ? 4 : 8;
@@ -109,7 +109,11 @@ export interface CompressedItem extends SafetensorsItem {
 
 /** Name, type and shape of each part of a weight, in the order they are written. */
 export function compressedParts(
-  { name, dtype, shape }: { readonly name: string; readonly dtype: FloatName; readonly shape: readonly number[] },
+  {
+    name,
+    dtype,
+    shape,
+  }: { readonly name: string; readonly dtype: SafetensorsFloat; readonly shape: readonly number[] },
   compression: Compression,
 ): CompressedItem[] {
   const { bits, symmetric, activations } = compression;

@@ -3,8 +3,8 @@ import { addSums } from "../../engine/measure/quantization-error.ts";
 import { elementsOf } from "../../engine/tensors/shape.ts";
 import { ArgumentError, FormatError } from "../../errors.ts";
 import type { ByteSink } from "../../formats/byte-source.ts";
-import type { FormatName } from "../../formats/detect-format.ts";
-import type { FloatName } from "../../formats/float-types.ts";
+import type { TensorFileType } from "../../formats/detect-file-type.ts";
+import type { SafetensorsFloat } from "../../formats/float-types.ts";
 import { planSafetensors } from "../../formats/safetensors.ts";
 import { chunkRunsOf } from "../../pipeline/chunk-runs.ts";
 import type { ModelReport } from "../../pipeline/model-report.ts";
@@ -22,7 +22,7 @@ import { quantizationConfig } from "./quantization-config.ts";
 
 /** A weight that is quantized, by the type it has. */
 interface Weight {
-  readonly source: FloatName;
+  readonly source: SafetensorsFloat;
 }
 
 /**
@@ -36,8 +36,8 @@ export async function quantizeCompressed(
   sink: ByteSink,
   options: QuantizeCheckpointOptions,
 ): Promise<ModelReport> {
-  const { name, format, tensors } = checkpoint;
-  const compression = checkCompressed(name, format, options);
+  const { name, fileType, tensors } = checkpoint;
+  const compression = checkCompressed(name, fileType, options);
   const decisions = selectTensors<Weight>(tensors, options, {
     verb: "quantize",
     unfitness: (tensor, asked) => unfitness(tensor, compression, asked),
@@ -76,14 +76,14 @@ export async function quantizeCompressed(
 /**
  * The layout that the options ask for.
  *
- * @throws FormatError for files of another format, ArgumentError for what vLLM does not load
+ * @throws FormatError for files of another type, ArgumentError for what vLLM does not load
  */
 export function checkCompressed(
   file: string,
-  format: FormatName,
+  fileType: TensorFileType,
   options: Omit<Selection, "include" | "exclude"> & { readonly reduceRange: boolean },
 ): Compression {
-  if (format !== "safetensors") throw new FormatError(file, "compressed-tensors is for safetensors files of a model");
+  if (fileType !== "safetensors") throw new FormatError(file, "compressed-tensors is for safetensors files of a model");
   if (options.reduceRange) throw new ArgumentError("reduceRange", "compressed-tensors: every code is used");
   return compressionOf(options);
 }

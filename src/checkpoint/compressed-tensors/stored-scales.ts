@@ -1,6 +1,6 @@
-import type { Range } from "../../engine/tensors/schemes.ts";
+import type { ValueRange } from "../../engine/tensors/schemes.ts";
 import { bytesOf } from "../../engine/tensors/tensor.ts";
-import type { FloatName } from "../../formats/float-types.ts";
+import type { SafetensorsFloat } from "../../formats/float-types.ts";
 import { narrowHalves } from "../../formats/half-arrays.ts";
 import { clamp, roundHalfToEven } from "../../kernels/arithmetic.ts";
 import { storedScale } from "../../kernels/twin/nbits.ts";
@@ -12,7 +12,7 @@ export interface StoredParameters {
   readonly zeroPoint: Int32Array;
 }
 
-const roundings = { F16: 1, BF16: 2, F32: 0, F64: 0 } as const satisfies Record<FloatName, number>;
+const roundings = { F16: 1, BF16: 2, F32: 0, F64: 0 } as const satisfies Record<SafetensorsFloat, number>;
 const SMALLEST_NORMAL = 2 ** -126;
 
 /**
@@ -22,9 +22,9 @@ const SMALLEST_NORMAL = 2 ** -126;
  * 48905). Zero points are those of the rounded scales. A group of zeros has scale 1.
  */
 export function storedParameters(
-  { min, max }: Range,
+  { min, max }: ValueRange,
   { bits, symmetric }: Pick<Compression, "bits" | "symmetric">,
-  dtype: FloatName,
+  dtype: SafetensorsFloat,
 ): StoredParameters {
   const n = min.length;
   const scale = new Float32Array(n);
@@ -41,7 +41,7 @@ export function storedParameters(
 }
 
 /** The bytes of `weight_scale`, of scales that its type holds. */
-export function scaleBytes(scale: Float32Array, dtype: FloatName): Uint8Array {
+export function scaleBytes(scale: Float32Array, dtype: SafetensorsFloat): Uint8Array {
   switch (dtype) {
     case "F64":
       return bytesOf(Float64Array.from(scale));

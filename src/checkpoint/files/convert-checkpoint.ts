@@ -124,7 +124,7 @@ export interface Idle {
 /**
  * What is done where no step makes anything.
  *
- * @throws UnchangedError unless files may be copied as they are, and for files of another format than safetensors
+ * @throws UnchangedError unless files may be copied as they are, and for files of another type than safetensors
  */
 export async function copyInstead(
   checkpoint: Checkpoint,
@@ -132,10 +132,10 @@ export async function copyInstead(
   { steps, undone, remedy, allowUnchanged }: Idle,
   options: TaskOptions,
 ): Promise<ModelReport> {
-  const { name, format, byteLength } = checkpoint;
-  if (!allowUnchanged || format !== "safetensors") {
+  const { name, fileType, byteLength } = checkpoint;
+  if (!allowUnchanged || fileType !== "safetensors") {
     const isTensors = steps.length > 0;
-    const isCopied = format === "safetensors";
+    const isCopied = fileType === "safetensors";
     const why = isTensors
       ? listReasons(steps.map(({ report: told }) => told.reason ?? ""))
       : "the file holds no tensors";

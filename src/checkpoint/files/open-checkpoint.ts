@@ -1,6 +1,6 @@
 import { FormatError } from "../../errors.ts";
 import type { ByteSource } from "../../formats/byte-source.ts";
-import { detectFormat, type FormatName, isShardIndex } from "../../formats/detect-format.ts";
+import { detectFileType, isShardIndex, type TensorFileType } from "../../formats/detect-file-type.ts";
 import { safetensorsNames } from "../../formats/float-types.ts";
 import { readNpyHeader } from "../../formats/npy.ts";
 import { openNpzMembers } from "../../formats/npz.ts";
@@ -18,11 +18,11 @@ export interface CheckpointFile {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-/** Files of tensors: what is in them, whatever their format. */
+/** Files of tensors: what is in them, whatever type of file they are. */
 export interface Checkpoint {
   /** As errors call it: its file, or the index of several. */
   readonly name: string;
-  readonly format: FormatName;
+  readonly fileType: TensorFileType;
   /** Of all files together, the index among them. */
   readonly byteLength: number;
   /** Tells the file that was named from others, where that can be told. */
@@ -45,14 +45,14 @@ type Contents = Pick<Checkpoint, "files" | "tensors" | "index"> & { readonly byt
  * @throws FormatError
  */
 export async function withCheckpoint<T>(source: ByteSource, use: (checkpoint: Checkpoint) => Promise<T>): Promise<T> {
-  const format = await detectFormat(source);
+  const fileType = await detectFileType(source);
   const { name, byteLength, identity } = source;
-  if (format === "onnx") {
+  if (fileType === "onnx") {
     throw new FormatError(name, "is an ONNX model by name or content; a file of tensors is wanted");
   }
   const sibling = source.sibling && ((path: string) => source.sibling!(path));
-  const common = { name, format, byteLength, identity, sibling };
-  if (!isShardIndex(name)) return use({ ...common, ...(await readers[format](source)) });
+  const common = { name, fileType, byteLength, identity, sibling };
+  if (!isShardIndex(name)) return use({ ...common, ...(await readers[fileType](source)) });
   const index = await readShardIndex(source);
   const { shards, close } = await openShards(source, index);
   try {
@@ -64,7 +64,7 @@ export async function withCheckpoint<T>(source: ByteSource, use: (checkpoint: Ch
   }
 }
 
-const readers: Readonly<Record<FormatName, (source: ByteSource) => Promise<Contents>>> = {
+const readers: Readonly<Record<TensorFileType, (source: ByteSource) => Promise<Contents>>> = {
   async safetensors(source) {
     const { metadata, tensors } = await readSafetensorsHeader(source);
     return { files: [{ source, metadata }], tensors: tensors.map((tensor) => ({ ...tensor, file: 0 })) };

@@ -1,6 +1,6 @@
 import { ArgumentError, FormatError } from "../../errors.ts";
-import type { ByteSink, Companion } from "../../formats/byte-source.ts";
-import { isShardIndex } from "../../formats/detect-format.ts";
+import type { ByteSink, CompanionSink } from "../../formats/byte-source.ts";
+import { isShardIndex } from "../../formats/detect-file-type.ts";
 import type { SafetensorsPlan } from "../../formats/safetensors.ts";
 import { encodeShardIndex, shardName } from "../../formats/shards.ts";
 import type { Checkpoint } from "./open-checkpoint.ts";
@@ -27,7 +27,7 @@ export async function openOutputs(checkpoint: Checkpoint, sink: ByteSink): Promi
  *
  * @throws ArgumentError where the sink has none, FormatError when an input would be lost, what the sink throws
  */
-export async function besides(checkpoint: Checkpoint, sink: ByteSink, name: string): Promise<Companion> {
+export async function besides(checkpoint: Checkpoint, sink: ByteSink, name: string): Promise<CompanionSink> {
   if (!sink.sibling) throw new ArgumentError("sink", `${name} is to be written beside it, and it has no sibling`);
   const output = await sink.sibling(name);
   const { replaces } = output;

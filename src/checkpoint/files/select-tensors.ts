@@ -1,5 +1,5 @@
 import { ArgumentError, FormatError } from "../../errors.ts";
-import { type FloatName, isFloatName } from "../../formats/float-types.ts";
+import { isFloatName, type SafetensorsFloat } from "../../formats/float-types.ts";
 import { type Matcher, matcherOf } from "../../pipeline/name-globs.ts";
 import type { Selection } from "./checkpoint-options.ts";
 import type { CheckpointTensor } from "./open-checkpoint.ts";
@@ -20,7 +20,7 @@ export interface TensorChoice<Way> {
    */
   unfitness(tensor: CheckpointTensor, asked: boolean): string | undefined;
   /** How it does, or why not. */
-  entryOf(tensor: CheckpointTensor, source: FloatName): Way | string;
+  entryOf(tensor: CheckpointTensor, source: SafetensorsFloat): Way | string;
 }
 
 /** Decides about tensors by their types, the layout and the globs. @throws ArgumentError for a glob that matches nothing */

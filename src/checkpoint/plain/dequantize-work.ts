@@ -5,7 +5,7 @@ import { bytesOf, type QuantizedTensor } from "../../engine/tensors/tensor.ts";
 import { CHUNK, type Chunk, type Chunking, chunkAt, chunkingOf } from "../../engine/tiling/chunks.ts";
 import { FormatError } from "../../errors.ts";
 import { readExactly } from "../../formats/byte-source.ts";
-import { type ArrayType, type FloatName, floatWidths, viewOf } from "../../formats/float-types.ts";
+import { type ArrayType, floatWidths, type SafetensorsFloat, viewOf } from "../../formats/float-types.ts";
 import { unshifted } from "../../pipeline/nibble-writer.ts";
 import { fill } from "../../pipeline/stored-tensor.ts";
 import type { FileSpan, Files, Work } from "../../pipeline/work.ts";
@@ -117,7 +117,7 @@ const halves = {
 } as const;
 
 /** The bytes of the restored values in the type they had, in `room` unless they are wider. */
-function restored(engine: Engine, q: QuantizedTensor, source: FloatName, { values: room }: Room): Uint8Array {
+function restored(engine: Engine, q: QuantizedTensor, source: SafetensorsFloat, { values: room }: Room): Uint8Array {
   const length = elementsOf(q.shape);
   if (source === "F16" || source === "BF16") {
     const { dtype, infinity } = halves[source];

@@ -1,6 +1,6 @@
 import { type Axis, checkGranularity, type Granularity } from "../../engine/tensors/granularity.ts";
 import { codeNames } from "../../engine/tensors/quantize-options.ts";
-import { schemeNames } from "../../engine/tensors/schemes.ts";
+import { type SchemeName, schemeNames } from "../../engine/tensors/schemes.ts";
 import { checkShape } from "../../engine/tensors/shape.ts";
 import { ArgumentError, FormatError } from "../../errors.ts";
 import { isFloatName } from "../../formats/float-types.ts";
@@ -16,6 +16,12 @@ export function metadataText(entries: QuantizedEntries): string {
 
 /** A tensor's rank is a few; a list of thousands is an attack on whoever prints it. */
 const MOST_DIMENSIONS = 64;
+
+/** What version 0.1.0 called schemes. */
+const oldSchemeNames: ReadonlyMap<JsonValue | undefined, SchemeName> = new Map([
+  ["affine", "asymmetric"],
+  ["minmax", "float-offset"],
+]);
 
 type Record = ReadonlyMap<string, JsonValue>;
 
@@ -52,11 +58,12 @@ export function parseMetadata(file: string, text: string | undefined): Quantized
 function entryOf(record: Record): QuantizedEntry | string {
   const dtype = codeNames.find((name) => name === record.get("dtype"));
   const source = record.get("source");
-  const scheme = schemeNames.find((name) => name === record.get("scheme"));
+  const named = record.get("scheme");
+  const scheme = oldSchemeNames.get(named) ?? schemeNames.find((name) => name === named);
   const [shape, axis, blockSize] = [record.get("shape"), record.get("axis"), record.get("blockSize")];
   if (!dtype) return `dtype ${show(record.get("dtype"))}`;
   if (typeof source !== "string" || !isFloatName(source as SafetensorsDType)) return `source ${show(source)}`;
-  if (!scheme) return `scheme ${show(record.get("scheme"))}`;
+  if (!scheme) return `scheme ${show(named)}`;
   if (!isNumbers(shape)) return `shape ${show(shape)}`;
   if (axis !== undefined && typeof axis !== "number" && !isNumbers(axis)) return `axis ${show(axis)}`;
   if (blockSize !== undefined && typeof blockSize !== "number") return `blockSize ${show(blockSize)}`;

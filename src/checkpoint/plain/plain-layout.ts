@@ -2,13 +2,13 @@ import { type CodeDType, codeTypes } from "../../dtypes.ts";
 import { type Granularity, scaleShapeOf } from "../../engine/tensors/granularity.ts";
 import type { SchemeName } from "../../engine/tensors/schemes.ts";
 import { elementsOf } from "../../engine/tensors/shape.ts";
-import type { FloatName } from "../../formats/float-types.ts";
+import type { SafetensorsFloat } from "../../formats/float-types.ts";
 import type { SafetensorsDType, SafetensorsItem } from "../../formats/safetensors.ts";
 
 /**
  * How a quantized checkpoint is written, in plain safetensors. The codes stand under the tensor's own name: 8- and 16-bit
  * codes in its shape, 4-bit codes as flat bytes, two to a byte, low nibble first. Beside them `<name>.scale` (F32, in the
- * shape of the groups), `<name>.zero_point` (the codes' type, 4-bit ones a byte each) and under minmax `<name>.min` (F32).
+ * shape of the groups), `<name>.zero_point` (the codes' type, 4-bit ones a byte each) and under float-offset `<name>.min` (F32).
  * The metadata entry `wasm_quant` says how to read them back.
  */
 export const METADATA_KEY = "wasm_quant";
@@ -21,7 +21,7 @@ export interface QuantizedEntry {
   readonly dtype: CodeDType;
   /** The tensor's shape and type before. */
   readonly shape: readonly number[];
-  readonly source: FloatName;
+  readonly source: SafetensorsFloat;
   readonly scheme: SchemeName;
   readonly granularity: Granularity;
 }
@@ -55,7 +55,7 @@ export function partsOf(name: string, { dtype, shape, scheme, granularity }: Qua
     { part: "scale", name: `${name}.scale`, dtype: "F32", shape: groups },
     { part: "zeroPoint", name: `${name}.zero_point`, dtype: zeroPointTypes[dtype], shape: groups },
   ];
-  if (scheme === "minmax") parts.push({ part: "min", name: `${name}.min`, dtype: "F32", shape: groups });
+  if (scheme === "float-offset") parts.push({ part: "min", name: `${name}.min`, dtype: "F32", shape: groups });
   return parts;
 }
 

@@ -1,7 +1,7 @@
 import { checkGranularity } from "../../engine/tensors/granularity.ts";
 import { elementsOf } from "../../engine/tensors/shape.ts";
 import { ArgumentError, FormatError } from "../../errors.ts";
-import type { FloatName } from "../../formats/float-types.ts";
+import type { SafetensorsFloat } from "../../formats/float-types.ts";
 import { type SafetensorsItem, safetensorsTypes } from "../../formats/safetensors.ts";
 import type { Selection } from "../files/checkpoint-options.ts";
 import type { Checkpoint, CheckpointTensor } from "../files/open-checkpoint.ts";
@@ -15,7 +15,7 @@ import { partsOf, type QuantizedEntry } from "./plain-layout.ts";
  * @throws ArgumentError for a glob that matches nothing, FormatError naming the tensor for an axis it does not have.
  */
 export function planTensors(file: string, checkpoint: Checkpoint, selection: Selection): Decision<QuantizedEntry>[] {
-  const leastRank = checkpoint.format === "safetensors" ? 2 : 1;
+  const leastRank = checkpoint.fileType === "safetensors" ? 2 : 1;
   return selectTensors(checkpoint.tensors, selection, {
     verb: "quantize",
     unfitness: ({ shape }) => unfitness(shape, leastRank),
@@ -32,7 +32,7 @@ export function unfitness(shape: readonly number[], leastRank: number): string |
 export function entryOf(
   file: string,
   { name, shape }: CheckpointTensor,
-  source: FloatName,
+  source: SafetensorsFloat,
   selection: Selection,
 ): QuantizedEntry {
   const { blockSize, perChannel, scheme } = selection;

@@ -23,7 +23,7 @@ export type BitWidth = (typeof bitWidths)[number];
 
 /** How the scale of a block is chosen: by its extremes alone, or searched for (assembly/search.ts). */
 export const algorithms = ["rtn", "mse", "hqq"] as const;
-export type Algorithm = (typeof algorithms)[number];
+export type BlockAlgorithm = (typeof algorithms)[number];
 
 export interface MatrixOptions<Measure extends boolean = true> {
   readonly bits: BitWidth;
@@ -34,7 +34,7 @@ export interface MatrixOptions<Measure extends boolean = true> {
   /** How scales are stored; float32 if not said. Codes are those of the scale as stored. */
   readonly scaleDtype?: FloatDType | undefined;
   /** `rtn`, round to nearest, if not said: byte for byte what ONNX Runtime's MatMulNBits tool writes. */
-  readonly algorithm?: Algorithm | undefined;
+  readonly algorithm?: BlockAlgorithm | undefined;
   /**
    * `"error"` (the default) refuses NaN and infinities. `"ignore"` leaves them out of the range: infinities saturate, NaN
    * becomes code 0; a block that has any is not searched.
@@ -68,7 +68,7 @@ export interface QuantizedMatrix<Measure extends boolean = true> {
 export interface MatrixPlan<Measure extends boolean = boolean>
   extends Required<Omit<MatrixOptions, "out" | "outScale" | "measure">> {
   readonly scaleDtype: FloatDType;
-  readonly algorithm: Algorithm;
+  readonly algorithm: BlockAlgorithm;
   readonly nonFinite: NonFinite;
   readonly measure: Measure;
   readonly outScale: Float32Array | Uint16Array | undefined;

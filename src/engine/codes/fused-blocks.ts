@@ -20,7 +20,7 @@ const kernelNames = {
 
 /** The kernel's number for a rule. */
 function ruleOf({ dtype, scheme, blocks }: SchemeOptions): number {
-  if (scheme === "affine") return 0;
+  if (scheme === "asymmetric") return 0;
   return dtype === "int4" && blocks ? 2 : 1;
 }
 
@@ -28,7 +28,7 @@ function ruleOf({ dtype, scheme, blocks }: SchemeOptions): number {
 export function canFuseBlocks(layout: Layout, { dtype, scheme }: SchemeOptions): boolean {
   const { outer, groups, inner, last, step, columns } = layout;
   if (columns > 0 || inner > LONGEST || last < 1 || (step === 0 && outer > 1)) return false;
-  if (!(dtype in kernelNames) || (scheme !== "affine" && scheme !== "symmetric")) return false;
+  if (!(dtype in kernelNames) || (scheme !== "asymmetric" && scheme !== "symmetric")) return false;
   if (codeTypes[dtype].bits > 4) return true;
   return (groups === 1 || inner % 2 === 0) && (outer === 1 || ((groups - 1) * inner + last) % 2 === 0);
 }

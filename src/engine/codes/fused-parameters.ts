@@ -17,7 +17,7 @@ import type { Find } from "./code-writer.ts";
 /** Parameters of so many groups, all yet to be found. */
 export function emptyParameters({ parameters: n }: Layout, how: SchemeOptions): Parameters {
   const found = { scale: new Float32Array(n), zeroPoint: new Int32Array(n) };
-  if (how.scheme !== "minmax") return found;
+  if (how.scheme !== "float-offset") return found;
   found.zeroPoint.fill(levelsOf(how).qmin); // which is known
   return { ...found, min: new Float32Array(n), span: new Float32Array(n) };
 }

@@ -4,7 +4,7 @@ import { TILE } from "../../kernels/memory.ts";
 import type { KernelContext } from "../tensors/context.ts";
 import { type Layout, spreadOf } from "../tensors/granularity.ts";
 import type { NonFinite } from "../tensors/quantize-options.ts";
-import type { Range } from "../tensors/schemes.ts";
+import type { ValueRange } from "../tensors/schemes.ts";
 import type { Operand } from "../tensors/tensor.ts";
 import { accumulatorsOf, foldCopies } from "../tiling/accumulators.ts";
 import { type KernelSlice, kernelArguments, slicesOf } from "../tiling/kernel-slices.ts";
@@ -24,7 +24,7 @@ export interface RangeRequest {
  *
  * @throws NonFiniteError
  */
-export function findRange(context: KernelContext, tensor: Operand, request: RangeRequest): Range {
+export function findRange(context: KernelContext, tensor: Operand, request: RangeRequest): ValueRange {
   return boundsOf(findExtremes(context, tensor, request));
 }
 
@@ -49,14 +49,14 @@ export function rangeOfSlice(
   slice: KernelSlice,
   address: number,
   { nonFinite, magnitude = false }: Pick<RangeRequest, "nonFinite" | "magnitude">,
-): Range | undefined {
+): ValueRange | undefined {
   const found = scanSlice(context, slice, address, magnitude ? "absMaxF32" : "rangeF32");
   if (!found.bad) return boundsOf(found.extremes);
   return nonFinite === "error" ? undefined : boundsOf(scanSlice(context, slice, address, "rangeFiniteF32").extremes);
 }
 
 /** Extremes as a range. */
-export function boundsOf(extremes: readonly Float32Array[]): Range {
+export function boundsOf(extremes: readonly Float32Array[]): ValueRange {
   if (extremes.length === 1) return { min: extremes[0]!.map((x) => 0 - x), max: extremes[0]! };
   const [min, max] = extremes as [Float32Array, Float32Array];
   for (let i = 0; i < min.length; i++) {

@@ -30,9 +30,7 @@ const integerNames = Object.keys(integerTypes) as readonly IntegerDType[];
  * anything is allocated for a result.
  */
 export function checkFloat(tensor: FloatTensor | ResidentTensor): NamedOperand {
-  if (typeof tensor !== "object" || tensor === null) {
-    throw new ArgumentError("tensor", `${String(tensor)} given; { data, shape } is wanted`);
-  }
+  checkIsTensor("tensor", tensor);
   if (isResident(tensor)) {
     void tensor.address; // throws
     return tensor as ResidentTensor;
@@ -40,6 +38,31 @@ export function checkFloat(tensor: FloatTensor | ResidentTensor): NamedOperand {
   const dtype = floatTypeOf(tensor);
   const shape = checkShape(tensor.shape);
   return { dtype, shape, data: checkData("data", tensor.data, dtype, shape), name: tensor.name };
+}
+
+/**
+ * Holds what people pass instead of `{ data, shape }` against it: arrays, and tensors of other libraries.
+ *
+ * @throws ArgumentError that says what to write
+ */
+export function checkIsTensor(argument: string, tensor: unknown): void {
+  const instead = (got: string, write: string) =>
+    new ArgumentError(argument, `expected { data, shape }; got ${got}: write { ${write} }`);
+  if (typeof tensor !== "object" || tensor === null) {
+    throw new ArgumentError(argument, `expected { data, shape }; got ${String(tensor)}`);
+  }
+  if (ArrayBuffer.isView(tensor)) {
+    const { length } = tensor as Float32Array;
+    throw instead(`a ${tensor.constructor.name} without a shape`, `data, shape: [${length}]`);
+  }
+  if (Array.isArray(tensor)) {
+    const dimensions: number[] = [];
+    for (let each: unknown = tensor; Array.isArray(each); each = each[0]) dimensions.push(each.length);
+    const flat = dimensions.length > 1 ? ".flat(Infinity)" : "";
+    const shape = `shape: [${dimensions.join(", ")}]`;
+    throw instead("nested arrays", `data: Float32Array.from(array${flat}), ${shape}`);
+  }
+  if (!("shape" in tensor) && "dims" in tensor) throw instead("dims", "data: tensor.data, shape: tensor.dims");
 }
 
 /** Holds the parts of a quantized tensor against each other; its layout. */
@@ -56,8 +79,8 @@ export function checkQuantized(q: QuantizedTensor): Layout {
   const groups = `a tensor of ${layout.parameters} groups`;
   checkArray("scale", q.scale, "Float32Array", layout.parameters, groups);
   checkArray("zeroPoint", q.zeroPoint, "Int32Array", layout.parameters, groups);
-  if ((q.scheme === "minmax") !== (q.min !== undefined) || (q.dtype === "int32" && q.min)) {
-    throw new ArgumentError("min", "goes with the scheme minmax, and that with it");
+  if ((q.scheme === "float-offset") !== (q.min !== undefined) || (q.dtype === "int32" && q.min)) {
+    throw new ArgumentError("min", "goes with the scheme float-offset, and that with it");
   }
   if (q.min) checkArray("min", q.min, "Float32Array", layout.parameters, groups);
   return layout;

@@ -4,17 +4,17 @@ import { checkGranularity, type Granularity, type Layout, layoutOf } from "./gra
 import {
   type Parameters,
   parametersOf,
-  type Range,
   type SchemeName,
   type SchemeOptions,
   schemeNames,
+  type ValueRange,
 } from "./schemes.ts";
 
 /** What to do with NaN and infinities when a range is sought: refuse the data, or leave them out. */
 export type NonFinite = "error" | "ignore";
 
 /** One value for each group; a number where there is one group. */
-export type PerGroup = number | ArrayLike<number>;
+export type PerGroupValues = number | ArrayLike<number>;
 
 export interface RangeOptions extends Granularity {
   /** `"error"` (the default) refuses NaN and infinities, `"ignore"` leaves them out. */
@@ -24,7 +24,7 @@ export interface RangeOptions extends Granularity {
 export interface QuantizeOptions<D extends CodeDType = CodeDType> extends RangeOptions {
   /** int8 if not said. */
   readonly dtype?: D | undefined;
-  /** `symmetric` for signed types, `affine` for unsigned ones if not said. */
+  /** `symmetric` for signed types, `asymmetric` for unsigned ones if not said. */
   readonly scheme?: SchemeName | undefined;
   /** Leaves half of the codes unused, for runtimes whose 16-bit accumulators saturate. */
   readonly reduceRange?: boolean | undefined;
@@ -35,11 +35,11 @@ export interface QuantizeOptions<D extends CodeDType = CodeDType> extends RangeO
    */
   readonly narrowRange?: boolean | undefined;
   /** The scales to use: the data is not scanned. Negative ones are allowed, 0 is not. */
-  readonly scale?: PerGroup | undefined;
+  readonly scale?: PerGroupValues | undefined;
   /** The zero points that go with `scale`; 0 if not said. */
-  readonly zeroPoint?: PerGroup | undefined;
+  readonly zeroPoint?: PerGroupValues | undefined;
   /** The range to use, from calibration perhaps: the data is not scanned. */
-  readonly range?: { readonly min: PerGroup; readonly max: PerGroup } | undefined;
+  readonly range?: { readonly min: PerGroupValues; readonly max: PerGroupValues } | undefined;
   /** Takes the codes, instead of a new array. */
   readonly out?: ArrayOf<D> | undefined;
 }
@@ -127,7 +127,7 @@ export function planQuantize<D extends CodeDType>(
   const dtype = oneOf("dtype", options.dtype ?? ("int8" as D), codeNames as readonly D[]);
   const { signed } = codeTypes[dtype];
   const given = options.scale !== undefined;
-  const scheme = oneOf("scheme", options.scheme ?? (signed && !given ? "symmetric" : "affine"), schemeNames);
+  const scheme = oneOf("scheme", options.scheme ?? (signed && !given ? "symmetric" : "asymmetric"), schemeNames);
   const reduceRange = checkBoolean("reduceRange", options.reduceRange, false);
   const narrowRange = checkBoolean("narrowRange", options.narrowRange, false);
   checkTogether(dtype, scheme, options);
@@ -148,8 +148,8 @@ function checkTogether(dtype: CodeDType, scheme: SchemeName, options: QuantizeOp
   }
   if (scale === undefined && zeroPoint !== undefined) throw new ArgumentError("zeroPoint", "goes with scale");
   if (scale !== undefined && range !== undefined) throw new ArgumentError("range", "scale says it already; give one");
-  if (scale !== undefined && (scheme === "minmax" || scheme === "dynamic")) {
-    throw new ArgumentError("scale", `${scheme} makes its own from a range; give range, or take "affine"`);
+  if (scale !== undefined && (scheme === "float-offset" || scheme === "dynamic")) {
+    throw new ArgumentError("scale", `${scheme} makes its own from a range; give range, or take "asymmetric"`);
   }
   if (scheme === "dynamic" && (dtype !== "uint8" || reduceRange)) {
     throw new ArgumentError("scheme", "dynamic is ONNX DynamicQuantizeLinear: uint8, its full range");
@@ -158,7 +158,7 @@ function checkTogether(dtype: CodeDType, scheme: SchemeName, options: QuantizeOp
 
 /** @throws ArgumentError unless every scale is finite and not 0 and every zero point one of the type's codes. */
 export function givenParameters(
-  given: { readonly scale?: PerGroup | undefined; readonly zeroPoint?: PerGroup | undefined },
+  given: { readonly scale?: PerGroupValues | undefined; readonly zeroPoint?: PerGroupValues | undefined },
   { parameters }: Layout,
   { min, max }: IntegerType,
 ): Parameters {
@@ -181,7 +181,7 @@ export function givenParameters(
 }
 
 /** @throws ArgumentError unless every bound is finite in float32 and no minimum above its maximum. */
-function givenRange(given: NonNullable<QuantizeOptions["range"]>, { parameters }: Layout): Range {
+function givenRange(given: NonNullable<QuantizeOptions["range"]>, { parameters }: Layout): ValueRange {
   const min = new Float32Array(perGroup("range.min", given.min, parameters));
   const max = new Float32Array(perGroup("range.max", given.max, parameters));
   for (let i = 0; i < parameters; i++) {
@@ -196,7 +196,7 @@ function givenRange(given: NonNullable<QuantizeOptions["range"]>, { parameters }
   return { min, max };
 }
 
-function perGroup(argument: string, values: PerGroup | undefined, groups: number): ArrayLike<number> {
+function perGroup(argument: string, values: PerGroupValues | undefined, groups: number): ArrayLike<number> {
   if (typeof values === "number" && groups === 1) return [values];
   if (typeof values === "object" && values !== null && values.length === groups) return values;
   const given = typeof values === "number" ? "one number" : `${values?.length} values`;

@@ -5,21 +5,21 @@ import { roundHalfToEven } from "../../kernels/arithmetic.ts";
 /**
  * How a range becomes codes.
  *
- * - `affine`, `symmetric`: scale and zero point as ONNX Runtime's quantization tool computes them.
- * - `minmax`: the range as found, the offset kept in floating point.
+ * - `asymmetric`, `symmetric`: scale and zero point as ONNX Runtime's quantization tool computes them.
+ * - `float-offset`: the range as found, the offset kept in floating point.
  * - `dynamic`: ONNX DynamicQuantizeLinear; uint8 only.
  */
-export type SchemeName = "affine" | "symmetric" | "minmax" | "dynamic";
+export type SchemeName = "asymmetric" | "symmetric" | "float-offset" | "dynamic";
 
-export const schemeNames: readonly SchemeName[] = ["affine", "symmetric", "minmax", "dynamic"];
+export const schemeNames: readonly SchemeName[] = ["asymmetric", "symmetric", "float-offset", "dynamic"];
 
 /** Extremes of each group. */
-export interface Range {
+export interface ValueRange {
   readonly min: Float32Array;
   readonly max: Float32Array;
 }
 
-/** What the kernels need for each group; `span` (max - min) and `min` under `minmax` alone. */
+/** What the kernels need for each group; `span` (max - min) and `min` under `float-offset` alone. */
 export interface Parameters {
   readonly scale: Float32Array;
   readonly zeroPoint: Int32Array;
@@ -81,9 +81,9 @@ export function hasNoZeroPoints({ dtype, scheme }: Pick<SchemeOptions, "dtype" |
 }
 
 /** Parameters from the range of each group. */
-export function parametersOf(range: Range, options: SchemeOptions): Parameters {
+export function parametersOf(range: ValueRange, options: SchemeOptions): Parameters {
   const levels = levelsOf(options);
-  if (options.scheme === "minmax") return minmaxParameters(range, levels);
+  if (options.scheme === "float-offset") return floatOffsetParameters(range, levels);
   const n = range.min.length;
   const parameters = { scale: new Float32Array(n), zeroPoint: new Int32Array(n) };
   ruleOf(options)(range, levels, parameters);
@@ -91,11 +91,11 @@ export function parametersOf(range: Range, options: SchemeOptions): Parameters {
 }
 
 /** Fills in scale and zero point of every group; the loop is the rule's own, since there may be millions. */
-type Rule = (range: Range, levels: Levels, into: Parameters) => void;
+type Rule = (range: ValueRange, levels: Levels, into: Parameters) => void;
 
 function ruleOf({ dtype, scheme, blocks }: SchemeOptions): Rule {
   if (scheme === "dynamic") return dynamic;
-  if (scheme === "affine") return affine;
+  if (scheme === "asymmetric") return asymmetric;
   return dtype === "int4" && blocks ? signedExtreme : symmetric;
 }
 
@@ -103,7 +103,7 @@ function ruleOf({ dtype, scheme, blocks }: SchemeOptions): Rule {
  * ONNX Runtime `compute_scale_zp`: range widened to hold 0, float32 span, float64 scale, zero point from the scale before
  * it is rounded to float32; a scale below the smallest normal float32 becomes 1 with zero point 0.
  */
-const affine: Rule = ({ min, max }, { qmin, qmax }, { scale, zeroPoint }) => {
+const asymmetric: Rule = ({ min, max }, { qmin, qmax }, { scale, zeroPoint }) => {
   for (let i = 0; i < min.length; i++) {
     const low = Math.min(min[i]!, 0);
     const exact = spanOf(low, Math.max(max[i]!, 0)) / (qmax - qmin);
@@ -156,11 +156,14 @@ function spanOf(min: number, max: number): number {
 }
 
 /** span = max - min, scale = span / (qmax - qmin), each rounded to float32; no widening, no special cases. */
-function minmaxParameters({ min, max }: Range, { qmin, qmax }: Levels): Parameters {
+function floatOffsetParameters({ min, max }: ValueRange, { qmin, qmax }: Levels): Parameters {
   const span = min.map((low, i) => max[i]! - low);
   const large = span.findIndex((s) => !Number.isFinite(s));
   if (large >= 0) {
-    throw new ArgumentError("scheme", `minmax: ${min[large]} to ${max[large]} is wider than float32; take "affine"`);
+    throw new ArgumentError(
+      "scheme",
+      `float-offset: ${min[large]} to ${max[large]} is wider than float32; take "asymmetric"`,
+    );
   }
   return {
     scale: span.map((s) => s / (qmax - qmin)),

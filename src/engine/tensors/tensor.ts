@@ -37,14 +37,14 @@ export interface QuantizedTensor<D extends IntegerDType = IntegerDType> {
   readonly data: ArrayOf<D>;
   /** One for each group: the whole tensor, a channel or a block; in the order of the groups, row-major. */
   readonly scale: Float32Array;
-  /** As many as scales. Under `minmax` it is the lowest code used. */
+  /** As many as scales. Under `float-offset` it is the lowest code used. */
   readonly zeroPoint: Int32Array;
   /** The channel axis, or that of the blocks; undefined where there is one scale for all. */
   readonly axis?: Axis | undefined;
   /** Elements that share a scale along `axis`; the last block of a row may be shorter. */
   readonly blockSize?: number | undefined;
   readonly scheme: SchemeName;
-  /** `minmax` only: the value of the lowest code, one for each group. */
+  /** `float-offset` only: the value of the lowest code, one for each group. */
   readonly min?: Float32Array | undefined;
 }
 

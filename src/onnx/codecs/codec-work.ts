@@ -18,7 +18,7 @@ export interface JobUnit {
 }
 
 const makers: Readonly<Record<JobSpec["kind"], Encoder<never>>> = {
-  affine: encodeIntegers,
+  integer: encodeIntegers,
   matrix: encodeNbits,
   bnb4: encodeBnb4,
   narrow: encodeHalf,

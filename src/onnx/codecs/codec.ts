@@ -19,7 +19,7 @@ export interface Job<Spec extends JobSpec = JobSpec> {
 
 /** The kinds of jobs tell their specs apart. */
 export interface JobSpec {
-  readonly kind: "affine" | "matrix" | "bnb4" | "narrow";
+  readonly kind: "integer" | "matrix" | "bnb4" | "narrow";
 }
 
 /** Tells which jobs make the same of the same numbers. */

@@ -19,7 +19,7 @@ export interface IntegerForm {
 }
 
 export interface IntegerSpec extends JobSpec {
-  readonly kind: "affine";
+  readonly kind: "integer";
   readonly quantization: WeightQuantization;
   readonly form: IntegerForm;
   /** The weight's type. */
@@ -51,7 +51,7 @@ export class IntegerJob implements Job<IntegerSpec> {
 
   get spec(): IntegerSpec {
     const { recipe, form } = this;
-    return { kind: "affine", quantization: recipe, form, type: weightTypeOf(this.constant) };
+    return { kind: "integer", quantization: recipe, form, type: weightTypeOf(this.constant) };
   }
 
   get parts(): readonly Pending[] {

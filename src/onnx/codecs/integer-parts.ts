@@ -16,7 +16,7 @@ import type { Files, Work } from "../../pipeline/work.ts";
 import { type OrderedPart, writeInto } from "./codec-order.ts";
 import { correctedParameters, type IntegerSpec } from "./integer-codec.ts";
 
-/** Chunks of a weight too large to be held, as `AffineJob` stores it. */
+/** Chunks of a weight too large to be held, as `IntegerJob` stores it. */
 export interface IntegerPartsUnit extends QuantizeUnit {
   readonly spec: IntegerSpec;
   readonly parts: readonly OrderedPart[];
@@ -29,7 +29,7 @@ export interface IntegerParts {
 }
 
 export const integerPartsWork: Work<IntegerPartsUnit, IntegerParts> = {
-  name: "affine parts",
+  name: "integer parts",
   reads: readsOf,
   room: roomOf,
   sent: withOwnRange,

@@ -1,5 +1,5 @@
 import type { FloatDType } from "../../dtypes.ts";
-import type { Algorithm, BitWidth, BlockSize, MatrixLayout } from "../../engine/blockwise/quantize-matrix.ts";
+import type { BitWidth, BlockAlgorithm, BlockSize, MatrixLayout } from "../../engine/blockwise/quantize-matrix.ts";
 import type { Engine } from "../../engine/engine.ts";
 import type { ResidentTensor } from "../../engine/tensors/resident-tensor.ts";
 import { bytesOf, type FloatTensor } from "../../engine/tensors/tensor.ts";
@@ -15,7 +15,7 @@ export interface MatrixQuantization {
   readonly bits: BitWidth;
   readonly blockSize: BlockSize;
   readonly symmetric: boolean;
-  readonly algorithm: Algorithm;
+  readonly algorithm: BlockAlgorithm;
   readonly scaleDtype: FloatDType;
   /** Whether rows end where their values do, as a table's, and not with the last block, as a matrix'. */
   readonly isTight?: boolean;

@@ -41,7 +41,7 @@ export function doInParts(how: InParts, tensor: StoredTensor, order: Order): Pro
 
 type Doer<Spec extends JobSpec> = (how: InParts, tensor: StoredTensor, order: Order<Spec>) => Promise<Loss>;
 
-const affine: Doer<IntegerSpec> = async ({ schedule, files, share, nonFinite }, tensor, { spec, parts }) => {
+const integer: Doer<IntegerSpec> = async ({ schedule, files, share, nonFinite }, tensor, { spec, parts }) => {
   const { dtype, scheme, granularity, reduceRange, narrowRange, groups } = spec.quantization;
   const recipe = { dtype, scheme, granularity, reduceRange, narrowRange, nonFinite };
   const zeros = parts[2];
@@ -76,4 +76,4 @@ const narrow: Doer<HalfSpec> = async ({ schedule, files }, tensor, { spec, parts
   return loss;
 };
 
-const doers: Readonly<Record<JobSpec["kind"], Doer<never>>> = { affine, matrix, bnb4: matrix, narrow };
+const doers: Readonly<Record<JobSpec["kind"], Doer<never>>> = { integer, matrix, bnb4: matrix, narrow };

@@ -1,5 +1,5 @@
 import { ArgumentError, FileError } from "../../errors.ts";
-import type { ByteSink, Companion } from "../../formats/byte-source.ts";
+import type { ByteSink, CompanionSink } from "../../formats/byte-source.ts";
 import { copyRange } from "../../pipeline/copy-bytes.ts";
 import type { Tracker } from "../../pipeline/progress.ts";
 import { graphsOf, type Model, type Tensor } from "../ir/graph.ts";
@@ -90,7 +90,7 @@ export class ExternalDataFile {
   #length = 0;
 
   constructor(
-    private readonly companion: Companion,
+    private readonly companion: CompanionSink,
     private readonly files: TensorFiles,
     private readonly addresses: Addresses,
     private readonly shared: ReadonlyMap<Pending, string>,

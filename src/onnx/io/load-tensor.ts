@@ -1,11 +1,11 @@
 import type { FloatTensor } from "../../engine/tensors/tensor.ts";
 import type { ByteSource } from "../../formats/byte-source.ts";
-import { type FloatName, floatTensorOf } from "../../formats/float-types.ts";
+import { floatTensorOf, type SafetensorsFloat } from "../../formats/float-types.ts";
 import type { StoredTensor } from "../../pipeline/stored-tensor.ts";
 import type { Tensor } from "../ir/graph.ts";
 import { bytesOfTensor, type TensorFiles } from "./tensor-data.ts";
 
-const floatNames: Readonly<Partial<Record<string, FloatName>>> = {
+const floatNames: Readonly<Partial<Record<string, SafetensorsFloat>>> = {
   float16: "F16",
   bfloat16: "BF16",
   float32: "F32",

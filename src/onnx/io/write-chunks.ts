@@ -1,10 +1,10 @@
-import { type ByteSink, type Companion, readExactly } from "../../formats/byte-source.ts";
+import { type ByteSink, type CompanionSink, readExactly } from "../../formats/byte-source.ts";
 import { copyRange } from "../../pipeline/copy-bytes.ts";
 import type { Tracker } from "../../pipeline/progress.ts";
 import { isSpan, Pending, type Segment, type Span, segmentLength } from "../proto/wire-format.ts";
 
 /** Something that takes bytes at positions. */
-type Target = Pick<ByteSink | Companion, "write" | "handle">;
+type Target = Pick<ByteSink | CompanionSink, "write" | "handle">;
 
 /** Where bytes that are yet to be made belong. */
 export class Addresses {

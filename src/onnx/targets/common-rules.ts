@@ -1,10 +1,10 @@
 import { elementsOf } from "../../engine/tensors/shape.ts";
 import type { Scope } from "../ir/scopes.ts";
 import type { Place } from "./node-context.ts";
-import type { Target, TargetFinding, Verdict } from "./target.ts";
+import type { Target, TargetFinding, TargetVerdict } from "./target.ts";
 
 /** What holds on every target. */
-export function* commonVerdicts(place: Place, target: Target): Generator<Verdict> {
+export function* commonVerdicts(place: Place, target: Target): Generator<TargetVerdict> {
   if (!known.has(place.node.domain)) {
     const reason = "neither ONNX nor ONNX Runtime has this op";
     yield { severity: "fails", reason, advice: "a library of custom ops, which onnxruntime-web does not take" };
@@ -30,7 +30,7 @@ const known = new Set([
 const nowhere = new Set(["com.microsoft.GroupNorm", "com.microsoft.NhwcConv"]);
 
 /** What the file may say, but the op's version in it does not know. */
-function* dequantize(place: Place): Generator<Verdict> {
+function* dequantize(place: Place): Generator<TargetVerdict> {
   if (place.op !== "DequantizeLinear" && place.op !== "QuantizeLinear") return;
   const { opset } = place;
   const scale = place.constantAt(1);
@@ -104,7 +104,7 @@ const operands: Readonly<Record<string, readonly [number, number]>> = {
   "com.microsoft.MatMulIntegerToFloat": [0, 1],
 };
 
-function* integers(place: Place, target: Target): Generator<Verdict> {
+function* integers(place: Place, target: Target): Generator<TargetVerdict> {
   const inputs = operands[place.op];
   if (!inputs) return;
   const [a, b] = [place.typeOf(inputs[0]), place.typeOf(inputs[1])];
@@ -135,7 +135,7 @@ function* integers(place: Place, target: Target): Generator<Verdict> {
   }
 }
 
-function* nbits(place: Place): Generator<Verdict> {
+function* nbits(place: Place): Generator<TargetVerdict> {
   if (place.op !== "com.microsoft.MatMulNBits") return;
   const bits = place.int("bits", 4);
   const zeros = place.typeOf(3);

@@ -1,12 +1,12 @@
 import type { Place } from "./node-context.ts";
-import type { Target, Verdict } from "./target.ts";
+import type { Target, TargetVerdict } from "./target.ts";
 
 /**
  * What is known of ONNX Runtime's CPU kernels, which onnxruntime-node and onnxruntime-web's wasm build share. Seen by
  * running models of a node or three in both at 1.30.0 and 1.23.2, and in the latter at 1.24.3 and 1.22.0, too, unless a
  * rule names another source.
  */
-export function* cpuVerdicts(place: Place, target: Target): Generator<Verdict> {
+export function* cpuVerdicts(place: Place, target: Target): Generator<TargetVerdict> {
   yield* blocks(place);
   yield* restored(place, target);
   yield* floats(place);
@@ -19,7 +19,7 @@ const gpuOnly = new Set(["BiasAdd", "BiasSplitGelu"].map((op) => `com.microsoft.
 const BLOCKS = [16, 256] as const;
 
 /** MatMulNBits and GatherBlockQuantized. */
-function* blocks(place: Place): Generator<Verdict> {
+function* blocks(place: Place): Generator<TargetVerdict> {
   const bits = place.int("bits", 4);
   const size = place.int("block_size", 0);
   if (place.op === "com.microsoft.MatMulNBits") {
@@ -40,7 +40,7 @@ function* blocks(place: Place): Generator<Verdict> {
 }
 
 /** Float weights that DequantizeLinear restores while a model runs, while activations stay in floating point. */
-function* restored(place: Place, target: Target): Generator<Verdict> {
+function* restored(place: Place, target: Target): Generator<TargetVerdict> {
   if (place.op !== "Conv" && place.op !== "MatMul" && place.op !== "Gather" && place.op !== "ConvTranspose") return;
   const weight = place.op === "Gather" ? 0 : 1;
   const restoring = place.before(weight);
@@ -85,7 +85,7 @@ const withoutBfloat16 = new Set([
   ...["Add", "Conv", "Div", "Erf", "Gemm", "MatMul", "Mul", "Pow", "Relu", "Sigmoid", "Softmax", "Sqrt", "Sub", "Tanh"],
 ]);
 
-function* floats(place: Place): Generator<Verdict> {
+function* floats(place: Place): Generator<TargetVerdict> {
   const type = place.typeOf(0);
   if (type === "bfloat16" && withoutBfloat16.has(place.op)) {
     yield { severity: "fails", reason: "no kernel for bfloat16", advice: "a Cast to float32 before it" };

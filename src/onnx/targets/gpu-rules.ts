@@ -2,13 +2,13 @@ import { elementsOf } from "../../engine/tensors/shape.ts";
 import type { Tensor } from "../ir/graph.ts";
 import { bitsOf, type ElementType, elementTypeOf } from "../proto/schema.ts";
 import type { Place } from "./node-context.ts";
-import { SEEN_WITH, type Verdict } from "./target.ts";
+import { SEEN_WITH, type TargetVerdict } from "./target.ts";
 import { cpuOnly, everyType, gpuTypes, leftOut, missing, outgrown } from "./webgpu-operators.ts";
 
 const FALLS = "runs on the CPU, its values are copied there and back";
 
 /** What is known of a node in onnxruntime-web/webgpu. */
-export function* gpuVerdicts(place: Place): Generator<Verdict> {
+export function* gpuVerdicts(place: Place): Generator<TargetVerdict> {
   const { op } = place;
   if (missing.has(op) || place.node.domain === "ai.onnx.ml") {
     yield {
@@ -29,7 +29,7 @@ export function* gpuVerdicts(place: Place): Generator<Verdict> {
   if (!place.isLight) yield* placement(place, type, others);
 }
 
-function* placement(place: Place, type: ElementType | undefined, others: Types): Generator<Verdict> {
+function* placement(place: Place, type: ElementType | undefined, others: Types): Generator<TargetVerdict> {
   const { op, opset } = place;
   const allowed = gpuTypes.get(op);
   if (!allowed) {
@@ -97,7 +97,7 @@ const remedies: Readonly<Record<string, string>> = {
 /** maxStorageBufferBindingSize that the WebGPU standard promises; ONNX Runtime asks for as much as a device has. */
 const PROMISED = 128 * 2 ** 20;
 
-function* buffers(place: Place): Generator<Verdict> {
+function* buffers(place: Place): Generator<TargetVerdict> {
   for (let i = 0; i < place.node.inputs.length; i++) {
     const tensor = place.constantAt(i);
     const bytes = tensor ? sizeOf(tensor) : 0;

@@ -4,7 +4,7 @@ import { commonVerdicts, modelVerdicts } from "./common-rules.ts";
 import { cpuVerdicts } from "./cpu-rules.ts";
 import { gpuVerdicts } from "./gpu-rules.ts";
 import { type Place, placesOf } from "./node-context.ts";
-import { severities, type Target, type TargetFinding, type Verdict } from "./target.ts";
+import { severities, type Target, type TargetFinding, type TargetVerdict } from "./target.ts";
 
 /**
  * The nodes of a model that fail on a target, run elsewhere, give numbers that are off, or are slow, the worst first.
@@ -24,7 +24,7 @@ export function findingsFor(target: Target, model: Model, root: Scope): TargetFi
   return findings.sort((a, b) => rank(a) - rank(b));
 }
 
-function* verdictsOn(target: Target, place: Place): Generator<Verdict> {
+function* verdictsOn(target: Target, place: Place): Generator<TargetVerdict> {
   yield* commonVerdicts(place, target);
   yield* target === "webgpu" ? gpuVerdicts(place) : cpuVerdicts(place, target);
 }

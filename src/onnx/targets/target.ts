@@ -17,13 +17,13 @@ export const SEEN_WITH = "1.30.0";
  * How bad it is: `fails` (the model does not load or run), `falls back` (runs on the CPU, with its values copied there and
  * back), `inexact` (gives numbers that are off), `slow`, `depends` (on the device).
  */
-export type Severity = "fails" | "falls back" | "inexact" | "slow" | "depends";
+export type TargetSeverity = "fails" | "falls back" | "inexact" | "slow" | "depends";
 
-export const severities: readonly Severity[] = ["fails", "depends", "inexact", "falls back", "slow"];
+export const severities: readonly TargetSeverity[] = ["fails", "depends", "inexact", "falls back", "slow"];
 
 /** What is known of an op on a target. */
-export interface Verdict {
-  readonly severity: Severity;
+export interface TargetVerdict {
+  readonly severity: TargetSeverity;
   /** One line. */
   readonly reason: string;
   /** What to do about it, one line. */
@@ -33,7 +33,7 @@ export interface Verdict {
 }
 
 /** A node of a model that a verdict holds for. */
-export interface TargetFinding extends Verdict {
+export interface TargetFinding extends TargetVerdict {
   /** Its name, or that of its first output; undefined where it is about the model. */
   readonly node?: string | undefined;
   /** Its type, with the domain before it unless that is ONNX's own. */

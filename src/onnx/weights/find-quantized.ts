@@ -24,7 +24,7 @@ export interface QuantizedConstant {
 /** How the codes lie. */
 export type StoredForm =
   /** As the weight, or with its last two axes swapped. */
-  | { readonly kind: "affine"; readonly granularity: Granularity; readonly swapsLast?: boolean }
+  | { readonly kind: "integer"; readonly granularity: Granularity; readonly swapsLast?: boolean }
   /** [N, blocks, bytes]; of a table [N, bytes], its rows cut short where their values end. */
   | ({ readonly kind: "matrix"; readonly bits: BitWidth; readonly isTable: boolean } & Sides)
   | ({ readonly kind: "bnb4"; readonly quantType: (typeof QUANT_TYPES)[number] } & Sides);
@@ -60,7 +60,7 @@ export function findQuantized(root: Scope): QuantizedConstant[] {
       if (!scale || !scaleTypes.has(scale.type ?? "")) continue;
       const granularity = granularityOf(codes.shape, scale.shape, blockSizes.get(scale));
       const zeroPoint = constantBehind(scope, `${name}_zero_point`);
-      if (granularity) found.set(codes, { ...affine(codes, granularity), name, codes, scale, zeroPoint });
+      if (granularity) found.set(codes, { ...integerCodes(codes, granularity), name, codes, scale, zeroPoint });
     }
   }
   return [...found.values()];
@@ -80,7 +80,7 @@ type Form = Pick<QuantizedConstant, "shape" | "dtype" | "stored">;
 const swapped: Parts["form"] = (_, codes, { shape }) => {
   const [directions = 0, columns = 0, rows = 0] = codes.shape;
   const axis = shape.length === 2 ? ([0, 1] as const) : 0;
-  const stored = { kind: "affine", granularity: { axis }, swapsLast: true } as const;
+  const stored = { kind: "integer", granularity: { axis }, swapsLast: true } as const;
   return { shape: [directions, rows, columns], dtype: codes.type!, stored };
 };
 
@@ -90,8 +90,8 @@ const along =
   (_, codes, scale) => {
     const own = axis < 0 ? axis + codes.shape.length : axis;
     const many = elementsOf(scale.shape);
-    if (many === 1) return affine(codes, {});
-    return many === codes.shape[own] ? affine(codes, { axis: own }) : undefined;
+    if (many === 1) return integerCodes(codes, {});
+    return many === codes.shape[own] ? integerCodes(codes, { axis: own }) : undefined;
   };
 
 const takers: Readonly<Record<string, readonly Parts[]>> = {
@@ -100,7 +100,7 @@ const takers: Readonly<Record<string, readonly Parts[]>> = {
       codes: 0,
       scale: 1,
       zeroPoint: 2,
-      form: (node, codes, scale) => affine(codes, granularityFrom(node, codes, scale)),
+      form: (node, codes, scale) => integerCodes(codes, granularityFrom(node, codes, scale)),
     },
   ],
   MatMulInteger: [{ codes: 1, scale: "behind", zeroPoint: 3, form: along(-1) }],
@@ -163,7 +163,7 @@ function tableOf(node: Node, codes: Tensor, scale: Tensor): Form | undefined {
   const blockSize = attributeOf(node, "block_size", "int") ?? 128;
   const axis = attributeOf(node, "quantize_axis", "int") ?? 1;
   if (codes.type !== "uint8") {
-    return affine(codes, { axis: axis < 0 ? axis + codes.shape.length : axis, blockSize });
+    return integerCodes(codes, { axis: axis < 0 ? axis + codes.shape.length : axis, blockSize });
   }
   const bits = bitsOf(node);
   const [n = 0, bytes = 0] = codes.shape;
@@ -182,8 +182,8 @@ function sidesOf(node: Node): Sides | undefined {
   return n === undefined || k === undefined || blockSize === undefined ? undefined : { n, k, blockSize };
 }
 
-function affine(codes: Tensor, granularity: Granularity): Form {
-  return { shape: codes.shape, dtype: codes.type!, stored: { kind: "affine", granularity } };
+function integerCodes(codes: Tensor, granularity: Granularity): Form {
+  return { shape: codes.shape, dtype: codes.type!, stored: { kind: "integer", granularity } };
 }
 
 /** A constant as it lies, or the one whose rows a Gather takes. */

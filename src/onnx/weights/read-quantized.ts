@@ -17,8 +17,8 @@ export async function readQuantized(
 ): Promise<FloatTensor | QuantizedTensor<CodeDType>> {
   const { shape, stored } = weight;
   switch (stored.kind) {
-    case "affine":
-      return readAffine(engine, files, weight, stored);
+    case "integer":
+      return readIntegerCodes(engine, files, weight, stored);
     case "matrix":
       return { shape, data: await readMatrix(engine, files, weight, stored) };
     case "bnb4": {
@@ -31,11 +31,11 @@ export async function readQuantized(
 
 type Of<K extends StoredForm["kind"]> = Extract<StoredForm, { kind: K }>;
 
-async function readAffine(
+async function readIntegerCodes(
   engine: Engine,
   files: TensorFiles,
   { codes, scale, zeroPoint, shape }: QuantizedConstant,
-  { granularity, swapsLast }: Of<"affine">,
+  { granularity, swapsLast }: Of<"integer">,
 ): Promise<QuantizedTensor<CodeDType>> {
   const dtype = codes.type as CodeDType;
   const Codes = codeTypes[dtype].array as ArrayType<ArrayOf<CodeDType>>;
@@ -43,7 +43,7 @@ async function readAffine(
   const data = viewOf(Codes, swapsLast ? engine.transposeLast(bytes, codes.shape) : bytes);
   const scales = await readFloats(files, scale);
   const zeros = zeroPoint ? await readZeros(files, zeroPoint, scales.length) : new Int32Array(scales.length);
-  return { dtype, shape, data, scale: scales, zeroPoint: zeros, scheme: "affine", ...granularity };
+  return { dtype, shape, data, scale: scales, zeroPoint: zeros, scheme: "asymmetric", ...granularity };
 }
 
 async function readMatrix(

@@ -7,12 +7,12 @@ import type { FloatConstant } from "./find-weights.ts";
 
 /** How quantized weights are restored in the graph. */
 export const weightForms = ["cast", "qdq"] as const;
-export type WeightForm = (typeof weightForms)[number];
+export type RestoredFormat = (typeof weightForms)[number];
 
 /** How one constant is quantized. */
 export interface WeightQuantization {
   readonly dtype: CodeDType;
-  readonly scheme: "symmetric" | "affine";
+  readonly scheme: "symmetric" | "asymmetric";
   readonly granularity: Granularity;
   /** How many scales that makes. */
   readonly groups: number;
@@ -23,13 +23,13 @@ export interface WeightQuantization {
 
 export interface WeightOnlyOptions {
   readonly dtype: CodeDType;
-  readonly scheme: "symmetric" | "affine";
+  readonly scheme: "symmetric" | "asymmetric";
   readonly perChannel: boolean;
   readonly blockSize?: number | undefined;
   readonly reduceRange: boolean;
   /** The tool whose codes are wanted, where it is another one. */
   readonly like?: "onnxruntime" | undefined;
-  readonly form: WeightForm;
+  readonly form: RestoredFormat;
   /** The type of tables whose codes are looked up, where it is not that of the others. */
   readonly tableDtype?: "int8" | "uint8" | undefined;
 }

@@ -9,7 +9,7 @@ export const rewriteGather: Rewrite = ({ node, scope }, pass) => {
   if (!usage || output === "") return undefined;
   const refused = pass.usages.refusal(node, usage);
   if (refused !== undefined) return refused;
-  const recipe = { dtype: "uint8", scheme: "affine", reduceRange: false, granularity: {} } as const;
+  const recipe = { dtype: "uint8", scheme: "asymmetric", reduceRange: false, granularity: {} } as const;
   const stored = pass.weights.plain(usage) ?? pass.weights.store(usage, { recipe });
   const codes = pass.names.fresh(`${output}_quantized`);
   usage.take(node, 0);

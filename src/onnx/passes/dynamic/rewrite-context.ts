@@ -14,11 +14,11 @@ import type { Storage, StoredWeights } from "./quantized-weights.ts";
 
 export interface DynamicOptions {
   readonly dtype: CodeDType;
-  readonly scheme: "symmetric" | "affine";
+  readonly scheme: "symmetric" | "asymmetric";
   readonly perChannel: boolean;
   readonly reduceRange: boolean;
   /** How Conv becomes ConvInteger; undefined where Conv stays in floating point, as ConvInteger is slower on CPUs. */
-  readonly conv?: { readonly dtype: "int8" | "uint8"; readonly scheme: "symmetric" | "affine" } | undefined;
+  readonly conv?: { readonly dtype: "int8" | "uint8"; readonly scheme: "symmetric" | "asymmetric" } | undefined;
   /** Whether it is one of a set, of which the type is not chosen. */
   readonly isVariant?: boolean | undefined;
   /** The tool whose choices and bytes are wanted, where it is another one. */

@@ -1,5 +1,5 @@
 import type { HalfDType } from "../../../dtypes.ts";
-import type { Algorithm, BitWidth, BlockSize } from "../../../engine/blockwise/quantize-matrix.ts";
+import type { BitWidth, BlockAlgorithm, BlockSize } from "../../../engine/blockwise/quantize-matrix.ts";
 import type { WeightSelection } from "../../weights/select-weights.ts";
 
 /** What a product is computed in, by MatMulNBits' numbers: 0, the runtime decides; float32, float16, bfloat16, int8. */
@@ -11,8 +11,8 @@ export interface NbitsOptions extends WeightSelection {
   readonly usual: readonly string[];
   readonly bits: BitWidth;
   readonly blockSize: BlockSize;
-  readonly scheme: "symmetric" | "affine";
-  readonly algorithm: Algorithm;
+  readonly scheme: "symmetric" | "asymmetric";
+  readonly algorithm: BlockAlgorithm;
   readonly accuracyLevel: AccuracyLevel;
   /** What scales are stored as: as the weights are, if not said. */
   readonly scaleDtype?: HalfDType | undefined;

@@ -1,5 +1,5 @@
 import { codeTypes } from "../../../dtypes.ts";
-import type { WeightForm, WeightQuantization } from "../../weights/weight-granularity.ts";
+import type { RestoredFormat, WeightQuantization } from "../../weights/weight-granularity.ts";
 
 /** What a form takes of a model. */
 export interface Requirement {
@@ -8,7 +8,7 @@ export interface Requirement {
   /** What came with that opset, for errors. */
   readonly what: string;
   /** A form that takes less, where there is one. */
-  readonly others?: WeightForm | undefined;
+  readonly others?: RestoredFormat | undefined;
 }
 
 /** Initializers that are no inputs came with IR 4; 4-bit types with opset 21, which has IR 10. */
@@ -17,7 +17,7 @@ const IR_OF_21 = 10;
 
 /** The least opset and IR version in which a recipe can be written. */
 export function requirementOf(
-  form: WeightForm,
+  form: RestoredFormat,
   { dtype, granularity }: Pick<WeightQuantization, "dtype" | "granularity">,
 ): Requirement {
   if (form === "cast") return { opset: 7, ir: LEAST_IR, what: "Mul that broadcasts as numpy does" };

@@ -72,7 +72,7 @@ function optionsFor(
   const { tableDtype } = wishes;
   const isTable = tableDtype && codeTypes[wishes.dtype].bits === 8 && uses.some(isLookup);
   const dtype = isTable ? tableDtype : wishes.dtype;
-  const scheme = dtype === wishes.dtype ? wishes.scheme : codeTypes[dtype].signed ? "symmetric" : "affine";
+  const scheme = dtype === wishes.dtype ? wishes.scheme : codeTypes[dtype].signed ? "symmetric" : "asymmetric";
   const isPlain = wishes.form === "qdq" && !codeTypes[dtype].signed && awkward.has(tensor);
   return { ...wishes, dtype, scheme, perChannel: wishes.perChannel && !isPlain };
 }

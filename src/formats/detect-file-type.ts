@@ -3,19 +3,19 @@ import type { ByteSource } from "./byte-source.ts";
 import { hasNpyMagic } from "./npy.ts";
 
 /** The formats tensors are read from. */
-export type FormatName = "safetensors" | "npy" | "npz";
+export type TensorFileType = "safetensors" | "npy" | "npz";
 
 /** The formats of files: of tensors, and of models. */
-export type FileFormat = FormatName | "onnx";
+export type FileType = TensorFileType | "onnx";
 
-const titles: Readonly<Record<FileFormat, string>> = {
+const titles: Readonly<Record<FileType, string>> = {
   safetensors: "a safetensors file",
   npy: "a NumPy .npy file",
   npz: "a NumPy .npz file",
   onnx: "an ONNX model",
 };
 
-const promises = new Map<string, FileFormat>([
+const promises = new Map<string, FileType>([
   ["safetensors", "safetensors"],
   ["npy", "npy"],
   ["npz", "npz"],
@@ -50,7 +50,7 @@ export function isShardIndex(name: string): boolean {
  *
  * @throws FormatError when it is of another format than its name says, or of none that can be read.
  */
-export async function detectFormat(source: ByteSource): Promise<FileFormat> {
+export async function detectFileType(source: ByteSource): Promise<FileType> {
   if (isShardIndex(source.name)) return "safetensors";
   const extension = /\.(\w+)$/.exec(source.name)?.[1]?.toLowerCase();
   const head = await source.slice(0, Math.min(LONGEST_START, source.byteLength));
@@ -69,7 +69,7 @@ export async function detectFormat(source: ByteSource): Promise<FileFormat> {
  * A safetensors header begins with "{" after 8 bytes of length, the upper of which are 0; a model as good as always with
  * its IR version: field 1, a small number, and then another field of length or number.
  */
-function formatOf(head: Uint8Array): FileFormat | undefined {
+function formatOf(head: Uint8Array): FileType | undefined {
   if (hasNpyMagic(head)) return "npy";
   if (startsWith(head, "PK\x03\x04") && /\.npy$/.test(firstMember(head))) return "npz";
   if (head[8] === 0x7b && head[6] === 0 && head[7] === 0) return "safetensors";

@@ -1,13 +1,14 @@
 import { availableParallelism } from "node:os";
 import { ArgumentError } from "../errors.ts";
-import { createWorkerPool } from "../node.ts";
 import type { TaskOptions } from "../pipeline/progress.ts";
+import { createWorkerPool } from "./worker-pool.ts";
 
-/** Options of commands that read tensors. */
+/** What work on files may take. */
 export interface WorkOptions {
-  readonly threads?: number;
-  /** Bytes. */
-  readonly memory?: number;
+  /** Worker threads. Default: as many as cores, up to 8, where that saves time. The bytes do not depend on it. */
+  readonly threads?: number | undefined;
+  /** Bytes that the process may take. Default: 256 MB, or as many as the threads need. */
+  readonly memory?: number | undefined;
 }
 
 /** From this many bytes on threads save more than it costs to start them. */
