@@ -5,7 +5,7 @@
 //   out[1 * count + g]  sum a * b            out[4 * count + g]  max |a - b|, NaN skipped
 //   out[2 * count + g]  sum a^2
 //
-// Sums are taken in float64 in a stated order, so that the twin and any split into calls agree to the bit. Along a run:
+// Sums are taken in float64 in a stated order, so that the reference and any split into calls agree to the bit. Along a run:
 // chunks of 65,536 elements from its start; in a chunk element i goes to lane i mod 4, the lanes fold as
 // (0 + 2) + (1 + 3), the rest (chunk length mod 4) is added one by one, the chunk's sum is added to `out`.
 // Along a column: element by element, straight into `out`.

@@ -4,7 +4,7 @@ import { BLOCK, COLUMNS, LIMIT, type Stage } from "./stage.ts";
 
 /** What one kernel does over a stage. What its functions return is the work itself, ready to be timed. */
 export interface Workload {
-  /** The first `elements` elements through the module or the twin, in calls as the engine makes them. */
+  /** The first `elements` elements through the module or the reference, in calls as the engine makes them. */
   kernel(kernels: Kernels, elements: number): () => number;
   /** The same through the loop people write; undefined where nobody writes one. */
   readonly plain: ((elements: number) => () => number) | undefined;

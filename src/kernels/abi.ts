@@ -1,6 +1,6 @@
 /**
- * The ABI of kernels.wasm and of its twin, as one list and one type. Pointers are byte addresses in linear memory,
- * lengths are elements. Kernels allocate nothing, throw nothing and check nothing.
+ * The ABI of kernels.wasm and of its scalar reference, as one list and one type. Pointers are byte addresses in linear
+ * memory, lengths are elements. Kernels allocate nothing, throw nothing and check nothing.
  *
  * Every kernel over groups takes `[outer][groups][inner]`: `inner` values that follow one another share parameter
  * `o * step + g`; the last group of each outer holds `last` values. `step` is 0 when the parameters come round again for

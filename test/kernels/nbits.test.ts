@@ -5,8 +5,8 @@ import type { Platform } from "../helpers/platforms.ts";
 import { between, mixed, nonFinite, normals, randomOf } from "../helpers/random.ts";
 import { expectSame, given, sides, written, zeros } from "./parts.ts";
 
-// Kernels over matrices against their twins: the same matrix in two memories, then everything written compared, with
-// what lies around it.
+// Kernels over matrices against their references: the same matrix in two memories, then everything written compared,
+// with what lies around it.
 
 interface Matrix {
   readonly n: number;
@@ -126,7 +126,7 @@ describe.each(bitsOfAll)("%i bits", (bits) => {
       const [row, column] = [between(random, 0, n - 1), between(random, 0, k - 1)];
       x[columns ? column * stride + row : row * stride + column] = nonFinite[i % nonFinite.length]!;
       expect(flagOf(sides().simd, matrix, x)).toBe(true);
-      expect(flagOf(sides().twin, matrix, x)).toBe(true);
+      expect(flagOf(sides().reference, matrix, x)).toBe(true);
     }
   });
 

@@ -3,7 +3,7 @@ import { bytesOf } from "../../core/tensor.ts";
 import type { FloatName } from "../../formats/floats.ts";
 import { narrowHalves } from "../../formats/halves.ts";
 import { clamp, roundHalfToEven } from "../../kernels/arithmetic.ts";
-import { storedScale } from "../../kernels/twin/nbits.ts";
+import { storedScale } from "../../kernels/reference/nbits.ts";
 import type { Compression } from "./layout.ts";
 
 /** What the engine is told, so that its codes are those of the scales as the file holds them. */

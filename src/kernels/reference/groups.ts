@@ -1,7 +1,7 @@
 import type { Columns, Rows } from "../abi.ts";
 
 /**
- * The twins work on linear memory through a DataView: any address is aligned enough, and the view is made anew for each
+ * Reference kernels work on linear memory through a DataView: any address is aligned enough, and the view is made anew for each
  * call, as growth detaches it.
  */
 export type ViewOf = () => DataView;

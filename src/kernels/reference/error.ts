@@ -1,5 +1,5 @@
 import type { Columns, Kernels, Rows } from "../abi.ts";
-import { eachElement, eachRun, type ViewOf } from "./walk.ts";
+import { eachElement, eachRun, type ViewOf } from "./groups.ts";
 
 const CHUNK = 65536;
 
@@ -9,8 +9,8 @@ function fold(lanes: Float64Array): number {
   return a + c + (b + d);
 }
 
-/** Twins of assembly/error.ts. */
-export function errorTwins(viewOf: ViewOf): Pick<Kernels, "errorF32" | "errorF32Columns" | "lossF32"> {
+/** Reference for assembly/error.ts. */
+export function errorReference(viewOf: ViewOf): Pick<Kernels, "errorF32" | "errorF32Columns" | "lossF32"> {
   const add = (view: DataView, at: number, value: number) => {
     view.setFloat64(at, view.getFloat64(at, true) + value, true);
   };

@@ -1,10 +1,10 @@
 import type { Columns, Kernels, Rows } from "../abi.ts";
-import { eachElement, type ViewOf } from "./walk.ts";
+import { eachElement, type ViewOf } from "./groups.ts";
 
 type Ranges = Pick<Kernels, Extract<keyof Kernels, `${"range" | "absMax"}${string}`>>;
 
-/** Twins of assembly/range.ts, magnitude.ts and finite.ts. */
-export function rangeTwins(viewOf: ViewOf): Ranges {
+/** Reference for assembly/range.ts, magnitude.ts and finite.ts. */
+export function rangeReference(viewOf: ViewOf): Ranges {
   const range = (src: number, mins: number, maxs: number, ...shape: Rows | Columns): number => {
     const view = viewOf();
     let bad = 0;

@@ -1,8 +1,8 @@
 import type { Kernels } from "../abi.ts";
-import type { ViewOf } from "./walk.ts";
+import type { ViewOf } from "./groups.ts";
 
-/** Twins of assembly/nibbles.ts. */
-export function nibbleTwins(viewOf: ViewOf): Pick<Kernels, "packNibbles" | "unpackI4" | "unpackU4"> {
+/** Reference for assembly/nibbles.ts. */
+export function nibbleReference(viewOf: ViewOf): Pick<Kernels, "packNibbles" | "unpackI4" | "unpackU4"> {
   const unpack = (extend: (nibble: number) => number) => (src: number, dst: number, n: number, odd: number) => {
     const view = viewOf();
     for (let i = 0; i < n; i++) {

@@ -1,6 +1,6 @@
 import type { BlockBits, Kernels } from "../abi.ts";
 import { clamp, roundHalfToEven } from "../arithmetic.ts";
-import type { ViewOf } from "./walk.ts";
+import type { ViewOf } from "./groups.ts";
 
 const { fround } = Math;
 
@@ -220,8 +220,8 @@ type NBits = Pick<
   Extract<keyof Kernels, `${"quantize" | "pack" | "encode"}F32N${BlockBits}${"" | "Columns"}`>
 >;
 
-/** Twins of assembly/nbits.ts and pack.ts. */
-export function nbitsTwins(viewOf: ViewOf): NBits {
+/** Reference for assembly/nbits.ts and pack.ts. */
+export function nbitsReference(viewOf: ViewOf): NBits {
   return Object.fromEntries(
     ([2, 4, 8] as const).flatMap((bits) =>
       [false, true].flatMap((columns) => {

@@ -1,8 +1,8 @@
 import type { Kernels } from "../abi.ts";
-import type { ViewOf } from "./walk.ts";
+import type { ViewOf } from "./groups.ts";
 
-/** Twin of assembly/count.ts. */
-export function countTwins(viewOf: ViewOf): Pick<Kernels, "countF32Halves"> {
+/** Reference for assembly/count.ts. */
+export function countReference(viewOf: ViewOf): Pick<Kernels, "countF32Halves"> {
   return {
     countF32Halves(values, halves, restored, out, n, exponent) {
       const view = viewOf();

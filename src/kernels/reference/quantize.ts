@@ -1,6 +1,6 @@
 import type { CodeName, Columns, Kernels, Rows } from "../abi.ts";
 import { clamp, roundHalfToEven } from "../arithmetic.ts";
-import { eachElement, type ViewOf } from "./walk.ts";
+import { eachElement, type ViewOf } from "./groups.ts";
 
 interface Code {
   readonly bytes: 1 | 2 | 4;
@@ -106,8 +106,8 @@ function minmaxBack(viewOf: ViewOf, code: Code) {
 
 type Quantizers = Pick<Kernels, Extract<keyof Kernels, `${"quantize" | "minmax" | "dequantize"}${string}`>>;
 
-/** Twins of assembly/quantize.ts, bias.ts and dequantize.ts. */
-export function quantizeTwins(viewOf: ViewOf): Quantizers {
+/** Reference for assembly/quantize.ts, bias.ts and dequantize.ts. */
+export function quantizeReference(viewOf: ViewOf): Quantizers {
   const both = <T>(name: string, kernel: T): [string, T][] => [
     [name, kernel],
     [`${name}Columns`, kernel],

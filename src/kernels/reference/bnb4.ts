@@ -1,11 +1,11 @@
 import type { Kernels } from "../abi.ts";
+import type { ViewOf } from "./groups.ts";
 import { measureBlock, reciprocalOf, storedScale } from "./nbits.ts";
-import type { ViewOf } from "./walk.ts";
 
 const { abs, fround } = Math;
 
-/** Twins of assembly/bnb4.ts and transpose.ts. */
-export function bnb4Twins(viewOf: ViewOf): Pick<Kernels, "quantizeF32B4" | "transposeBytes" | "transposeF32"> {
+/** Reference for assembly/bnb4.ts and transpose.ts. */
+export function bnb4Reference(viewOf: ViewOf): Pick<Kernels, "quantizeF32B4" | "transposeBytes" | "transposeF32"> {
   return {
     quantizeF32B4(src, dst, scales, sums, _scratch, table, n, size, rounding) {
       const view = viewOf();

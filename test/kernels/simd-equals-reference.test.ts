@@ -10,8 +10,8 @@ import {
 import { type Platform, platforms } from "../helpers/platforms.ts";
 import { between, mixed, nonFinite, normals, randomOf } from "../helpers/random.ts";
 
-// Every kernel against its twin: the same input in two memories, then all of the arena compared, so that a byte written
-// outside the output shows as well.
+// Every kernel against its reference: the same input in two memories, then all of the arena compared, so that a byte
+// written outside the output shows as well.
 
 const ARENA = 4096;
 const ARENA_BYTES = 1 << 20;
@@ -19,9 +19,9 @@ const ARENA_BYTES = 1 << 20;
 const BEHIND = 1 << 13;
 
 let simd: Platform;
-let twin: Platform;
+let reference: Platform;
 beforeAll(async () => {
-  ({ simd, twin } = await platforms());
+  ({ simd, reference } = await platforms());
 });
 
 type Shape = Rows | Columns;
@@ -66,7 +66,7 @@ class Arena {
   /** Runs the kernel on both sides. */
   compare(name: KernelName, args: number[], what: string): void {
     const length = this.#at + BEHIND - ARENA;
-    const results = [simd, twin].map(({ memory, kernels }) => {
+    const results = [simd, reference].map(({ memory, kernels }) => {
       const view = memory.view(Uint8Array, ARENA, length);
       view.set(guards.subarray(0, length));
       for (const [address, { buffer, byteOffset, byteLength }] of this.#regions) {
@@ -79,7 +79,9 @@ class Arena {
     expect(ours.flag, `${name} ${what}: flag`).toBe(theirs.flag);
     if (Buffer.compare(ours.bytes, theirs.bytes) === 0) return;
     const at = ours.bytes.findIndex((byte, i) => byte !== theirs.bytes[i]);
-    expect.fail(`${name} ${what}: byte ${at + ARENA} is ${ours.bytes[at]}, twin ${theirs.bytes[at]} (args ${args})`);
+    expect.fail(
+      `${name} ${what}: byte ${at + ARENA} is ${ours.bytes[at]}, reference ${theirs.bytes[at]} (args ${args})`,
+    );
   }
 }
 
@@ -158,7 +160,7 @@ function argumentsOf(name: KernelName, shape: Shape, random: () => number, arena
 const others = ["nibbles", "half", "count", "loss", "blocks", "nbits", "pack", "encode", "search", "bnb4", "transpose"];
 const grouped = kernelNames.filter((name) => !others.includes(kernelList[name].family));
 
-describe.each(grouped)("%s equals its twin", (name) => {
+describe.each(grouped)("%s equals its reference", (name) => {
   const over = (columns: number): Shape =>
     kernelList[name].columns ? [1, 1, 3, 3, 0, columns] : [1, 1, columns, columns, 0];
 
@@ -196,7 +198,7 @@ describe.each(grouped)("%s equals its twin", (name) => {
 
 describe("4-bit codes", () => {
   it.each(["packNibbles", "unpackI4", "unpackU4"] as const)(
-    "%s equals its twin at every length and both phases",
+    "%s equals its reference at every length and both phases",
     (name) => {
       const random = randomOf(4);
       for (let n = 0; n <= 130; n++) {
@@ -215,7 +217,7 @@ describe("4-bit codes", () => {
 
 describe("half precision", () => {
   it.each(["convertF16F32", "convertBF16F32"] as const)(
-    "%s equals its twin for every one of the 65,536 values",
+    "%s equals its reference for every one of the 65,536 values",
     (name) => {
       const all = Uint16Array.from({ length: 65536 }, (_, i) => i);
       const arena = new Arena(randomOf(5));
@@ -223,30 +225,35 @@ describe("half precision", () => {
     },
   );
 
-  it.each(["convertF32F16", "convertF32BF16"] as const)("%s equals its twin around every rounding boundary", (name) => {
-    const random = randomOf(6);
-    for (let n = 0; n <= 130; n++) {
-      const bits = Uint32Array.from({ length: n }, () => between(random, 0, 0xffffffff));
-      const arena = new Arena(random);
-      arena.compare(name, [arena.region(4 * n, bits), arena.region(2 * n), n], `length ${n}`);
-    }
-    // The float32 values halfway between two halves, and their neighbours, for every exponent.
-    const bits: number[] = [];
-    for (let exponent = 0; exponent < 256; exponent++) {
-      for (const mantissa of [0, 1, 0xfff, 0x1000, 0x1001, 0x2fff, 0x3000, 0x3001, 0x7fff, 0x8000, 0x18000, 0x7fffff]) {
-        bits.push((exponent << 23) | mantissa, ((exponent << 23) | mantissa) + 0x80000000);
+  it.each(["convertF32F16", "convertF32BF16"] as const)(
+    "%s equals its reference around every rounding boundary",
+    (name) => {
+      const random = randomOf(6);
+      for (let n = 0; n <= 130; n++) {
+        const bits = Uint32Array.from({ length: n }, () => between(random, 0, 0xffffffff));
+        const arena = new Arena(random);
+        arena.compare(name, [arena.region(4 * n, bits), arena.region(2 * n), n], `length ${n}`);
       }
-    }
-    const arena = new Arena(random);
-    arena.compare(
-      name,
-      [arena.region(4 * bits.length, Uint32Array.from(bits)), arena.region(2 * bits.length), bits.length],
-      "boundaries",
-    );
-  });
+      // The float32 values halfway between two halves, and their neighbours, for every exponent.
+      const bits: number[] = [];
+      for (let exponent = 0; exponent < 256; exponent++) {
+        for (const mantissa of [
+          0, 1, 0xfff, 0x1000, 0x1001, 0x2fff, 0x3000, 0x3001, 0x7fff, 0x8000, 0x18000, 0x7fffff,
+        ]) {
+          bits.push((exponent << 23) | mantissa, ((exponent << 23) | mantissa) + 0x80000000);
+        }
+      }
+      const arena = new Arena(random);
+      arena.compare(
+        name,
+        [arena.region(4 * bits.length, Uint32Array.from(bits)), arena.region(2 * bits.length), bits.length],
+        "boundaries",
+      );
+    },
+  );
 
   it.each([0x7c00, 0x7f80])(
-    "countF32Halves equals its twin on every pair of a value and a half (exponent %i)",
+    "countF32Halves equals its reference on every pair of a value and a half (exponent %i)",
     (exponent) => {
       const random = randomOf(7);
       const halves = Uint16Array.from({ length: 65536 }, (_, i) => i);
@@ -268,7 +275,7 @@ describe("half precision", () => {
     },
   );
 
-  it.each([0, 1, 3, 4, 5, 130, 65535, 65536, 65537, 100_000])("lossF32 equals its twin, %i values", (n) => {
+  it.each([0, 1, 3, 4, 5, 130, 65535, 65536, 65537, 100_000])("lossF32 equals its reference, %i values", (n) => {
     const random = randomOf(8);
     const arena = new Arena(random);
     const values = () => Float32Array.from({ length: n }, () => (random() < 0.001 ? Number.NaN : random() - 0.5));
@@ -278,7 +285,7 @@ describe("half precision", () => {
   });
 
   it("narrowing undoes widening", () => {
-    const { memory, kernels } = twin;
+    const { memory, kernels } = reference;
     const finite = Uint16Array.from({ length: 65536 }, (_, i) => i).filter((h) => (h & 0x7c00) !== 0x7c00);
     const { raw, values, codes } = memory.tiles;
     memory.view(Uint16Array, raw, finite.length).set(finite);
@@ -289,9 +296,9 @@ describe("half precision", () => {
 });
 
 describe("the list", () => {
-  it("names every kernel of the module and of the twin, and no other", () => {
+  it("names every kernel of the module and of the reference, and no other", () => {
     const ofModule = Object.keys(simd.kernels).filter((name) => name !== "memory");
     expect(ofModule.sort()).toEqual([...kernelNames].sort());
-    expect(Object.keys(twin.kernels).sort()).toEqual([...kernelNames].sort());
+    expect(Object.keys(reference.kernels).sort()).toEqual([...kernelNames].sort());
   });
 });

@@ -1,5 +1,6 @@
 import type { BlockBits, Kernels, Search } from "../abi.ts";
 import { clamp, roundHalfToEven } from "../arithmetic.ts";
+import type { ViewOf } from "./groups.ts";
 import {
   type Block,
   type BlockParameters,
@@ -10,7 +11,6 @@ import {
   round,
   storedScale,
 } from "./nbits.ts";
-import type { ViewOf } from "./walk.ts";
 
 const { abs, fround, sqrt } = Math;
 
@@ -137,8 +137,8 @@ function searcher(viewOf: ViewOf, find: typeof mse, columns: boolean): (...args:
   };
 }
 
-/** Twins of assembly/search.ts. */
-export function searchTwins(viewOf: ViewOf): Pick<Kernels, `${"mse" | "hqq"}F32${"" | "Columns"}`> {
+/** Reference for assembly/search.ts. */
+export function searchReference(viewOf: ViewOf): Pick<Kernels, `${"mse" | "hqq"}F32${"" | "Columns"}`> {
   return {
     mseF32: searcher(viewOf, mse, false),
     mseF32Columns: searcher(viewOf, mse, true),

@@ -1,6 +1,6 @@
 import type { Blocks, Kernels } from "../abi.ts";
 import { clamp, roundHalfToEven } from "../arithmetic.ts";
-import { eachRun, type ViewOf } from "./walk.ts";
+import { eachRun, type ViewOf } from "./groups.ts";
 
 const SMALLEST_NORMAL = 1.1754943508222875e-38;
 const { abs, fround, max, min } = Math;
@@ -69,8 +69,8 @@ function quantizer(viewOf: ViewOf, name: keyof typeof bounds): (...args: Blocks)
   };
 }
 
-/** Twins of assembly/blocks.ts. */
-export function blockTwins(viewOf: ViewOf): Pick<Kernels, `blocksF32${keyof typeof bounds}`> {
+/** Reference for assembly/blocks.ts. */
+export function blockReference(viewOf: ViewOf): Pick<Kernels, `blocksF32${keyof typeof bounds}`> {
   return {
     blocksF32I4: quantizer(viewOf, "I4"),
     blocksF32U4: quantizer(viewOf, "U4"),

@@ -1,6 +1,6 @@
 import type { Kernels } from "../abi.ts";
 import { roundHalfToEven } from "../arithmetic.ts";
-import type { ViewOf } from "./walk.ts";
+import type { ViewOf } from "./groups.ts";
 
 /** binary16 bits to float32 bits. */
 function widen(half: number): number {
@@ -36,8 +36,8 @@ function narrowBrain(bits: number): number {
 
 type Halves = Pick<Kernels, Extract<keyof Kernels, `convert${string}`>>;
 
-/** Twins of assembly/half.ts. */
-export function halfTwins(viewOf: ViewOf): Halves {
+/** Reference for assembly/half.ts. */
+export function halfReference(viewOf: ViewOf): Halves {
   const widening = (bitsOf: (half: number) => number) => (src: number, dst: number, n: number) => {
     const view = viewOf();
     for (let i = 0; i < n; i++) view.setInt32(dst + 4 * i, bitsOf(view.getUint16(src + 2 * i, true)), true);
