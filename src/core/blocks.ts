@@ -1,7 +1,7 @@
 import type { FloatDType } from "../dtypes.ts";
 import { ArgumentError } from "../errors.ts";
 import type { BlockBits, Kernels } from "../kernels/abi.ts";
-import { blockParameters, roundings } from "../kernels/reference/nbits.ts";
+import { blockParameters, roundings } from "../kernels/block-parameters.ts";
 import { errorOf, finiteSums, type Sums, takeSums } from "./block-sums.ts";
 import type { QuantizationError } from "./error.ts";
 import { type NamedOperand, withRoom, withValues } from "./lend.ts";

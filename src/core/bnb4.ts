@@ -1,5 +1,5 @@
 import type { FloatDType } from "../dtypes.ts";
-import { roundings } from "../kernels/reference/nbits.ts";
+import { roundings } from "../kernels/block-parameters.ts";
 import { errorOf, type Sums, sumsAt } from "./block-sums.ts";
 import { blockSizes, type MatrixLayout, scaleError, sidesOf, takeScales } from "./blocks.ts";
 import type { QuantizationError } from "./error.ts";

@@ -2,8 +2,8 @@ import type { Range } from "../../core/schemes.ts";
 import { bytesOf } from "../../core/tensor.ts";
 import type { FloatName } from "../../formats/floats.ts";
 import { narrowHalves } from "../../formats/halves.ts";
-import { clamp, roundHalfToEven } from "../../kernels/arithmetic.ts";
-import { storedScale } from "../../kernels/reference/nbits.ts";
+import { storedScale } from "../../kernels/block-parameters.ts";
+import { clamp, roundHalfToEven } from "../../kernels/rounding.ts";
 import type { Compression } from "./layout.ts";
 
 /** What the engine is told, so that its codes are those of the scales as the file holds them. */

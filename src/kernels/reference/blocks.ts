@@ -1,5 +1,5 @@
 import type { Blocks, Kernels } from "../abi.ts";
-import { clamp, roundHalfToEven } from "../arithmetic.ts";
+import { clamp, roundHalfToEven } from "../rounding.ts";
 import { eachRun, type ViewOf } from "./groups.ts";
 
 const SMALLEST_NORMAL = 1.1754943508222875e-38;

@@ -1,6 +1,7 @@
 import type { Kernels } from "../abi.ts";
+import { reciprocalOf, storedScale } from "../block-parameters.ts";
 import type { ViewOf } from "./groups.ts";
-import { measureBlock, reciprocalOf, storedScale } from "./nbits.ts";
+import { measureBlock } from "./nbits.ts";
 
 const { abs, fround } = Math;
 

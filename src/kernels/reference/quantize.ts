@@ -1,5 +1,5 @@
 import type { CodeName, Columns, Kernels, Rows } from "../abi.ts";
-import { clamp, roundHalfToEven } from "../arithmetic.ts";
+import { clamp, roundHalfToEven } from "../rounding.ts";
 import { eachElement, type ViewOf } from "./groups.ts";
 
 interface Code {

@@ -1,16 +1,8 @@
 import type { BlockBits, Kernels, Search } from "../abi.ts";
-import { clamp, roundHalfToEven } from "../arithmetic.ts";
+import { type BlockParameters, blockParameters, reciprocalOf, storedScale } from "../block-parameters.ts";
+import { clamp, roundHalfToEven, roundHalfUp } from "../rounding.ts";
 import type { ViewOf } from "./groups.ts";
-import {
-  type Block,
-  type BlockParameters,
-  blockParameters,
-  eachBlock,
-  extremesOf,
-  reciprocalOf,
-  round,
-  storedScale,
-} from "./nbits.ts";
+import { type Block, eachBlock, extremesOf } from "./nbits.ts";
 
 const { abs, fround, sqrt } = Math;
 
@@ -55,7 +47,7 @@ function squaredError(
   const reciprocal = reciprocalOf(scale);
   let sum = 0;
   for (let i = 0; i < length; i++) {
-    const q = round(clamp(fround(fround(x(i) * reciprocal) + zeroPoint), 0, 2 ** bits - 1));
+    const q = roundHalfUp(clamp(fround(fround(x(i) * reciprocal) + zeroPoint), 0, 2 ** bits - 1));
     const e = fround(fround(x(i) - fround((q - zeroPoint) * scale)) * unit);
     sum = fround(sum + fround(e * e));
   }

@@ -1,6 +1,6 @@
 import { levelsOf } from "../../core/schemes.ts";
 import type { CodeDType } from "../../dtypes.ts";
-import { roundHalfToEven } from "../../kernels/arithmetic.ts";
+import { roundHalfToEven } from "../../kernels/rounding.ts";
 import type { Edits } from "../edits.ts";
 import { intAttribute, makeNode, type Node } from "../graph.ts";
 import type { Names } from "../names.ts";

@@ -6,6 +6,11 @@ export function roundHalfToEven(x: number): number {
   return x + MAGIC - MAGIC;
 }
 
+/** Rounds to the nearest integer, halves up; right for any float32 >= 0, as the sum is taken in float64. */
+export function roundHalfUp(x: number): number {
+  return Math.floor(x + 0.5);
+}
+
 /** `x` held between `lowest` and `highest`; NaN becomes the lowest. */
 export function clamp(x: number, lowest: number, highest: number): number {
   return x > lowest ? Math.min(x, highest) : lowest;
