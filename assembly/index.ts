@@ -1,28 +1,27 @@
 // The ABI: every kernel the module exports, named <verb><from><to>[Columns]. The TypeScript side of it is the interface in
 // src/kernels/abi.ts. Pointers are bytes, lengths elements; nothing is allocated, nothing thrown, nothing checked.
 
-import * as quantize from "./quantize";
-import * as dequantize from "./dequantize";
+import * as dequantize from "./dequantize-groups";
+import * as quantize from "./quantize-groups";
 
-export { rangeF32, rangeF32Columns } from "./range";
-export { absMaxF32, absMaxF32Columns } from "./magnitude";
-export { rangeFiniteF32, rangeFiniteF32Columns } from "./finite";
-export { quantizeF32I32, quantizeF32I32Columns } from "./bias";
-export { errorF32, lossF32, errorF32Columns } from "./error";
+export { absMaxF32, absMaxF32Columns } from "./abs-max";
+export { errorF32, lossF32, errorF32Columns } from "./error-sums";
+export { convertF16F32, convertBF16F32, convertF32F16, convertF32BF16 } from "./half-conversion";
+export { countF32Halves } from "./half-loss";
+export {
+  packF32N2, packF32N2Columns, packF32N4, packF32N4Columns, packF32N8, packF32N8Columns,
+} from "./nbits-codes";
+export { mseF32, mseF32Columns, hqqF32, hqqF32Columns } from "./nbits-search";
+export { packNibbles, unpackI4, unpackU4 } from "./nibbles";
+export { quantizeF32I32, quantizeF32I32Columns } from "./quantize-bias";
+export { quantizeF32B4 } from "./quantize-bnb4";
+export { blocksF32I4, blocksF32U4, blocksF32I8, blocksF32U8 } from "./quantize-fused";
 export {
   quantizeF32N2, quantizeF32N2Columns, quantizeF32N4, quantizeF32N4Columns, quantizeF32N8, quantizeF32N8Columns,
   encodeF32N2, encodeF32N2Columns, encodeF32N4, encodeF32N4Columns, encodeF32N8, encodeF32N8Columns,
-} from "./nbits";
-export {
-  packF32N2, packF32N2Columns, packF32N4, packF32N4Columns, packF32N8, packF32N8Columns,
-} from "./pack";
-export { quantizeF32B4, transposeF32 } from "./bnb4";
-export { transposeBytes } from "./bytes";
-export { mseF32, mseF32Columns, hqqF32, hqqF32Columns } from "./search";
-export { blocksF32I4, blocksF32U4, blocksF32I8, blocksF32U8 } from "./blocks";
-export { packNibbles, unpackI4, unpackU4 } from "./nibbles";
-export { countF32Halves } from "./count";
-export { convertF16F32, convertBF16F32, convertF32F16, convertF32BF16 } from "./half";
+} from "./quantize-nbits";
+export { rangeF32, rangeF32Columns, rangeFiniteF32, rangeFiniteF32Columns } from "./range";
+export { transposeBytes, transposeF32 } from "./transpose";
 
 export function quantizeF32I8(
   src: usize, dst: usize, scales: usize, zeroPoints: usize, lowest: i32, highest: i32,

@@ -2,6 +2,7 @@ import type { FloatDType } from "../dtypes.ts";
 import { ArgumentError } from "../errors.ts";
 import type { BlockBits, Kernels } from "../kernels/abi.ts";
 import { blockParameters, roundings } from "../kernels/block-parameters.ts";
+import { packZeroPoint } from "../kernels/nbits-zero-points.ts";
 import { errorOf, finiteSums, type Sums, takeSums } from "./block-sums.ts";
 import type { QuantizationError } from "./error.ts";
 import { type NamedOperand, withRoom, withValues } from "./lend.ts";
@@ -21,7 +22,7 @@ export type BlockSize = (typeof blockSizes)[number];
 export const bitWidths = [2, 4, 8] as const satisfies readonly BlockBits[];
 export type BitWidth = (typeof bitWidths)[number];
 
-/** How the scale of a block is chosen: by its extremes alone, or searched for (assembly/search.ts). */
+/** How the scale of a block is chosen: by its extremes alone, or searched for (assembly/nbits-search.ts). */
 export const algorithms = ["rtn", "mse", "hqq"] as const;
 export type Algorithm = (typeof algorithms)[number];
 
@@ -277,11 +278,10 @@ function findOverFinite({ memory }: Machine, chunk: Chunk, plan: MatrixPlan): vo
 function packZeroPoints({ memory }: Machine, chunk: Chunk, { bits, blocks, zeroBytes }: MatrixPlan): void {
   const values = memory.view(Float32Array, chunk.zeroPoints, chunk.n * blocks).slice();
   const bytes = memory.view(Uint8Array, chunk.zeroPoints, chunk.n * zeroBytes);
-  bytes.fill({ 2: 0xaa, 4: 0x88, 8: 0x80 }[bits]);
   for (let i = 0; i < values.length; i++) {
-    const bit = (i % blocks) * bits;
-    const at = Math.floor(i / blocks) * zeroBytes + (bit >> 3);
-    bytes[at] = (bytes[at]! & ~((2 ** bits - 1) << (bit & 7))) | (values[i]! << (bit & 7));
+    const b = i % blocks;
+    const at = Math.floor(i / blocks) * zeroBytes + ((b * bits) >> 3);
+    bytes[at] = packZeroPoint(bytes[at]!, values[i]!, b, bits);
   }
 }
 

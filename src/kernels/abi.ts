@@ -30,7 +30,7 @@ type Minmax = [
 ];
 
 /**
- * Runs of `inner` values (`last`), their parameters found on the way: assembly/rules.ts has the rules. 4-bit codes are packed,
+ * Runs of `inner` values (`last`), their parameters found on the way: assembly/scheme-parameters.ts has the rules. 4-bit codes are packed,
  * two to a byte, low nibble first, the first code of a call in a low nibble: `inner` is even where groups follow, the elements
  * of an outer are even where outers follow. Every run has a value.
  */
@@ -50,7 +50,7 @@ export type Blocks = [
 export type BlockBits = 2 | 4 | 8;
 
 /**
- * A matrix [n, k] in blocks of `size` along k (assembly/nbits.ts says how codes, scales and zero points lie), its rows
+ * A matrix [n, k] in blocks of `size` along k (assembly/quantize-nbits.ts says how codes, scales and zero points lie), its rows
  * `stride` elements apart; in the `Columns` form n columns of [k, stride]. `sums` takes 64 bytes for each of n, `scratch`
  * 192 bytes and 4 * size elements, in the `Columns` form n * size.
  */
@@ -123,9 +123,9 @@ export type Kernels =
     InBlocks<"packF32N", [symmetric: number, rounding: number], number> &
     /** The codes that go with the scales and zero points given, float32 both, [n, blocks]. */
     InBlocks<"encodeF32N"> &
-    /** Finds scales and zero points by search: assembly/search.ts. */
+    /** Finds scales and zero points by search: assembly/nbits-search.ts. */
     Searches & {
-      /** Blocks of a flat array to 16 levels given by `table`: assembly/bnb4.ts. */
+      /** Blocks of a flat array to 16 levels given by `table`: assembly/quantize-bnb4.ts. */
       quantizeF32B4(
         src: number,
         dst: number,
@@ -143,7 +143,7 @@ export type Kernels =
       transposeBytes(src: number, dst: number, n: number, k: number): void;
       /** Adds to `out`: float64, squared error, squares of a; and the largest error. */
       lossF32(a: number, b: number, out: number, n: number): void;
-      /** Adds int32 counts to `out`: values that became 0, subnormals that lost bits, infinities and NaN: assembly/count.ts. */
+      /** Adds int32 counts to `out`: values that became 0, subnormals that lost bits, infinities and NaN: assembly/half-loss.ts. */
       countF32Halves(values: number, halves: number, restored: number, out: number, n: number, exponent: number): void;
       packNibbles(src: number, dst: number, n: number, odd: number): void;
       unpackI4(src: number, dst: number, n: number, odd: number): void;
@@ -189,7 +189,7 @@ export interface KernelEntry {
   readonly bits?: BlockBits;
 }
 
-const codeNames: readonly CodeName[] = ["I8", "U8", "I16", "U16"];
+export const codeNames: readonly CodeName[] = ["I8", "U8", "I16", "U16"];
 const blockBits: readonly BlockBits[] = [2, 4, 8];
 
 function both(name: string, entry: Omit<KernelEntry, "columns">): [string, KernelEntry][] {

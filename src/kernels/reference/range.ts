@@ -1,9 +1,9 @@
 import type { Columns, Kernels, Rows } from "../abi.ts";
 import { eachElement, type ViewOf } from "./groups.ts";
 
-type Ranges = Pick<Kernels, Extract<keyof Kernels, `${"range" | "absMax"}${string}`>>;
+type Ranges = Pick<Kernels, Extract<keyof Kernels, `range${string}`>>;
 
-/** Reference for assembly/range.ts, magnitude.ts and finite.ts. */
+/** Reference for assembly/range.ts. */
 export function rangeReference(viewOf: ViewOf): Ranges {
   const range = (src: number, mins: number, maxs: number, ...shape: Rows | Columns): number => {
     const view = viewOf();
@@ -27,24 +27,10 @@ export function rangeReference(viewOf: ViewOf): Ranges {
     });
   };
 
-  // In bits, as the kernel does: NaN stands above Infinity and stays visible in the result.
-  const absMax = (src: number, maxs: number, ...shape: Rows | Columns): number => {
-    const view = viewOf();
-    let bad = 0;
-    eachElement(shape, (i, p) => {
-      const bits = view.getInt32(src + 4 * i, true) & 0x7fffffff;
-      if (bits >= 0x7f800000) bad = 1;
-      if (bits > view.getInt32(maxs + 4 * p, true)) view.setInt32(maxs + 4 * p, bits, true);
-    });
-    return bad;
-  };
-
   return {
     rangeF32: range,
     rangeF32Columns: range,
     rangeFiniteF32: rangeFinite,
     rangeFiniteF32Columns: rangeFinite,
-    absMaxF32: absMax,
-    absMaxF32Columns: absMax,
   };
 }

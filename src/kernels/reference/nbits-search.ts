@@ -2,7 +2,7 @@ import type { BlockBits, Kernels, Search } from "../abi.ts";
 import { type BlockParameters, blockParameters, reciprocalOf, storedScale } from "../block-parameters.ts";
 import { clamp, roundHalfToEven, roundHalfUp } from "../rounding.ts";
 import type { ViewOf } from "./groups.ts";
-import { type Block, eachBlock, extremesOf } from "./nbits.ts";
+import { type Block, eachBlock, extremesOf } from "./matrix-blocks.ts";
 
 const { abs, fround, sqrt } = Math;
 
@@ -54,7 +54,7 @@ function squaredError(
   return sum;
 }
 
-/** Least squares: see assembly/search.ts. */
+/** Least squares: see assembly/nbits-search.ts. */
 function mse(block: Block, start: Start): BlockParameters {
   const { bits, symmetric, rounding } = start;
   const unit = reciprocalOf(start.scale);
@@ -86,7 +86,7 @@ function mse(block: Block, start: Start): BlockParameters {
   return fell ? after : before;
 }
 
-/** Half-quadratic: see assembly/search.ts. */
+/** Half-quadratic: see assembly/nbits-search.ts. */
 function hqq(block: Block, start: Start): BlockParameters {
   const { bits, zeroPoint, rounding } = start;
   const unit = reciprocalOf(start.scale);
@@ -129,7 +129,7 @@ function searcher(viewOf: ViewOf, find: typeof mse, columns: boolean): (...args:
   };
 }
 
-/** Reference for assembly/search.ts. */
+/** Reference for assembly/nbits-search.ts. */
 export function searchReference(viewOf: ViewOf): Pick<Kernels, `${"mse" | "hqq"}F32${"" | "Columns"}`> {
   return {
     mseF32: searcher(viewOf, mse, false),

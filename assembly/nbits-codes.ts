@@ -1,36 +1,19 @@
-import { bitsOf, clear, highest } from "./codes";
-import { FOUND, PARAMETERS, find } from "./find";
 import { kept } from "./lanes";
+import { FOUND, PARAMETERS, find } from "./nbits-parameters";
+import { CUT, CUT_BITS, NEARLY_HALF_BITS, sixteenthsHalfUp } from "./rounding";
 import { gather } from "./transpose";
 
-// Matrices in blocks as assembly/nbits.ts has them, byte for byte, without its sums: for callers who do not ask what was
+// Matrices in blocks as assembly/quantize-nbits.ts has them, byte for byte, without its sums: for callers who do not ask what was
 // lost. What these return is not 0 if a NaN or an infinity was met; codes, scales and zero points are then of no use.
-
-/** Bits of the float32 below 0.5: added before cutting, it rounds halves up and nothing else. */
-const NEARLY_HALF: i32 = 0x3effffff;
-/**
- * Bits of 2^19 less half a step there: added to t, it leaves floor(16 * t), or one more, above the bits of 2^19; never more
- * than 16 * floor(t) + 15 though, as at whole t the tie goes to the even mantissa.
- */
-const CUT: i32 = 0x48ffffff;
-const CUT_BITS: i32 = 0x49000000;
-
-/** 16 times the code, and up to 15 more, in i32 lanes; not clamped. */
-// @ts-ignore: decorator
-@inline
-function sixteenths(x: v128, reciprocal: v128, zero: v128, half: v128, cut: v128, bits: v128): v128 {
-  const y = f32x4.add(f32x4.mul(x, reciprocal), zero);
-  return i32x4.sub(f32x4.add(f32x4.add(y, half), cut), bits);
-}
 
 /** Sixteen codes, a byte each. */
 // @ts-ignore: decorator
 @inline
 function sixteen(src: usize, reciprocal: v128, zero: v128, half: v128, cut: v128, bits: v128): v128 {
-  const a = sixteenths(v128.load(src), reciprocal, zero, half, cut, bits);
-  const b = sixteenths(v128.load(src, 16), reciprocal, zero, half, cut, bits);
-  const c = sixteenths(v128.load(src, 32), reciprocal, zero, half, cut, bits);
-  const d = sixteenths(v128.load(src, 48), reciprocal, zero, half, cut, bits);
+  const a = sixteenthsHalfUp(v128.load(src), reciprocal, zero, half, cut, bits);
+  const b = sixteenthsHalfUp(v128.load(src, 16), reciprocal, zero, half, cut, bits);
+  const c = sixteenthsHalfUp(v128.load(src, 32), reciprocal, zero, half, cut, bits);
+  const d = sixteenthsHalfUp(v128.load(src, 48), reciprocal, zero, half, cut, bits);
   return i8x16.narrow_i16x8_u(
     i16x8.shr_s(i16x8.narrow_i32x4_s(a, b), 4), i16x8.shr_s(i16x8.narrow_i32x4_s(c, d), 4),
   );
@@ -54,13 +37,57 @@ function store2(dst: usize, q: v128): void {
   v128.store32_lane(dst, i8x16.narrow_i16x8_u(halves, halves), 0);
 }
 
+// @ts-ignore: decorator
+@inline
+export function highest<B>(): f32 {
+  return <f32>((1 << bitsOf<B>()) - 1);
+}
+
+/** The width of codes, told by a type: i8 for 2 bits, i16 for 4, i32 for 8. */
+// @ts-ignore: decorator
+@inline
+export function bitsOf<B>(): i32 {
+  return <i32>sizeof<B>() << 1;
+}
+
+/** Packs sixteen codes, k ascending: 4, 8 or 16 bytes. */
+// @ts-ignore: decorator
+@inline
+export function pack<B>(dst: usize, bytes: v128): void {
+  if (bitsOf<B>() == 8) {
+    v128.store(dst, bytes);
+  } else if (bitsOf<B>() == 4) {
+    // 0x0h0l in each i16: h << 4 | l
+    const pairs = v128.and(v128.or(bytes, i16x8.shr_u(bytes, 4)), i16x8.splat(0xff));
+    v128.store64_lane(dst, i8x16.narrow_i16x8_u(pairs, pairs), 0);
+  } else {
+    const pairs = v128.or(bytes, i16x8.shr_u(bytes, 6)); // 4 bits in each i16, and some above
+    const both = v128.and(pairs, i16x8.splat(0x0f));
+    const quads = v128.and(v128.or(both, i32x4.shr_u(both, 12)), i32x4.splat(0xff));
+    const half = i16x8.narrow_i32x4_s(quads, quads);
+    v128.store32_lane(dst, i8x16.narrow_i16x8_u(half, half), 0);
+  }
+}
+
+/** Zeros from element `valid` of a block on. */
+export function clear<B>(dst: usize, size: usize, valid: usize): void {
+  let at = (valid * bitsOf<B>()) >> 3;
+  const rest = (valid * bitsOf<B>()) & 7;
+  if (rest) {
+    const mask: i32 = (1 << (<i32>rest)) - 1;
+    store<u8>(dst + at, <u8>(<i32>load<u8>(dst + at) & mask));
+    at++;
+  }
+  memory.fill(dst + at, 0, ((size * bitsOf<B>()) >> 3) - at);
+}
+
 /** Codes of a block of `count` rows, with the parameters at `from`. */
 // @ts-ignore: decorator
 @inline
 function encode<B>(
   src: usize, step: usize, count: usize, size: usize, valid: usize, dst: usize, rowBytes: usize, from: usize,
 ): void {
-  const half = kept(NEARLY_HALF, size), cut = kept(CUT, size), bits = kept(CUT_BITS, size);
+  const half = kept(NEARLY_HALF_BITS, size), cut = kept(CUT, size), bits = kept(CUT_BITS, size);
   const top = kept(0x01010101 * <i32>highest<B>(), size), ones = kept(0x00ff00ff, size);
   for (; count > 0; count--, from += 4, src += step, dst += rowBytes) {
     const reciprocal = v128.load32_splat(from, 16), zero = v128.load32_splat(from, 32);

@@ -1,6 +1,6 @@
-import { load1, load4 } from "./lanes";
+import { load1, load4 } from "./code-storage";
 
-// Codes to float32, over the same shapes as quantize.ts. `Z` is the type of the offsets:
+// Codes to float32, over the same shapes as quantize-groups.ts. `Z` is the type of the offsets:
 //   i32, affine:  x = (q - zeroPoint) * scale
 //   f32, minmax:  x = (q - lowest) * scale + min
 

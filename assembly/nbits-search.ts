@@ -1,8 +1,8 @@
-import { NEARLY_HALF, codes4 } from "./codes";
-import { extremeScale, rangeScale, rangeZero, reciprocalOf, stored } from "./parameters";
-import { evens, gatherLanes, highs, lows, odds } from "./transpose";
+import { extremeScale, rangeScale, rangeZero, reciprocalOf, stored } from "./block-parameters";
+import { evens, gatherLanes, highs, lows, odds } from "./lanes";
+import { NEARLY_HALF, codesHalfUp } from "./rounding";
 
-// Searches for the scale and zero point of each block of a matrix (assembly/nbits.ts says how blocks lie), from where
+// Searches for the scale and zero point of each block of a matrix (assembly/quantize-nbits.ts says how blocks lie), from where
 // its extremes put them: s0 and z0. Four blocks at a time, a lane each; sums run over k in order, float32 at every step.
 // In units of a scale s, with the highest code H:  y = x * (1 / s),  l = clamp(roundHalfToEven(y), -z, H - z),  d = y - l.
 //
@@ -74,7 +74,7 @@ function squaredError(panel: usize, valid: usize, scale: v128, zero: v128, top: 
   let sum = f32x4.splat(0);
   for (const end = panel + valid * LANES; panel < end; panel += LANES) {
     const x = v128.load(panel);
-    const q = codes4(x, reciprocal, zero, top, half);
+    const q = codesHalfUp(x, reciprocal, zero, top, half);
     const e = f32x4.mul(f32x4.sub(x, f32x4.mul(f32x4.sub(q, zero), scale)), unit);
     sum = f32x4.add(sum, f32x4.mul(e, e));
   }

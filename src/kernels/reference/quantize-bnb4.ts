@@ -1,12 +1,12 @@
 import type { Kernels } from "../abi.ts";
 import { reciprocalOf, storedScale } from "../block-parameters.ts";
+import { measureBlock } from "./block-error.ts";
 import type { ViewOf } from "./groups.ts";
-import { measureBlock } from "./nbits.ts";
 
 const { abs, fround } = Math;
 
-/** Reference for assembly/bnb4.ts and transpose.ts. */
-export function bnb4Reference(viewOf: ViewOf): Pick<Kernels, "quantizeF32B4" | "transposeBytes" | "transposeF32"> {
+/** Reference for assembly/quantize-bnb4.ts. */
+export function bnb4Reference(viewOf: ViewOf): Pick<Kernels, "quantizeF32B4"> {
   return {
     quantizeF32B4(src, dst, scales, sums, _scratch, table, n, size, rounding) {
       const view = viewOf();
@@ -36,21 +36,6 @@ export function bnb4Reference(viewOf: ViewOf): Pick<Kernels, "quantizeF32B4" | "
         }
         const block = { length: end - first, x: (i: number) => x(first + i) };
         measureBlock(view, sums, block, scale, (i) => restored[i]!);
-      }
-    },
-
-    transposeBytes(src, dst, n, k) {
-      const view = viewOf();
-      for (let c = 0; c < n; c++)
-        for (let i = 0; i < k; i++) view.setUint8(dst + c * k + i, view.getUint8(src + i * n + c));
-    },
-
-    transposeF32(src, dst, n, k, stride) {
-      const view = viewOf();
-      for (let c = 0; c < n; c++) {
-        for (let i = 0; i < k; i++) {
-          view.setInt32(dst + 4 * (c * k + i), view.getInt32(src + 4 * (i * stride + c), true), true);
-        }
       }
     },
   };

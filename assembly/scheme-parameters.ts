@@ -1,6 +1,6 @@
-import { highs, lows } from "./transpose";
+import { highs, lows } from "./lanes";
 
-// How a range becomes float32 scale and int32 zero point, as src/core/schemes.ts does it, to the bit, by number:
+// How a range becomes float32 scale and int32 zero point, as src/engine/tensors/schemes.ts does it, to the bit, by number:
 //   0, affine          the range holds 0; float32 span, float64 scale, zero point of the scale before it is float32
 //   1, symmetric       the same over -m to m, m the largest magnitude; the zero point in the middle of qmin and qmax
 //   2, signed extreme  the value of largest magnitude, of two the negative one, meets qmin, a power of two; zero point 0

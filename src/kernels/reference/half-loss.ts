@@ -1,8 +1,8 @@
 import type { Kernels } from "../abi.ts";
 import type { ViewOf } from "./groups.ts";
 
-/** Reference for assembly/count.ts. */
-export function countReference(viewOf: ViewOf): Pick<Kernels, "countF32Halves"> {
+/** Reference for assembly/half-loss.ts. */
+export function halfLossReference(viewOf: ViewOf): Pick<Kernels, "countF32Halves"> {
   return {
     countF32Halves(values, halves, restored, out, n, exponent) {
       const view = viewOf();

@@ -1,41 +1,9 @@
 import type { Blocks, Kernels } from "../abi.ts";
 import { clamp, roundHalfToEven } from "../rounding.ts";
 import { eachRun, type ViewOf } from "./groups.ts";
+import { schemeRules } from "./scheme-parameters.ts";
 
-const SMALLEST_NORMAL = 1.1754943508222875e-38;
-const { abs, fround, max, min } = Math;
-
-interface Found {
-  readonly scale: number;
-  readonly zeroPoint: number;
-}
-
-/** Scale and zero point of a range, by number: assembly/rules.ts says what they do. */
-const rules: readonly ((low: number, high: number, qmin: number, qmax: number) => Found)[] = [
-  (low, high, qmin, qmax) => {
-    const exact = spanOf(min(low, 0), max(high, 0)) / (qmax - qmin);
-    return orOne(exact, exact, roundHalfToEven(qmin - min(low, 0) / exact));
-  },
-  (low, high, qmin, qmax) => {
-    const magnitude = max(-low, high);
-    const exact = spanOf(-magnitude, magnitude) / (qmax - qmin);
-    return orOne(exact, exact, roundHalfToEven((qmin + qmax) / 2));
-  },
-  (low, high, qmin) => {
-    const exact = (-low >= high ? low : high) / qmin;
-    return orOne(abs(exact), exact, 0);
-  },
-];
-
-function orOne(size: number, scale: number, zeroPoint: number): Found {
-  return size < SMALLEST_NORMAL ? { scale: 1, zeroPoint: 0 } : { scale: fround(scale), zeroPoint };
-}
-
-/** In float32, or in float64 where float32 has no number that large. */
-function spanOf(low: number, high: number): number {
-  const span = fround(high - low);
-  return Number.isFinite(span) ? span : high - low;
-}
+const { fround, max, min } = Math;
 
 /** The bounds of what a type of codes holds. */
 const bounds = { I4: [-8, 7], U4: [0, 15], I8: [-128, 127], U8: [0, 255] } as const;
@@ -54,7 +22,7 @@ function quantizer(viewOf: ViewOf, name: keyof typeof bounds): (...args: Blocks)
         low = min(low, x);
         high = max(high, x);
       }
-      const { scale, zeroPoint } = rules[rule]!(low, high, qmin, qmax);
+      const { scale, zeroPoint } = schemeRules[rule as 0 | 1 | 2](low, high, qmin, qmax);
       view.setFloat32(scales + 4 * p, scale, true);
       view.setInt32(zeroPoints + 4 * p, zeroPoint, true);
       for (let i = first; i < first + n; i++) {
@@ -69,8 +37,8 @@ function quantizer(viewOf: ViewOf, name: keyof typeof bounds): (...args: Blocks)
   };
 }
 
-/** Reference for assembly/blocks.ts. */
-export function blockReference(viewOf: ViewOf): Pick<Kernels, `blocksF32${keyof typeof bounds}`> {
+/** Reference for assembly/quantize-fused.ts. */
+export function fusedReference(viewOf: ViewOf): Pick<Kernels, `blocksF32${keyof typeof bounds}`> {
   return {
     blocksF32I4: quantizer(viewOf, "I4"),
     blocksF32U4: quantizer(viewOf, "U4"),

@@ -4,7 +4,7 @@ import type { ViewOf } from "./groups.ts";
 
 type Halves = Pick<Kernels, Extract<keyof Kernels, `convert${string}`>>;
 
-/** Reference for assembly/half.ts. */
+/** Reference for assembly/half-conversion.ts. */
 export function halfReference(viewOf: ViewOf): Halves {
   const widening = (toFloat32: (half: number) => number) => (src: number, dst: number, n: number) => {
     const view = viewOf();

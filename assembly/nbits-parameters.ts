@@ -1,6 +1,9 @@
-import { MAGIC_BITS, bitsOf, highest, integers } from "./codes";
-import { extremeScale, rangeScale, rangeZero, reciprocalOf, stored, unitOf } from "./parameters";
-import { evens, gatherLanes, highs, lows, odds } from "./transpose";
+import { unitOf } from "./block-error";
+import { extremeScale, rangeScale, rangeZero, reciprocalOf, stored } from "./block-parameters";
+import { evens, gatherLanes, highs, lows, odds } from "./lanes";
+import { bitsOf, highest } from "./nbits-codes";
+import { packZeroPoint } from "./nbits-zero-points";
+import { WHOLE_BITS, integers } from "./rounding";
 
 /** What there is of a block's parameters before it is quantized. */
 export const SYMMETRIC: i32 = 1, GIVEN: i32 = 2;
@@ -75,13 +78,13 @@ export function find<B, Check>(
       const levels = f32x4.splat(highest<B>());
       scale = rangeScale(low, high, levels);
       zero = rangeZero(low, scale, levels);
-      const whole = integers(zero, i32x4.splat(MAGIC_BITS));
+      const whole = integers(zero, i32x4.splat(WHOLE_BITS));
       const packed: usize = (blocks * bits + 7) >> 3;
       const at = zeroPoints + ((b * bits) >> 3), shift = <i32>((b * bits) & 7);
-      putZero<B>(at, i32x4.extract_lane(whole, 0), shift);
-      if (count > 1) putZero<B>(at + packed, i32x4.extract_lane(whole, 1), shift);
-      if (count > 2) putZero<B>(at + 2 * packed, i32x4.extract_lane(whole, 2), shift);
-      if (count > 3) putZero<B>(at + 3 * packed, i32x4.extract_lane(whole, 3), shift);
+      packZeroPoint<B>(at, i32x4.extract_lane(whole, 0), shift);
+      if (count > 1) packZeroPoint<B>(at + packed, i32x4.extract_lane(whole, 1), shift);
+      if (count > 2) packZeroPoint<B>(at + 2 * packed, i32x4.extract_lane(whole, 2), shift);
+      if (count > 3) packZeroPoint<B>(at + 3 * packed, i32x4.extract_lane(whole, 3), shift);
     }
     scale = stored(scale, rounding);
     v128.store32_lane(scales, scale, 0);
@@ -101,16 +104,3 @@ export function find<B, Check>(
   }
   v128.store(to, zero, 32);
 }
-
-// @ts-ignore: decorator
-@inline
-function putZero<B>(at: usize, code: i32, shift: i32): void {
-  if (bitsOf<B>() == 8) {
-    store<u8>(at, code);
-    return;
-  }
-  const mask = (1 << bitsOf<B>()) - 1;
-  const byte = shift ? <i32>load<u8>(at) : bitsOf<B>() == 4 ? 0x88 : 0xaa;
-  store<u8>(at, (byte & ~(mask << shift)) | (code << shift));
-}
-

@@ -1,17 +1,15 @@
-import { byOne, byTwo, kept } from "./lanes";
-import { parameters } from "./rules";
-import { evens, highs, lows, odds } from "./transpose";
+import { byOne, byTwo, evens, highs, kept, lows, odds } from "./lanes";
+import { MAGIC_BITS, codesInRange } from "./rounding";
+import { parameters } from "./scheme-parameters";
 
 // Groups that follow one another in memory and are short, blocks above all: range, parameters and codes in one pass. Runs are
-// [outer][groups][inner], the last of each outer `last` long; run g of outer o takes parameter o * step + g. assembly/rules.ts
+// [outer][groups][inner], the last of each outer `last` long; run g of outer o takes parameter o * step + g. assembly/scheme-parameters.ts
 // says what `rule` makes of a range. Codes are those of ONNX QuantizeLinear, saturated to what the type holds:
 //   q = saturate(roundHalfToEven(x / scale) + zeroPoint)
 //
 // 4-bit codes are packed, two to a byte, low nibble first, the first of a call in a low nibble: `inner` is even where groups
 // follow, and the elements of an outer are even where outers follow. Where the last code is an odd one, the high nibble
 // beside it is 0. What is returned is not 0 if a NaN or an infinity was met; what was written is of no use then.
-
-const MAGIC: i32 = 0x4b400000; // bits of 1.5 * 2^23
 
 /** What codes are counted from before they are clamped: below the lowest there is nothing. */
 // @ts-ignore: decorator
@@ -27,22 +25,15 @@ function bytesOf<Packed>(n: usize): usize {
   return isBoolean<Packed>() ? n >> 1 : n;
 }
 
-/** Four codes in i32 lanes, counted from the lowest; not clamped. */
-// @ts-ignore: decorator
-@inline
-function codes4(x: v128, scale: v128, magic: v128, bias: v128): v128 {
-  return i32x4.sub(f32x4.add(f32x4.div(x, scale), magic), bias);
-}
-
 /** Sixteen codes, a byte each, clamped by their type. */
 // @ts-ignore: decorator
 @inline
 function sixteen<C, Packed>(src: usize, scale: v128, magic: v128, bias: v128): v128 {
   const low = i16x8.narrow_i32x4_s(
-    codes4(v128.load(src), scale, magic, bias), codes4(v128.load(src, 16), scale, magic, bias),
+    codesInRange(v128.load(src), scale, magic, bias), codesInRange(v128.load(src, 16), scale, magic, bias),
   );
   const high = i16x8.narrow_i32x4_s(
-    codes4(v128.load(src, 32), scale, magic, bias), codes4(v128.load(src, 48), scale, magic, bias),
+    codesInRange(v128.load(src, 32), scale, magic, bias), codesInRange(v128.load(src, 48), scale, magic, bias),
   );
   return isSigned<C>() && !isBoolean<Packed>() ? i8x16.narrow_i16x8_s(low, high) : i8x16.narrow_i16x8_u(low, high);
 }
@@ -59,7 +50,7 @@ function pairs(codes: v128, top: v128, ones: v128): v128 {
 // @ts-ignore: decorator
 @inline
 function single<C, Packed>(src: usize, scale: v128, magic: v128, bias: v128): i32 {
-  const q = i32x4.extract_lane(codes4(v128.load32_splat(src), scale, magic, bias), 0);
+  const q = i32x4.extract_lane(codesInRange(v128.load32_splat(src), scale, magic, bias), 0);
   if (isBoolean<Packed>()) return min(max(q, 0), 15) ^ (isSigned<C>() ? 8 : 0);
   return isSigned<C>() ? min(max(q, -128), 127) : min(max(q, 0), 255);
 }
@@ -69,7 +60,7 @@ function single<C, Packed>(src: usize, scale: v128, magic: v128, bias: v128): i3
 @inline
 function encode<C, Packed>(src: usize, dst: usize, n: usize, scaleAt: usize, zeroAt: usize, magic: v128, top: v128, ones: v128): void {
   const scale = v128.load32_splat(scaleAt);
-  const bias = i32x4.sub(i32x4.splat(MAGIC + lowest<C, Packed>()), v128.load32_splat(zeroAt));
+  const bias = i32x4.sub(i32x4.splat(MAGIC_BITS + lowest<C, Packed>()), v128.load32_splat(zeroAt));
   const signs = isSigned<C>() ? i8x16.splat(<i8>0x88) : i32x4.splat(0);
   if (isBoolean<Packed>()) {
     for (; n >= 32; n -= 32, src += 128, dst += 16) {
@@ -201,7 +192,7 @@ export function blocks<C, Packed, Near>(
   src: usize, dst: usize, scales: usize, zeroPoints: usize, rule: i32, qmin: i32, qmax: i32,
   outer: usize, groups: usize, inner: usize, last: usize, step: usize,
 ): i32 {
-  const magic = kept(MAGIC, inner), top = kept(0x0f0f0f0f, inner), ones = kept(0x00ff00ff, inner);
+  const magic = kept(MAGIC_BITS, inner), top = kept(0x0f0f0f0f, inner), ones = kept(0x00ff00ff, inner);
   const from = src, elements = outer * ((groups - 1) * inner + last);
   // Runs that are all alike follow one another across outers.
   if (inner == last && (outer == 1 || step == groups)) groups *= outer, outer = 1;

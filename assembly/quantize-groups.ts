@@ -1,4 +1,6 @@
-import { ROWS, STREAMS_FROM, biasOf, codes4, floorOf, store1, store16, store4 } from "./lanes";
+import { store1, store16, store4 } from "./code-storage";
+import { ROWS, STREAMS_FROM } from "./groups";
+import { biasOf, codesHalfToEven, floorOf } from "./rounding";
 
 // float32 to codes, over [outer][groups][inner]: `inner` values that follow one another share their parameters (the last
 // group of each outer has `last`). Group g of outer o takes parameter o * step + g: step 0 for channels, whose
@@ -11,10 +13,10 @@ function sixteen<C, Z>(
 ): void {
   store16<C>(
     dst,
-    codes4<Z>(v128.load(src), divisor, offset, levels, base, floor, bias),
-    codes4<Z>(v128.load(src, 16), divisor, offset, levels, base, floor, bias),
-    codes4<Z>(v128.load(src, 32), divisor, offset, levels, base, floor, bias),
-    codes4<Z>(v128.load(src, 48), divisor, offset, levels, base, floor, bias),
+    codesHalfToEven<Z>(v128.load(src), divisor, offset, levels, base, floor, bias),
+    codesHalfToEven<Z>(v128.load(src, 16), divisor, offset, levels, base, floor, bias),
+    codesHalfToEven<Z>(v128.load(src, 32), divisor, offset, levels, base, floor, bias),
+    codesHalfToEven<Z>(v128.load(src, 48), divisor, offset, levels, base, floor, bias),
     high,
   );
 }
@@ -46,10 +48,10 @@ function run<C, Z>(
     sixteen<C, Z>(src, dst, divisor, offset, levels, base, floor, bias, high);
   }
   for (; n >= 4; n -= 4, src += 16, dst += 4 * sizeof<C>()) {
-    store4<C>(dst, codes4<Z>(v128.load(src), divisor, offset, levels, base, floor, bias), high);
+    store4<C>(dst, codesHalfToEven<Z>(v128.load(src), divisor, offset, levels, base, floor, bias), high);
   }
   for (; n > 0; n--, src += 4, dst += sizeof<C>()) {
-    store1<C>(dst, codes4<Z>(v128.load32_zero(src), divisor, offset, levels, base, floor, bias), high);
+    store1<C>(dst, codesHalfToEven<Z>(v128.load32_zero(src), divisor, offset, levels, base, floor, bias), high);
   }
 }
 
@@ -100,10 +102,10 @@ function strip<C, Z>(
     for (let r = rows; r > 0; r--, s += from, d += to) {
       store16<C>(
         d,
-        codes4<Z>(v128.load(s), da, oa, levels, base, fa, ba),
-        codes4<Z>(v128.load(s, 16), db, ob, levels, base, fb, bb),
-        codes4<Z>(v128.load(s, 32), dc, oc, levels, base, fc, bc),
-        codes4<Z>(v128.load(s, 48), dd, od, levels, base, fd, bd),
+        codesHalfToEven<Z>(v128.load(s), da, oa, levels, base, fa, ba),
+        codesHalfToEven<Z>(v128.load(s, 16), db, ob, levels, base, fb, bb),
+        codesHalfToEven<Z>(v128.load(s, 32), dc, oc, levels, base, fc, bc),
+        codesHalfToEven<Z>(v128.load(s, 48), dd, od, levels, base, fd, bd),
         high,
       );
     }
@@ -115,7 +117,7 @@ function strip<C, Z>(
     let s = src + p;
     let d = dst + c * sizeof<C>();
     for (let r = rows; r > 0; r--, s += from, d += to) {
-      store4<C>(d, codes4<Z>(v128.load(s), divisor, offset, levels, base, floor, bias), high);
+      store4<C>(d, codesHalfToEven<Z>(v128.load(s), divisor, offset, levels, base, floor, bias), high);
     }
   }
   for (; c < columns; c++) {
@@ -125,7 +127,7 @@ function strip<C, Z>(
     let s = src + p;
     let d = dst + c * sizeof<C>();
     for (let r = rows; r > 0; r--, s += from, d += to) {
-      store1<C>(d, codes4<Z>(v128.load32_zero(s), divisor, offset, levels, base, floor, bias), high);
+      store1<C>(d, codesHalfToEven<Z>(v128.load32_zero(s), divisor, offset, levels, base, floor, bias), high);
     }
   }
 }

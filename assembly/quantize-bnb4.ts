@@ -1,7 +1,6 @@
-import { addTo, pairs, square } from "./codes";
-import { byOne, byTwo, kept } from "./lanes";
-import { reciprocalOf, stored, unitOf } from "./parameters";
-import { gather, gatherLanes, lows } from "./transpose";
+import { addTo, pairs, square, unitOf } from "./block-error";
+import { reciprocalOf, stored } from "./block-parameters";
+import { byOne, byTwo, gatherLanes, kept, lows } from "./lanes";
 
 // A flat array in blocks of `size`, quantized to 16 levels that lie anywhere, as com.microsoft MatMulBnb4 stores it: of two
 // codes in a byte the first is the high nibble; the scale of a block is its largest magnitude, a level's value is restored
@@ -10,7 +9,7 @@ import { gather, gatherLanes, lows } from "./transpose";
 // `table`: 15 thresholds, ascending, and one more float32 that is not looked at; the values of the 16 levels, float32; their
 // 16 codes, bytes. The value of the level that 0 has is 0.
 //
-// `sums` goes on from call to call, and is what assembly/nbits.ts says of a row's; places count from the start of a block.
+// `sums` goes on from call to call, and is what assembly/quantize-nbits.ts says of a row's; places count from the start of a block.
 
 /** The lowest bytes of 16 lanes. */
 // @ts-ignore: decorator
@@ -137,7 +136,3 @@ export function quantizeF32B4(
   }
 }
 
-/** n columns of [k, stride] to [n, k]. */
-export function transposeF32(src: usize, dst: usize, n: usize, k: usize, stride: usize): void {
-  gather(src, stride << 2, k, k, n, dst);
-}

@@ -1,4 +1,4 @@
-import { rounded } from "./codes";
+import { roundHalfUp } from "./rounding";
 
 // Scales and zero points of four blocks, a lane each, from their extremes: ONNX Runtime's rules (MLAS range2scale and
 // range2scalezp), float32 at every step.
@@ -38,21 +38,6 @@ export function reciprocalOf(scale: v128): v128 {
   return v128.and(reciprocal, f32x4.lt(f32x4.abs(reciprocal), f32x4.splat(Infinity)));
 }
 
-/**
- * What sums over blocks are counted in: 1 where no square that matters is then too small or large for float32, else one over
- * the scale; where there is no such number, one that suits what such a block may hold: next to nothing, or next to infinity.
- */
-// @ts-ignore: decorator
-@inline
-export function unitOf(scale: v128, reciprocal: v128): v128 {
-  const size = f32x4.abs(scale);
-  const infinite = f32x4.eq(size, f32x4.splat(Infinity));
-  const other = v128.bitselect(i32x4.splat(0x0d800000), i32x4.splat(0x7b800000), infinite); // 2^-100, 2^120
-  const unit = v128.bitselect(other, reciprocal, f32x4.eq(reciprocal, f32x4.splat(0)));
-  const usual = v128.and(f32x4.ge(size, i32x4.splat(0x2b800000)), f32x4.le(size, i32x4.splat(0x53800000))); // 2^-40, 2^40
-  return v128.bitselect(f32x4.splat(1), unit, usual);
-}
-
 /** The value of largest magnitude meets the lowest code; where all are zeros, the first of them tells the sign. */
 // @ts-ignore: decorator
 @inline
@@ -80,6 +65,6 @@ export function rangeScale(low: v128, high: v128, levels: v128): v128 {
 @inline
 export function rangeZero(low: v128, scale: v128, levels: v128): v128 {
   const none = f32x4.splat(0);
-  const zero = rounded(f32x4.pmin(levels, f32x4.pmax(none, f32x4.div(f32x4.neg(f32x4.pmin(none, low)), scale))));
+  const zero = roundHalfUp(f32x4.pmin(levels, f32x4.pmax(none, f32x4.div(f32x4.neg(f32x4.pmin(none, low)), scale))));
   return v128.and(zero, f32x4.ne(scale, none)); // subnormal bounds over a scale that underflowed
 }

@@ -3,13 +3,13 @@ import { eachElement, eachRun, type ViewOf } from "./groups.ts";
 
 const CHUNK = 65536;
 
-/** The order in which lanes are added: see assembly/error.ts. */
+/** The order in which lanes are added: see assembly/error-sums.ts. */
 function fold(lanes: Float64Array): number {
   const [a, b, c, d] = lanes as unknown as [number, number, number, number];
   return a + c + (b + d);
 }
 
-/** Reference for assembly/error.ts. */
+/** Reference for assembly/error-sums.ts. */
 export function errorReference(viewOf: ViewOf): Pick<Kernels, "errorF32" | "errorF32Columns" | "lossF32"> {
   const add = (view: DataView, at: number, value: number) => {
     view.setFloat64(at, view.getFloat64(at, true) + value, true);

@@ -1,4 +1,5 @@
-import { ROWS, STREAMS_FROM, byOne, byTwo } from "./lanes";
+import { ROWS, STREAMS_FROM } from "./groups";
+import { byOne, byTwo } from "./lanes";
 
 // The largest magnitude over [outer][groups][inner], folded into what `maxs` holds already: the caller starts with 0. What
 // they return is not 0 if a NaN or an infinity was met. In bits: without their sign floats order as integers do, and NaN

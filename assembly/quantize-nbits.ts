@@ -1,5 +1,6 @@
-import { anyBlock, bitsOf, block } from "./codes";
-import { FOUND, GIVEN, PARAMETERS, find } from "./find";
+import { bitsOf } from "./nbits-codes";
+import { anyBlock, block } from "./nbits-codes-with-error";
+import { FOUND, GIVEN, PARAMETERS, find } from "./nbits-parameters";
 import { gather } from "./transpose";
 
 // Matrices quantized in blocks of `size` along K, as com.microsoft MatMulNBits and GatherBlockQuantized store them:
@@ -13,10 +14,10 @@ import { gather } from "./transpose";
 //
 // `sums` takes 64 bytes for each row of the result, added to what is there (the caller starts with zeros): two float64 each
 //   of the squared error, of x^2 and of the square of what is restored. Over a block they are summed in float32, k ascending,
-//   lanes k mod 4, of (value * unit)^2 (unitOf says what unit: 1 unless scales are very small or large). Lanes 0 + 2 and 1 + 3 of
+//   lanes k mod 4, of (value * unit)^2 (assembly/block-error.ts says what unit: 1 unless scales are very small or large). Lanes 0 + 2 and 1 + 3 of
 //   that times 1 / unit^2, in float64, are added;
 // and 4 float32, the largest error of k mod 4, NaN skipped. NaN and infinities show in x^2: where scales are found here or by
-// assembly/search.ts nothing finite overflows.
+// assembly/nbits-search.ts nothing finite overflows.
 
 const SUMS: usize = 64;
 /** Codes and sums of a block of `count` rows, with the parameters at `from`. */
