@@ -8,17 +8,13 @@ export { absMaxF32, absMaxF32Columns } from "./abs-max";
 export { errorF32, lossF32, errorF32Columns } from "./error-sums";
 export { convertF16F32, convertBF16F32, convertF32F16, convertF32BF16 } from "./half-conversion";
 export { countF32Halves } from "./half-loss";
-export {
-  packF32N2, packF32N2Columns, packF32N4, packF32N4Columns, packF32N8, packF32N8Columns,
-} from "./nbits-codes";
 export { mseF32, mseF32Columns, hqqF32, hqqF32Columns } from "./nbits-search";
 export { packNibbles, unpackI4, unpackU4 } from "./nibbles";
 export { quantizeF32I32, quantizeF32I32Columns } from "./quantize-bias";
 export { quantizeF32B4 } from "./quantize-bnb4";
 export { blocksF32I4, blocksF32U4, blocksF32I8, blocksF32U8 } from "./quantize-fused";
 export {
-  quantizeF32N2, quantizeF32N2Columns, quantizeF32N4, quantizeF32N4Columns, quantizeF32N8, quantizeF32N8Columns,
-  encodeF32N2, encodeF32N2Columns, encodeF32N4, encodeF32N4Columns, encodeF32N8, encodeF32N8Columns,
+  encodeF32N, encodeF32NColumns, packF32N, packF32NColumns, quantizeF32N, quantizeF32NColumns,
 } from "./quantize-nbits";
 export { rangeF32, rangeF32Columns, rangeFiniteF32, rangeFiniteF32Columns } from "./range";
 export { transposeBytes, transposeF32 } from "./transpose";

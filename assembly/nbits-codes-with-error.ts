@@ -5,13 +5,16 @@ import { NEARLY_HALF, NEARLY_HALF_BITS, WHOLE_BITS, codesHalfUp, integers } from
 
 // The codes of one block of a matrix, and what they lose: assembly/quantize-nbits.ts says how both are stored.
 
+/** Bytes of a row's sums. */
+export const SUMS: usize = 64;
+
 /**
  * One block of one row, whole and in unit 1: codes and sums. The largest errors are the roots of the largest squares: false,
  * and no sums, where these are so small or large that they are not exact.
  */
 // @ts-ignore: decorator
 @inline
-export function block<B>(src: usize, dst: usize, size: usize, scale: v128, reciprocal: v128, zero: v128, sums: usize): bool {
+function block<B>(src: usize, dst: usize, size: usize, scale: v128, reciprocal: v128, zero: v128, sums: usize): bool {
   const top = kept(reinterpret<i32>(highest<B>()), size), half = kept(NEARLY_HALF_BITS, size);
   const magic = kept(WHOLE_BITS, size);
   let squared = f32x4.splat(0), aa = squared, bb = squared, most = squared;
@@ -34,7 +37,7 @@ export function block<B>(src: usize, dst: usize, size: usize, scale: v128, recip
     const b3 = f32x4.mul(f32x4.sub(q3, zero), scale), e3 = f32x4.sub(x3, b3), ee3 = f32x4.mul(e3, e3);
     squared = f32x4.add(squared, ee3), aa = square(aa, x3), bb = square(bb, b3), most = f32x4.pmax(most, ee3);
     const high = i16x8.narrow_i32x4_s(integers(q2, magic), integers(q3, magic));
-    pack<B>(dst, i8x16.narrow_i16x8_u(low, high));
+    pack<B>(dst, i8x16.narrow_i16x8_u(low, high), i16x8.splat(0xff));
   }
   const least = f32x4.splat(reinterpret<f32>(0x0d800000)), highest4 = f32x4.splat(reinterpret<f32>(0x7b800000)); // 2^-100, 2^120
   if (!i32x4.all_true(v128.and(f32x4.gt(most, least), f32x4.lt(most, highest4)))) return false;
@@ -49,7 +52,7 @@ export function block<B>(src: usize, dst: usize, size: usize, scale: v128, recip
  * The same of any block, of which `valid` elements are there, and zeros after them. Sums are counted in `unit`; `back` is one
  * over its square, in float64.
  */
-export function anyBlock<B>(
+function anyBlock<B>(
   src: usize, dst: usize, size: usize, valid: usize, scale: f32, reciprocal: f32, zero: f32, unit: f32, back: f64, sums: usize,
 ): void {
   const scale4 = f32x4.splat(scale), reciprocal4 = f32x4.splat(reciprocal), zero4 = f32x4.splat(zero), unit4 = f32x4.splat(unit);
@@ -70,7 +73,7 @@ export function anyBlock<B>(
     const whole = i16x8.narrow_i32x4_s(integers(q, magic), integers(q, magic));
     codes = v128.shuffle<i32>(codes, i8x16.narrow_i16x8_u(whole, whole), 1, 2, 3, 4);
     if ((i & 12) == 12) {
-      pack<B>(to, codes);
+      pack<B>(to, codes, i16x8.splat(0xff));
       to += bitsOf<B>() << 1;
     }
   }
@@ -82,3 +85,19 @@ export function anyBlock<B>(
   if (valid < size) clear<B>(dst, size, valid);
 }
 
+/** Codes and sums of a block of `count` rows, with the parameters at `from`. */
+// @ts-ignore: decorator
+@inline
+export function encodeWithError<B>(
+  src: usize, step: usize, count: usize, size: usize, valid: usize, dst: usize, rowBytes: usize, sums: usize, from: usize,
+): void {
+  for (let back = from + 64; count > 0; count--, from += 4, back += 8, src += step, dst += rowBytes, sums += SUMS) {
+    if (valid == size && load<f32>(from, 48) == 1) {
+      const scale = v128.load32_splat(from), reciprocal = v128.load32_splat(from, 16), zero = v128.load32_splat(from, 32);
+      if (block<B>(src, dst, size, scale, reciprocal, zero, sums)) continue;
+    }
+    anyBlock<B>(
+      src, dst, size, valid, load<f32>(from), load<f32>(from, 16), load<f32>(from, 32), load<f32>(from, 48), load<f64>(back), sums,
+    );
+  }
+}

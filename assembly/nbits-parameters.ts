@@ -16,12 +16,12 @@ export const SYMMETRIC: i32 = 1, GIVEN: i32 = 2;
 export const PARAMETERS: usize = 96, FOUND: usize = 192;
 
 /**
- * Parameters of block `b` of up to four rows, `step` bytes apart, of which `count` are there, to `to`. `Check` is bool where
- * values are added up, so that NaN and infinities show, instead of sums.
+ * Parameters of block `b` of up to four rows, `step` bytes apart, of which `count` are there, to `to`. `Sums` is bool where
+ * no error sums are asked for: values are added up instead, so that NaN and infinities show.
  */
 // @ts-ignore: decorator
 @inline
-export function find<B, Check>(
+export function find<B, Sums>(
   src: usize, step: usize, count: usize, size: usize, b: usize, scales: usize, zeroPoints: usize, blocks: usize,
   kind: i32, rounding: i32, to: usize,
 ): void {
@@ -46,27 +46,27 @@ export function find<B, Check>(
       const x = v128.load(p), y = v128.load(p, 16), z = v128.load(p, 32), w = v128.load(p, 48);
       l0 = f32x4.pmin(f32x4.pmin(l0, f32x4.pmin(x, y)), f32x4.pmin(z, w));
       h0 = f32x4.pmax(f32x4.pmax(h0, f32x4.pmax(x, y)), f32x4.pmax(z, w));
-      if (isBoolean<Check>()) sum = f32x4.add(sum, f32x4.add(f32x4.add(x, y), f32x4.add(z, w)));
+      if (isBoolean<Sums>()) sum = f32x4.add(sum, f32x4.add(f32x4.add(x, y), f32x4.add(z, w)));
     }
     for (let p = src + r1, end = p + bytes; p < end; p += 64) {
       const x = v128.load(p), y = v128.load(p, 16), z = v128.load(p, 32), w = v128.load(p, 48);
       l1 = f32x4.pmin(f32x4.pmin(l1, f32x4.pmin(x, y)), f32x4.pmin(z, w));
       h1 = f32x4.pmax(f32x4.pmax(h1, f32x4.pmax(x, y)), f32x4.pmax(z, w));
-      if (isBoolean<Check>()) sum = f32x4.add(sum, f32x4.add(f32x4.add(x, y), f32x4.add(z, w)));
+      if (isBoolean<Sums>()) sum = f32x4.add(sum, f32x4.add(f32x4.add(x, y), f32x4.add(z, w)));
     }
     for (let p = src + r2, end = p + bytes; p < end; p += 64) {
       const x = v128.load(p), y = v128.load(p, 16), z = v128.load(p, 32), w = v128.load(p, 48);
       l2 = f32x4.pmin(f32x4.pmin(l2, f32x4.pmin(x, y)), f32x4.pmin(z, w));
       h2 = f32x4.pmax(f32x4.pmax(h2, f32x4.pmax(x, y)), f32x4.pmax(z, w));
-      if (isBoolean<Check>()) sum = f32x4.add(sum, f32x4.add(f32x4.add(x, y), f32x4.add(z, w)));
+      if (isBoolean<Sums>()) sum = f32x4.add(sum, f32x4.add(f32x4.add(x, y), f32x4.add(z, w)));
     }
     for (let p = src + r3, end = p + bytes; p < end; p += 64) {
       const x = v128.load(p), y = v128.load(p, 16), z = v128.load(p, 32), w = v128.load(p, 48);
       l3 = f32x4.pmin(f32x4.pmin(l3, f32x4.pmin(x, y)), f32x4.pmin(z, w));
       h3 = f32x4.pmax(f32x4.pmax(h3, f32x4.pmax(x, y)), f32x4.pmax(z, w));
-      if (isBoolean<Check>()) sum = f32x4.add(sum, f32x4.add(f32x4.add(x, y), f32x4.add(z, w)));
+      if (isBoolean<Sums>()) sum = f32x4.add(sum, f32x4.add(f32x4.add(x, y), f32x4.add(z, w)));
     }
-    if (isBoolean<Check>()) v128.store(to, f32x4.add(v128.load(to, 48), sum), 48);
+    if (isBoolean<Sums>()) v128.store(to, f32x4.add(v128.load(to, 48), sum), 48);
     // Rows to lanes.
     const la = evens(l0, l1), lb = odds(l0, l1), lc = evens(l2, l3), ld = odds(l2, l3);
     const ha = evens(h0, h1), hb = odds(h0, h1), hc = evens(h2, h3), hd = odds(h2, h3);
@@ -95,7 +95,7 @@ export function find<B, Check>(
   const reciprocal = reciprocalOf(scale);
   v128.store(to, scale);
   v128.store(to, reciprocal, 16);
-  if (!isBoolean<Check>()) {
+  if (!isBoolean<Sums>()) {
     const unit = unitOf(scale, reciprocal), one = f64x2.splat(1);
     const a = f64x2.promote_low_f32x4(unit), b = f64x2.promote_low_f32x4(highs(unit, unit));
     v128.store(to, unit, 48);
@@ -103,4 +103,10 @@ export function find<B, Check>(
     v128.store(to, f64x2.div(one, f64x2.mul(b, b)), 80);
   }
   v128.store(to, zero, 32);
+}
+
+/** Whether a value may be NaN or infinite: their sums are then, and those of large values, too. */
+export function mayHoldNonFinite(scratch: usize): i32 {
+  const sum = f32x4.add(v128.load(scratch, 48), v128.load(scratch + PARAMETERS, 48));
+  return i32(!i32x4.all_true(f32x4.lt(f32x4.abs(sum), f32x4.splat(Infinity))));
 }

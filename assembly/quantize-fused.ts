@@ -1,4 +1,6 @@
 import { byOne, byTwo, evens, highs, kept, lows, odds } from "./lanes";
+import { nibblePairs } from "./nibbles";
+import { holdsNonFinite } from "./range";
 import { MAGIC_BITS, codesInRange } from "./rounding";
 import { parameters } from "./scheme-parameters";
 
@@ -38,14 +40,6 @@ function sixteen<C, Packed>(src: usize, scale: v128, magic: v128, bias: v128): v
   return isSigned<C>() && !isBoolean<Packed>() ? i8x16.narrow_i16x8_s(low, high) : i8x16.narrow_i16x8_u(low, high);
 }
 
-/** Sixteen codes to pairs in i16 lanes: h << 4 | l. */
-// @ts-ignore: decorator
-@inline
-function pairs(codes: v128, top: v128, ones: v128): v128 {
-  const q = i8x16.min_u(codes, top);
-  return v128.and(v128.or(q, i16x8.shr_u(q, 4)), ones);
-}
-
 /** The code in lane 0, as it is stored. */
 // @ts-ignore: decorator
 @inline
@@ -64,13 +58,13 @@ function encode<C, Packed>(src: usize, dst: usize, n: usize, scaleAt: usize, zer
   const signs = isSigned<C>() ? i8x16.splat(<i8>0x88) : i32x4.splat(0);
   if (isBoolean<Packed>()) {
     for (; n >= 32; n -= 32, src += 128, dst += 16) {
-      const low = pairs(sixteen<C, Packed>(src, scale, magic, bias), top, ones);
-      const high = pairs(sixteen<C, Packed>(src + 64, scale, magic, bias), top, ones);
+      const low = nibblePairs(i8x16.min_u(sixteen<C, Packed>(src, scale, magic, bias), top), ones);
+      const high = nibblePairs(i8x16.min_u(sixteen<C, Packed>(src + 64, scale, magic, bias), top), ones);
       const bytes = i8x16.narrow_i16x8_u(low, high);
       v128.store(dst, isSigned<C>() ? v128.xor(bytes, signs) : bytes);
     }
     for (; n >= 16; n -= 16, src += 64, dst += 8) {
-      const both = pairs(sixteen<C, Packed>(src, scale, magic, bias), top, ones);
+      const both = nibblePairs(i8x16.min_u(sixteen<C, Packed>(src, scale, magic, bias), top), ones);
       const bytes = i8x16.narrow_i16x8_u(both, both);
       v128.store64_lane(dst, isSigned<C>() ? v128.xor(bytes, signs) : bytes, 0);
     }
@@ -180,12 +174,6 @@ function many<C, Packed, Near>(
   return sum;
 }
 
-/** Whether one of n values is NaN or infinite. */
-function notFinite(src: usize, n: usize): i32 {
-  for (const end = src + (n << 2); src < end; src += 4) if (!isFinite(load<f32>(src))) return 1;
-  return 0;
-}
-
 // @ts-ignore: decorator
 @inline
 export function blocks<C, Packed, Near>(
@@ -210,7 +198,7 @@ export function blocks<C, Packed, Near>(
     }
   }
   // Large values may have added up to infinity, too.
-  return i32x4.all_true(f32x4.lt(f32x4.abs(sum), f32x4.splat(Infinity))) ? 0 : notFinite(from, elements);
+  return i32x4.all_true(f32x4.lt(f32x4.abs(sum), f32x4.splat(Infinity))) ? 0 : holdsNonFinite(from, 1, elements, 0);
 }
 
 export function blocksF32I4(

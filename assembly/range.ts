@@ -265,3 +265,11 @@ export function rangeFiniteF32Columns(
     }
   }
 }
+
+/** Whether a value of `rows` rows of n values, `stride` elements apart, is NaN or infinite. */
+export function holdsNonFinite(src: usize, rows: usize, n: usize, stride: usize): i32 {
+  for (; rows > 0; rows--, src += stride << 2) {
+    for (let p = src, end = src + (n << 2); p < end; p += 4) if (!isFinite(load<f32>(p))) return 1;
+  }
+  return 0;
+}

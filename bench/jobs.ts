@@ -1,5 +1,5 @@
 import { bnb4Levels } from "../src/core/bnb4.ts";
-import type { Family, KernelEntry, KernelName } from "../src/kernels/abi.ts";
+import type { BlockBits, Family, KernelEntry, KernelName } from "../src/kernels/abi.ts";
 import type * as PlainLoops from "./plain.ts";
 import { BLOCK, blocks, COLUMNS, codeKinds, EDGE, LIMIT, near, type Stage } from "./stage.ts";
 
@@ -16,8 +16,8 @@ export interface Job {
   readonly plain?: ((elements: number) => () => unknown) | undefined;
 }
 
-/** Puts input and parameters in place. */
-type Prepare = (stage: Stage, entry: KernelEntry, loops: Loops, name: KernelName) => Job;
+/** Puts input and parameters in place. `bits` is for kernels whose calls name the width of codes. */
+type Prepare = (stage: Stage, entry: KernelEntry, loops: Loops, name: KernelName, bits: BlockBits) => Job;
 
 const scan: Prepare = (stage, { family, columns }, loops) => {
   const { first, second } = stage.memory.tiles;
@@ -158,7 +158,7 @@ const half: Prepare = (stage, _, loops, name) => {
 };
 
 /** What every kernel over a call's matrix in blocks takes before its sizes; `sums` only grow. */
-const matrix: Prepare = (stage, { family, bits = 4 }) => {
+const matrix: Prepare = (stage, { family }, _, __, bits) => {
   const { first, second, sums, others } = stage.memory.tiles;
   const count = LIMIT / BLOCK;
   stage.fill(stage.input, blocks.values);

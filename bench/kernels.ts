@@ -1,8 +1,7 @@
-import { kernelNames } from "../src/kernels/abi.ts";
 import type { Context } from "./context.ts";
 import { formatNumber, formatSize, formatTable, markOf, quantile } from "./harness.ts";
 import { UsageError } from "./options.ts";
-import { createWarmReference, measureKernel, type Pace, paces, type Result } from "./run.ts";
+import { createWarmReference, kernelCases, measureKernel, type Pace, paces, type Result } from "./run.ts";
 import { Stage } from "./stage.ts";
 
 const legend = `time/copy  time over that of memory.copy of the float32 bytes; lower is better
@@ -53,8 +52,8 @@ function blockOf(size: number, results: readonly Result[], { loopBytes }: Pace):
 /** Every kernel of the module, call by call as the engine makes them. */
 export async function benchKernels(context: Context): Promise<Result[]> {
   const { filter, sizes, quick, print, progress } = context;
-  const names = kernelNames.filter((name) => name.toLowerCase().includes(filter.toLowerCase()));
-  if (names.length === 0) throw new UsageError(`--filter ${filter}: no kernel has this in its name`);
+  const cases = kernelCases.filter(({ name }) => name.toLowerCase().includes(filter.toLowerCase()));
+  if (cases.length === 0) throw new UsageError(`--filter ${filter}: no kernel has this in its name`);
   print(legend);
   const pace = paces[quick ? "quick" : "full"];
   const bed = await context.bed();
@@ -63,9 +62,9 @@ export async function benchKernels(context: Context): Promise<Result[]> {
   for (const size of sizes) {
     const stage = new Stage(bed.memory, size / 4);
     const block: Result[] = [];
-    for (const name of names) {
-      progress(`${formatSize(size)}  ${block.length + 1}/${names.length}  ${name}`);
-      block.push(await measureKernel(bed, reference, stage, name, pace));
+    for (const one of cases) {
+      progress(`${formatSize(size)}  ${block.length + 1}/${cases.length}  ${one.name}`);
+      block.push(await measureKernel(bed, reference, stage, one, pace));
     }
     stage.free();
     print(blockOf(size, block, pace));

@@ -1,4 +1,4 @@
-import { type KernelName, type Kernels, kernelNames } from "../src/kernels/abi.ts";
+import { type BlockBits, type KernelName, type Kernels, kernelList, kernelNames } from "../src/kernels/abi.ts";
 import { createReference } from "../src/kernels/reference/create-reference.ts";
 import type { Bed } from "./bed.ts";
 import { batchOf, isNoisy, measure, type Plan, rateOf, ratioOf, warm } from "./harness.ts";
@@ -37,9 +37,22 @@ export const paces: Readonly<Record<"full" | "quick", Pace>> = {
   },
 };
 
+/** A kernel, and where its calls name the width of codes one of these. */
+export interface KernelCase {
+  readonly name: string;
+  readonly kernel: KernelName;
+  readonly bits?: BlockBits;
+}
+
+export const kernelCases = kernelNames.flatMap((kernel): readonly KernelCase[] => {
+  const widths = kernelList[kernel].bits;
+  return widths?.map((bits) => ({ name: `${kernel} ${bits} bits`, kernel, bits })) ?? [{ name: kernel, kernel }];
+});
+
 /** What a kernel did at one size. Rates are in GB (10^9 bytes) of float32 a second, spreads in percent of the median. */
 export interface Result {
-  readonly name: KernelName;
+  /** Of the case. */
+  readonly name: string;
   /** Bytes of float32. */
   readonly size: number;
   readonly rate: number;
@@ -82,12 +95,12 @@ export async function measureKernel(
   bed: Bed,
   reference: Kernels,
   stage: Stage,
-  name: KernelName,
+  { name, kernel: kernelName, bits }: KernelCase,
   pace: Pace,
 ): Promise<Result> {
   const { elements } = stage;
   const size = 4 * elements;
-  const { kernel, plain } = workloadOf(name, stage, await loopsFor(name));
+  const { kernel, plain } = workloadOf(kernelName, stage, await loopsFor(kernelName), bits);
   const copy = () => {
     bed.copy(stage.output, stage.input, size);
     return 0;

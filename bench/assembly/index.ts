@@ -57,7 +57,7 @@ export function blocksF32I4Near(
 
 /**
  * convertF32F16 with its constants where they are used, which V8 builds anew in every turn of the loop: 1.53 and 2.68, the
- * kernel 0.90 and 0.90. In packF32N4 the same cost 0.07 and 0.59: assembly/lanes.ts `kept`.
+ * kernel 0.90 and 0.90. In packF32N of 4 bits the same cost 0.07 and 0.59: assembly/lanes.ts `kept`.
  */
 export function convertF32F16Folded(src: usize, dst: usize, n: usize): void {
   for (; n >= 8; n -= 8, src += 32, dst += 16) {

@@ -230,9 +230,9 @@ function write(machine: Machine, chunk: Chunk, plan: MatrixPlan, verb: "quantize
   const { n, k, bits, blockSize, layout, symmetric, scaleDtype } = plan;
   const { src, codes, scales, zeroPoints, sums, scratch } = chunk;
   machine.memory.view(Uint8Array, sums, 64 * chunk.n).fill(0);
-  const kernel = machine.kernels[`${verb}F32N${bits}${layout === "KN" ? "Columns" : ""}`] as Kernels["packF32N4"];
+  const kernel = machine.kernels[`${verb}F32N${layout === "KN" ? "Columns" : ""}`] as Kernels["packF32N"];
   const stride = layout === "KN" ? n : k;
-  const how = [symmetric ? 1 : 0, roundings[scaleDtype]] as const;
+  const how = [bits, symmetric ? 1 : 0, roundings[scaleDtype]] as const;
   const bad = kernel(src, codes, scales, zeroPoints, sums, scratch, chunk.n, k, stride, blockSize, ...how);
   return verb === "pack" ? bad === 0 : finiteSums(machine.memory, sums, chunk.n);
 }

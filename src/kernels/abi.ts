@@ -65,10 +65,11 @@ export type Matrix = [
   k: number,
   stride: number,
   size: number,
+  bits: number,
 ];
 
 type InBlocks<Name extends string, Tail extends number[] = [], Result = void> = {
-  [N in `${Name}${BlockBits}${"" | "Columns"}`]: (...args: [...Matrix, ...Tail]) => Result;
+  [N in `${Name}${"" | "Columns"}`]: (...args: [...Matrix, ...Tail]) => Result;
 };
 
 /**
@@ -185,12 +186,12 @@ export interface KernelEntry {
   readonly columns: boolean;
   /** The type of the codes, where there are any. */
   readonly code?: CodeName | "I32";
-  /** The width of codes in blocks. */
-  readonly bits?: BlockBits;
+  /** The widths of codes in blocks, which calls name. */
+  readonly bits?: readonly BlockBits[];
 }
 
 export const codeNames: readonly CodeName[] = ["I8", "U8", "I16", "U16"];
-const blockBits: readonly BlockBits[] = [2, 4, 8];
+const bits: readonly BlockBits[] = [2, 4, 8];
 
 function both(name: string, entry: Omit<KernelEntry, "columns">): [string, KernelEntry][] {
   return [
@@ -211,10 +212,10 @@ export const kernelList = Object.fromEntries([
   ...codeNames.flatMap((code) => both(`minmax${code}F32`, { family: "minmaxBack", code })),
   ...["I4", "U4", "I8", "U8"].map((code) => [`blocksF32${code}`, { family: "blocks", columns: false }] as const),
   ...both("errorF32", { family: "error" }),
-  ...blockBits.flatMap((bits) => both(`quantizeF32N${bits}`, { family: "nbits", bits })),
-  ...blockBits.flatMap((bits) => both(`packF32N${bits}`, { family: "pack", bits })),
-  ...blockBits.flatMap((bits) => both(`encodeF32N${bits}`, { family: "encode", bits })),
-  ...["mseF32", "hqqF32"].flatMap((name) => both(name, { family: "search" })),
+  ...both("quantizeF32N", { family: "nbits", bits }),
+  ...both("packF32N", { family: "pack", bits }),
+  ...both("encodeF32N", { family: "encode", bits }),
+  ...["mseF32", "hqqF32"].flatMap((name) => both(name, { family: "search", bits })),
   ["quantizeF32B4", { family: "bnb4", columns: false }] as const,
   ["lossF32", { family: "loss", columns: false }] as const,
   ["countF32Halves", { family: "count", columns: false }] as const,

@@ -54,8 +54,22 @@ describe.each(bitsOfAll)("%i bits", (bits) => {
         `${verb} ${JSON.stringify(matrix)} symmetric ${symmetric} rounding ${rounding}`,
         [...parts, written(4 * n * blocks), zeroPoints, zeros(64 * n)],
         (kernels, [src, dst, scales, zeros, sums, scratch]) => {
-          const kernel = kernels[`${verb}F32N${bits}${columns ? "Columns" : ""}`] as Kernels["packF32N4"];
-          const bad = kernel(src!, dst!, scales!, zeros!, sums!, scratch!, n, k, stride, size, symmetric, rounding);
+          const kernel = kernels[`${verb}F32N${columns ? "Columns" : ""}`] as Kernels["packF32N"];
+          const bad = kernel(
+            src!,
+            dst!,
+            scales!,
+            zeros!,
+            sums!,
+            scratch!,
+            n,
+            k,
+            stride,
+            size,
+            bits,
+            symmetric,
+            rounding,
+          );
           if (verb === "pack") expect(Boolean(bad)).toBe(false);
         },
       );
@@ -97,8 +111,8 @@ describe.each(bitsOfAll)("%i bits", (bits) => {
           JSON.stringify(matrix),
           [...parts, given(scales), given(zeroPoints), zeros(64 * n)],
           (kernels, [src, dst, s, z, sums, scratch]) => {
-            const kernel = kernels[`encodeF32N${bits}${columns ? "Columns" : ""}`];
-            kernel(src!, dst!, s!, z!, sums!, scratch!, n, k, stride, size);
+            const kernel = kernels[`encodeF32N${columns ? "Columns" : ""}`];
+            kernel(src!, dst!, s!, z!, sums!, scratch!, n, k, stride, size, bits);
           },
         );
       }
@@ -113,8 +127,8 @@ describe.each(bitsOfAll)("%i bits", (bits) => {
       const rest = src + 4 * x.length;
       const at = [1, 2, 3, 4, 5].map((part) => src + part * (1 << 15)) as [number, number, number, number, number];
       expect(rest).toBeLessThan(at[0]);
-      const kernel = kernels[`packF32N${bits}${columns ? "Columns" : ""}`];
-      const bad = kernel(src, ...at, n, k, stride, size, 1, 0);
+      const kernel = kernels[`packF32N${columns ? "Columns" : ""}`];
+      const bad = kernel(src, ...at, n, k, stride, size, bits, 1, 0);
       memory.free(src);
       return Boolean(bad);
     };
@@ -143,9 +157,9 @@ describe.each(bitsOfAll)("%i bits", (bits) => {
         JSON.stringify(matrix),
         [...parts, given(scales), given(zeroPoints)],
         (kernels, [src, dst, s, z, free]) => {
-          const kernel = kernels[`encodeF32N${bits}${columns ? "Columns" : ""}`];
+          const kernel = kernels[`encodeF32N${columns ? "Columns" : ""}`];
           const scratch = free! + 64 * n;
-          kernel(src!, dst!, s!, z!, free!, scratch, n, k, stride, size);
+          kernel(src!, dst!, s!, z!, free!, scratch, n, k, stride, size, bits);
         },
       );
     }

@@ -38,9 +38,10 @@ function encodeBlock({ view, bits, dst, sums, blocks, size }: Call, block: Block
   measureBlock(view, sums + 64 * row, block, scale, (i) => fround(fround(codes[i]! - zeroPoint) * scale));
 }
 
-function quantizer(viewOf: ViewOf, bits: BlockBits, columns: boolean, measured: boolean): Kernels["packF32N4"] {
-  return (src, dst, scales, zeroPoints, sums, _scratch, n, k, stride, size, isSymmetric, rounding) => {
+function quantizer(viewOf: ViewOf, columns: boolean, measured: boolean): Kernels["packF32N"] {
+  return (src, dst, scales, zeroPoints, sums, _scratch, n, k, stride, size, width, isSymmetric, rounding) => {
     const view = viewOf();
+    const bits = width as BlockBits;
     let bad = 0;
     const blocks = Math.ceil(k / size);
     const zeroBytes = Math.ceil((blocks * bits) / 8);
@@ -59,9 +60,10 @@ function quantizer(viewOf: ViewOf, bits: BlockBits, columns: boolean, measured: 
   };
 }
 
-function encoder(viewOf: ViewOf, bits: BlockBits, columns: boolean): Kernels["encodeF32N4"] {
-  return (src, dst, scales, zeroPoints, sums, _scratch, n, k, stride, size) => {
+function encoder(viewOf: ViewOf, columns: boolean): Kernels["encodeF32N"] {
+  return (src, dst, scales, zeroPoints, sums, _scratch, n, k, stride, size, width) => {
     const view = viewOf();
+    const bits = width as BlockBits;
     const blocks = Math.ceil(k / size);
     eachBlock(view, src, columns, [n, k, stride, size], (block) => {
       const at = 4 * (block.row * blocks + block.b);
@@ -74,23 +76,16 @@ function encoder(viewOf: ViewOf, bits: BlockBits, columns: boolean): Kernels["en
   };
 }
 
-type NBits = Pick<
-  Kernels,
-  Extract<keyof Kernels, `${"quantize" | "pack" | "encode"}F32N${BlockBits}${"" | "Columns"}`>
->;
+type NBits = Pick<Kernels, `${"quantize" | "pack" | "encode"}F32N${"" | "Columns"}`>;
 
 /** Reference for assembly/quantize-nbits.ts. */
 export function nbitsReference(viewOf: ViewOf): NBits {
-  return Object.fromEntries(
-    ([2, 4, 8] as const).flatMap((bits) =>
-      [false, true].flatMap((columns) => {
-        const suffix = `N${bits}${columns ? "Columns" : ""}`;
-        return [
-          [`quantizeF32${suffix}`, quantizer(viewOf, bits, columns, true)],
-          [`packF32${suffix}`, quantizer(viewOf, bits, columns, false)],
-          [`encodeF32${suffix}`, encoder(viewOf, bits, columns)],
-        ];
-      }),
-    ),
-  ) as NBits;
+  return {
+    quantizeF32N: quantizer(viewOf, false, true),
+    quantizeF32NColumns: quantizer(viewOf, true, true),
+    packF32N: quantizer(viewOf, false, false),
+    packF32NColumns: quantizer(viewOf, true, false),
+    encodeF32N: encoder(viewOf, false),
+    encodeF32NColumns: encoder(viewOf, true),
+  };
 }
