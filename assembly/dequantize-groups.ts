@@ -36,8 +36,7 @@ export function rows<C, Z>(
 ): void {
   const lowest4 = i32x4.splat(lowest);
   for (let o: usize = 0; o < outer; o++) {
-    let p = (o * step) << 2;
-    for (let g: usize = 1; g <= groups; g++, p += 4) {
+    for (let g: usize = 1, p = (o * step) << 2; g <= groups; g++, p += 4) {
       const n = g == groups ? last : inner;
       run<C, Z>(src, dst, n, v128.load32_splat(scales + p), v128.load32_splat(offsets + p), lowest4);
       src += n * sizeof<C>();
@@ -74,8 +73,7 @@ export function columns<C, Z>(
 ): void {
   const lowest4 = i32x4.splat(lowest);
   for (let o: usize = 0; o < outer; o++) {
-    let p = (o * step) << 2;
-    for (let g: usize = 1; g <= groups; g++, p += columns << 2) {
+    for (let g: usize = 1, p = (o * step) << 2; g <= groups; g++, p += columns << 2) {
       for (let n = g == groups ? last : inner; n > 0; n--) {
         row<C, Z>(src, dst, scales + p, offsets + p, lowest4, columns);
         src += columns * sizeof<C>();

@@ -76,15 +76,11 @@ export function errorF32(
   outer: usize, groups: usize, inner: usize, last: usize, step: usize,
 ): void {
   for (let o: usize = 0; o < outer; o++) {
-    let p = (o * step) << 3;
-    for (let g: usize = 1; g <= groups; g++, p += 8) {
-      let left = g == groups ? last : inner;
-      while (left > 0) {
+    for (let g: usize = 1, p = (o * step) << 3; g <= groups; g++, p += 8) {
+      for (let left = g == groups ? last : inner; left > 0; ) {
         const n = min(left, CHUNK);
         chunk(a, b, out + p, count << 3, n);
-        a += n << 2;
-        b += n << 2;
-        left -= n;
+        a += n << 2, b += n << 2, left -= n;
       }
     }
   }
@@ -136,6 +132,7 @@ function add2(out: usize, value: v128): void {
   v128.store(out, f64x2.add(v128.load(out), value));
 }
 
+/** Two columns of a row. */
 // @ts-ignore: decorator
 @inline
 function two(p: v128, q: v128, out: usize, stride: usize): void {
@@ -147,14 +144,25 @@ function two(p: v128, q: v128, out: usize, stride: usize): void {
   v128.store(out + 4 * stride, f64x2.pmax(v128.load(out + 4 * stride), f64x2.abs(e)));
 }
 
+/** One column of a row. */
+// @ts-ignore: decorator
+@inline
+function one(p: f64, q: f64, out: usize, stride: usize): void {
+  const e = p - q;
+  accumulate(out, e * e);
+  accumulate(out + stride, p * q);
+  accumulate(out + 2 * stride, p * p);
+  accumulate(out + 3 * stride, q * q);
+  if (abs(e) > load<f64>(out + 4 * stride)) store<f64>(out + 4 * stride, abs(e));
+}
+
 export function errorF32Columns(
   a: usize, b: usize, out: usize, count: usize,
   outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
 ): void {
   const stride = count << 3;
   for (let o: usize = 0; o < outer; o++) {
-    let p = (o * step) << 3;
-    for (let g: usize = 1; g <= groups; g++, p += columns << 3) {
+    for (let g: usize = 1, p = (o * step) << 3; g <= groups; g++, p += columns << 3) {
       for (let r = g == groups ? last : inner; r > 0; r--) {
         let to = out + p;
         let n = columns;
@@ -163,15 +171,7 @@ export function errorF32Columns(
           two(f64x2.promote_low_f32x4(x), f64x2.promote_low_f32x4(y), to, stride);
           two(upper(x), upper(y), to + 16, stride);
         }
-        for (; n > 0; n--, a += 4, b += 4, to += 8) {
-          const x = <f64>load<f32>(a), y = <f64>load<f32>(b);
-          const e = x - y;
-          accumulate(to, e * e);
-          accumulate(to + stride, x * y);
-          accumulate(to + 2 * stride, x * x);
-          accumulate(to + 3 * stride, y * y);
-          if (abs(e) > load<f64>(to + 4 * stride)) store<f64>(to + 4 * stride, abs(e));
-        }
+        for (; n > 0; n--, a += 4, b += 4, to += 8) one(<f64>load<f32>(a), <f64>load<f32>(b), to, stride);
       }
     }
   }

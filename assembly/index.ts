@@ -19,240 +19,44 @@ export {
 export { rangeF32, rangeF32Columns, rangeFiniteF32, rangeFiniteF32Columns } from "./range";
 export { transposeBytes, transposeF32 } from "./transpose";
 
-export function quantizeF32I8(
-  src: usize, dst: usize, scales: usize, zeroPoints: usize, lowest: i32, highest: i32,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
-): void {
-  quantize.rows<i8, i32>(src, dst, scales, zeroPoints, lowest, highest, 0, 0, outer, groups, inner, last, step);
-}
+// Kernels over groups, a line each, since AssemblyScript exports no instance of a generic function by itself. x, y: source
+// and destination; a, b: scales and zero points, or ranges and minima; lo, hi: bounds of the type of codes; o, g, n, l, s, c:
+// outer, groups, inner, last, step, columns.
 
-export function minmaxF32I8(
-  src: usize, dst: usize, ranges: usize, mins: usize, lowest: i32, highest: i32, levels: f32, base: f32,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
-): void {
-  quantize.rows<i8, f32>(src, dst, ranges, mins, lowest, highest, levels, base, outer, groups, inner, last, step);
-}
+export function quantizeF32I8(x: usize, y: usize, a: usize, b: usize, lo: i32, hi: i32, o: usize, g: usize, n: usize, l: usize, s: usize): void { quantize.rows<i8, i32>(x, y, a, b, lo, hi, 0, 0, o, g, n, l, s); }
+export function quantizeF32I8Columns(x: usize, y: usize, a: usize, b: usize, lo: i32, hi: i32, o: usize, g: usize, n: usize, l: usize, s: usize, c: usize): void { quantize.columns<i8, i32>(x, y, a, b, lo, hi, 0, 0, o, g, n, l, s, c); }
+export function quantizeF32U8(x: usize, y: usize, a: usize, b: usize, lo: i32, hi: i32, o: usize, g: usize, n: usize, l: usize, s: usize): void { quantize.rows<u8, i32>(x, y, a, b, lo, hi, 0, 0, o, g, n, l, s); }
+export function quantizeF32U8Columns(x: usize, y: usize, a: usize, b: usize, lo: i32, hi: i32, o: usize, g: usize, n: usize, l: usize, s: usize, c: usize): void { quantize.columns<u8, i32>(x, y, a, b, lo, hi, 0, 0, o, g, n, l, s, c); }
+export function quantizeF32I16(x: usize, y: usize, a: usize, b: usize, lo: i32, hi: i32, o: usize, g: usize, n: usize, l: usize, s: usize): void { quantize.rows<i16, i32>(x, y, a, b, lo, hi, 0, 0, o, g, n, l, s); }
+export function quantizeF32I16Columns(x: usize, y: usize, a: usize, b: usize, lo: i32, hi: i32, o: usize, g: usize, n: usize, l: usize, s: usize, c: usize): void { quantize.columns<i16, i32>(x, y, a, b, lo, hi, 0, 0, o, g, n, l, s, c); }
+export function quantizeF32U16(x: usize, y: usize, a: usize, b: usize, lo: i32, hi: i32, o: usize, g: usize, n: usize, l: usize, s: usize): void { quantize.rows<u16, i32>(x, y, a, b, lo, hi, 0, 0, o, g, n, l, s); }
+export function quantizeF32U16Columns(x: usize, y: usize, a: usize, b: usize, lo: i32, hi: i32, o: usize, g: usize, n: usize, l: usize, s: usize, c: usize): void { quantize.columns<u16, i32>(x, y, a, b, lo, hi, 0, 0, o, g, n, l, s, c); }
 
-export function quantizeF32I8Columns(
-  src: usize, dst: usize, scales: usize, zeroPoints: usize, lowest: i32, highest: i32,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
-): void {
-  quantize.columns<i8, i32>(src, dst, scales, zeroPoints, lowest, highest, 0, 0, outer, groups, inner, last, step, columns);
-}
+export function minmaxF32I8(x: usize, y: usize, a: usize, b: usize, lo: i32, hi: i32, levels: f32, base: f32, o: usize, g: usize, n: usize, l: usize, s: usize): void { quantize.rows<i8, f32>(x, y, a, b, lo, hi, levels, base, o, g, n, l, s); }
+export function minmaxF32I8Columns(x: usize, y: usize, a: usize, b: usize, lo: i32, hi: i32, levels: f32, base: f32, o: usize, g: usize, n: usize, l: usize, s: usize, c: usize): void { quantize.columns<i8, f32>(x, y, a, b, lo, hi, levels, base, o, g, n, l, s, c); }
+export function minmaxF32U8(x: usize, y: usize, a: usize, b: usize, lo: i32, hi: i32, levels: f32, base: f32, o: usize, g: usize, n: usize, l: usize, s: usize): void { quantize.rows<u8, f32>(x, y, a, b, lo, hi, levels, base, o, g, n, l, s); }
+export function minmaxF32U8Columns(x: usize, y: usize, a: usize, b: usize, lo: i32, hi: i32, levels: f32, base: f32, o: usize, g: usize, n: usize, l: usize, s: usize, c: usize): void { quantize.columns<u8, f32>(x, y, a, b, lo, hi, levels, base, o, g, n, l, s, c); }
+export function minmaxF32I16(x: usize, y: usize, a: usize, b: usize, lo: i32, hi: i32, levels: f32, base: f32, o: usize, g: usize, n: usize, l: usize, s: usize): void { quantize.rows<i16, f32>(x, y, a, b, lo, hi, levels, base, o, g, n, l, s); }
+export function minmaxF32I16Columns(x: usize, y: usize, a: usize, b: usize, lo: i32, hi: i32, levels: f32, base: f32, o: usize, g: usize, n: usize, l: usize, s: usize, c: usize): void { quantize.columns<i16, f32>(x, y, a, b, lo, hi, levels, base, o, g, n, l, s, c); }
+export function minmaxF32U16(x: usize, y: usize, a: usize, b: usize, lo: i32, hi: i32, levels: f32, base: f32, o: usize, g: usize, n: usize, l: usize, s: usize): void { quantize.rows<u16, f32>(x, y, a, b, lo, hi, levels, base, o, g, n, l, s); }
+export function minmaxF32U16Columns(x: usize, y: usize, a: usize, b: usize, lo: i32, hi: i32, levels: f32, base: f32, o: usize, g: usize, n: usize, l: usize, s: usize, c: usize): void { quantize.columns<u16, f32>(x, y, a, b, lo, hi, levels, base, o, g, n, l, s, c); }
 
-export function minmaxF32I8Columns(
-  src: usize, dst: usize, ranges: usize, mins: usize, lowest: i32, highest: i32, levels: f32, base: f32,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
-): void {
-  quantize.columns<i8, f32>(src, dst, ranges, mins, lowest, highest, levels, base, outer, groups, inner, last, step, columns);
-}
+export function dequantizeI8F32(x: usize, y: usize, a: usize, b: usize, o: usize, g: usize, n: usize, l: usize, s: usize): void { dequantize.rows<i8, i32>(x, y, a, b, 0, o, g, n, l, s); }
+export function dequantizeI8F32Columns(x: usize, y: usize, a: usize, b: usize, o: usize, g: usize, n: usize, l: usize, s: usize, c: usize): void { dequantize.columns<i8, i32>(x, y, a, b, 0, o, g, n, l, s, c); }
+export function dequantizeU8F32(x: usize, y: usize, a: usize, b: usize, o: usize, g: usize, n: usize, l: usize, s: usize): void { dequantize.rows<u8, i32>(x, y, a, b, 0, o, g, n, l, s); }
+export function dequantizeU8F32Columns(x: usize, y: usize, a: usize, b: usize, o: usize, g: usize, n: usize, l: usize, s: usize, c: usize): void { dequantize.columns<u8, i32>(x, y, a, b, 0, o, g, n, l, s, c); }
+export function dequantizeI16F32(x: usize, y: usize, a: usize, b: usize, o: usize, g: usize, n: usize, l: usize, s: usize): void { dequantize.rows<i16, i32>(x, y, a, b, 0, o, g, n, l, s); }
+export function dequantizeI16F32Columns(x: usize, y: usize, a: usize, b: usize, o: usize, g: usize, n: usize, l: usize, s: usize, c: usize): void { dequantize.columns<i16, i32>(x, y, a, b, 0, o, g, n, l, s, c); }
+export function dequantizeU16F32(x: usize, y: usize, a: usize, b: usize, o: usize, g: usize, n: usize, l: usize, s: usize): void { dequantize.rows<u16, i32>(x, y, a, b, 0, o, g, n, l, s); }
+export function dequantizeU16F32Columns(x: usize, y: usize, a: usize, b: usize, o: usize, g: usize, n: usize, l: usize, s: usize, c: usize): void { dequantize.columns<u16, i32>(x, y, a, b, 0, o, g, n, l, s, c); }
+export function dequantizeI32F32(x: usize, y: usize, a: usize, b: usize, o: usize, g: usize, n: usize, l: usize, s: usize): void { dequantize.rows<i32, i32>(x, y, a, b, 0, o, g, n, l, s); }
+export function dequantizeI32F32Columns(x: usize, y: usize, a: usize, b: usize, o: usize, g: usize, n: usize, l: usize, s: usize, c: usize): void { dequantize.columns<i32, i32>(x, y, a, b, 0, o, g, n, l, s, c); }
 
-export function quantizeF32U8(
-  src: usize, dst: usize, scales: usize, zeroPoints: usize, lowest: i32, highest: i32,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
-): void {
-  quantize.rows<u8, i32>(src, dst, scales, zeroPoints, lowest, highest, 0, 0, outer, groups, inner, last, step);
-}
-
-export function minmaxF32U8(
-  src: usize, dst: usize, ranges: usize, mins: usize, lowest: i32, highest: i32, levels: f32, base: f32,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
-): void {
-  quantize.rows<u8, f32>(src, dst, ranges, mins, lowest, highest, levels, base, outer, groups, inner, last, step);
-}
-
-export function quantizeF32U8Columns(
-  src: usize, dst: usize, scales: usize, zeroPoints: usize, lowest: i32, highest: i32,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
-): void {
-  quantize.columns<u8, i32>(src, dst, scales, zeroPoints, lowest, highest, 0, 0, outer, groups, inner, last, step, columns);
-}
-
-export function minmaxF32U8Columns(
-  src: usize, dst: usize, ranges: usize, mins: usize, lowest: i32, highest: i32, levels: f32, base: f32,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
-): void {
-  quantize.columns<u8, f32>(src, dst, ranges, mins, lowest, highest, levels, base, outer, groups, inner, last, step, columns);
-}
-
-export function quantizeF32I16(
-  src: usize, dst: usize, scales: usize, zeroPoints: usize, lowest: i32, highest: i32,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
-): void {
-  quantize.rows<i16, i32>(src, dst, scales, zeroPoints, lowest, highest, 0, 0, outer, groups, inner, last, step);
-}
-
-export function minmaxF32I16(
-  src: usize, dst: usize, ranges: usize, mins: usize, lowest: i32, highest: i32, levels: f32, base: f32,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
-): void {
-  quantize.rows<i16, f32>(src, dst, ranges, mins, lowest, highest, levels, base, outer, groups, inner, last, step);
-}
-
-export function quantizeF32I16Columns(
-  src: usize, dst: usize, scales: usize, zeroPoints: usize, lowest: i32, highest: i32,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
-): void {
-  quantize.columns<i16, i32>(src, dst, scales, zeroPoints, lowest, highest, 0, 0, outer, groups, inner, last, step, columns);
-}
-
-export function minmaxF32I16Columns(
-  src: usize, dst: usize, ranges: usize, mins: usize, lowest: i32, highest: i32, levels: f32, base: f32,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
-): void {
-  quantize.columns<i16, f32>(src, dst, ranges, mins, lowest, highest, levels, base, outer, groups, inner, last, step, columns);
-}
-
-export function quantizeF32U16(
-  src: usize, dst: usize, scales: usize, zeroPoints: usize, lowest: i32, highest: i32,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
-): void {
-  quantize.rows<u16, i32>(src, dst, scales, zeroPoints, lowest, highest, 0, 0, outer, groups, inner, last, step);
-}
-
-export function minmaxF32U16(
-  src: usize, dst: usize, ranges: usize, mins: usize, lowest: i32, highest: i32, levels: f32, base: f32,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
-): void {
-  quantize.rows<u16, f32>(src, dst, ranges, mins, lowest, highest, levels, base, outer, groups, inner, last, step);
-}
-
-export function quantizeF32U16Columns(
-  src: usize, dst: usize, scales: usize, zeroPoints: usize, lowest: i32, highest: i32,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
-): void {
-  quantize.columns<u16, i32>(src, dst, scales, zeroPoints, lowest, highest, 0, 0, outer, groups, inner, last, step, columns);
-}
-
-export function minmaxF32U16Columns(
-  src: usize, dst: usize, ranges: usize, mins: usize, lowest: i32, highest: i32, levels: f32, base: f32,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
-): void {
-  quantize.columns<u16, f32>(src, dst, ranges, mins, lowest, highest, levels, base, outer, groups, inner, last, step, columns);
-}
-
-export function dequantizeI8F32(
-  src: usize, dst: usize, scales: usize, zeroPoints: usize,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
-): void {
-  dequantize.rows<i8, i32>(src, dst, scales, zeroPoints, 0, outer, groups, inner, last, step);
-}
-
-export function minmaxI8F32(
-  src: usize, dst: usize, scales: usize, mins: usize, base: i32,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
-): void {
-  dequantize.rows<i8, f32>(src, dst, scales, mins, base, outer, groups, inner, last, step);
-}
-
-export function dequantizeI8F32Columns(
-  src: usize, dst: usize, scales: usize, zeroPoints: usize,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
-): void {
-  dequantize.columns<i8, i32>(src, dst, scales, zeroPoints, 0, outer, groups, inner, last, step, columns);
-}
-
-export function minmaxI8F32Columns(
-  src: usize, dst: usize, scales: usize, mins: usize, base: i32,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
-): void {
-  dequantize.columns<i8, f32>(src, dst, scales, mins, base, outer, groups, inner, last, step, columns);
-}
-
-export function dequantizeU8F32(
-  src: usize, dst: usize, scales: usize, zeroPoints: usize,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
-): void {
-  dequantize.rows<u8, i32>(src, dst, scales, zeroPoints, 0, outer, groups, inner, last, step);
-}
-
-export function minmaxU8F32(
-  src: usize, dst: usize, scales: usize, mins: usize, base: i32,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
-): void {
-  dequantize.rows<u8, f32>(src, dst, scales, mins, base, outer, groups, inner, last, step);
-}
-
-export function dequantizeU8F32Columns(
-  src: usize, dst: usize, scales: usize, zeroPoints: usize,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
-): void {
-  dequantize.columns<u8, i32>(src, dst, scales, zeroPoints, 0, outer, groups, inner, last, step, columns);
-}
-
-export function minmaxU8F32Columns(
-  src: usize, dst: usize, scales: usize, mins: usize, base: i32,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
-): void {
-  dequantize.columns<u8, f32>(src, dst, scales, mins, base, outer, groups, inner, last, step, columns);
-}
-
-export function dequantizeI16F32(
-  src: usize, dst: usize, scales: usize, zeroPoints: usize,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
-): void {
-  dequantize.rows<i16, i32>(src, dst, scales, zeroPoints, 0, outer, groups, inner, last, step);
-}
-
-export function minmaxI16F32(
-  src: usize, dst: usize, scales: usize, mins: usize, base: i32,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
-): void {
-  dequantize.rows<i16, f32>(src, dst, scales, mins, base, outer, groups, inner, last, step);
-}
-
-export function dequantizeI16F32Columns(
-  src: usize, dst: usize, scales: usize, zeroPoints: usize,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
-): void {
-  dequantize.columns<i16, i32>(src, dst, scales, zeroPoints, 0, outer, groups, inner, last, step, columns);
-}
-
-export function minmaxI16F32Columns(
-  src: usize, dst: usize, scales: usize, mins: usize, base: i32,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
-): void {
-  dequantize.columns<i16, f32>(src, dst, scales, mins, base, outer, groups, inner, last, step, columns);
-}
-
-export function dequantizeU16F32(
-  src: usize, dst: usize, scales: usize, zeroPoints: usize,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
-): void {
-  dequantize.rows<u16, i32>(src, dst, scales, zeroPoints, 0, outer, groups, inner, last, step);
-}
-
-export function minmaxU16F32(
-  src: usize, dst: usize, scales: usize, mins: usize, base: i32,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
-): void {
-  dequantize.rows<u16, f32>(src, dst, scales, mins, base, outer, groups, inner, last, step);
-}
-
-export function dequantizeU16F32Columns(
-  src: usize, dst: usize, scales: usize, zeroPoints: usize,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
-): void {
-  dequantize.columns<u16, i32>(src, dst, scales, zeroPoints, 0, outer, groups, inner, last, step, columns);
-}
-
-export function minmaxU16F32Columns(
-  src: usize, dst: usize, scales: usize, mins: usize, base: i32,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
-): void {
-  dequantize.columns<u16, f32>(src, dst, scales, mins, base, outer, groups, inner, last, step, columns);
-}
-
-export function dequantizeI32F32(
-  src: usize, dst: usize, scales: usize, zeroPoints: usize,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
-): void {
-  dequantize.rows<i32, i32>(src, dst, scales, zeroPoints, 0, outer, groups, inner, last, step);
-}
-
-export function dequantizeI32F32Columns(
-  src: usize, dst: usize, scales: usize, zeroPoints: usize,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
-): void {
-  dequantize.columns<i32, i32>(src, dst, scales, zeroPoints, 0, outer, groups, inner, last, step, columns);
-}
+export function minmaxI8F32(x: usize, y: usize, a: usize, b: usize, base: i32, o: usize, g: usize, n: usize, l: usize, s: usize): void { dequantize.rows<i8, f32>(x, y, a, b, base, o, g, n, l, s); }
+export function minmaxI8F32Columns(x: usize, y: usize, a: usize, b: usize, base: i32, o: usize, g: usize, n: usize, l: usize, s: usize, c: usize): void { dequantize.columns<i8, f32>(x, y, a, b, base, o, g, n, l, s, c); }
+export function minmaxU8F32(x: usize, y: usize, a: usize, b: usize, base: i32, o: usize, g: usize, n: usize, l: usize, s: usize): void { dequantize.rows<u8, f32>(x, y, a, b, base, o, g, n, l, s); }
+export function minmaxU8F32Columns(x: usize, y: usize, a: usize, b: usize, base: i32, o: usize, g: usize, n: usize, l: usize, s: usize, c: usize): void { dequantize.columns<u8, f32>(x, y, a, b, base, o, g, n, l, s, c); }
+export function minmaxI16F32(x: usize, y: usize, a: usize, b: usize, base: i32, o: usize, g: usize, n: usize, l: usize, s: usize): void { dequantize.rows<i16, f32>(x, y, a, b, base, o, g, n, l, s); }
+export function minmaxI16F32Columns(x: usize, y: usize, a: usize, b: usize, base: i32, o: usize, g: usize, n: usize, l: usize, s: usize, c: usize): void { dequantize.columns<i16, f32>(x, y, a, b, base, o, g, n, l, s, c); }
+export function minmaxU16F32(x: usize, y: usize, a: usize, b: usize, base: i32, o: usize, g: usize, n: usize, l: usize, s: usize): void { dequantize.rows<u16, f32>(x, y, a, b, base, o, g, n, l, s); }
+export function minmaxU16F32Columns(x: usize, y: usize, a: usize, b: usize, base: i32, o: usize, g: usize, n: usize, l: usize, s: usize, c: usize): void { dequantize.columns<u16, f32>(x, y, a, b, base, o, g, n, l, s, c); }

@@ -230,30 +230,18 @@ function columns(
   }
 }
 
-export function mseF32(
-  src: usize, scales: usize, zeroPoints: usize, scratch: usize, n: usize, k: usize, stride: usize, size: usize,
-  bits: i32, symmetric: i32, rounding: i32,
-): void {
+export function mseF32(src: usize, scales: usize, zeroPoints: usize, scratch: usize, n: usize, k: usize, stride: usize, size: usize, bits: i32, symmetric: i32, rounding: i32): void {
   rows(false, src, scales, zeroPoints, scratch, n, k, stride, size, bits, symmetric != 0, rounding);
 }
 
-export function mseF32Columns(
-  src: usize, scales: usize, zeroPoints: usize, scratch: usize, n: usize, k: usize, stride: usize, size: usize,
-  bits: i32, symmetric: i32, rounding: i32,
-): void {
+export function mseF32Columns(src: usize, scales: usize, zeroPoints: usize, scratch: usize, n: usize, k: usize, stride: usize, size: usize, bits: i32, symmetric: i32, rounding: i32): void {
   columns(false, src, scales, zeroPoints, scratch, n, k, stride, size, bits, symmetric != 0, rounding);
 }
 
-export function hqqF32(
-  src: usize, scales: usize, zeroPoints: usize, scratch: usize, n: usize, k: usize, stride: usize, size: usize,
-  bits: i32, symmetric: i32, rounding: i32,
-): void {
+export function hqqF32(src: usize, scales: usize, zeroPoints: usize, scratch: usize, n: usize, k: usize, stride: usize, size: usize, bits: i32, symmetric: i32, rounding: i32): void {
   rows(true, src, scales, zeroPoints, scratch, n, k, stride, size, bits, symmetric != 0, rounding);
 }
 
-export function hqqF32Columns(
-  src: usize, scales: usize, zeroPoints: usize, scratch: usize, n: usize, k: usize, stride: usize, size: usize,
-  bits: i32, symmetric: i32, rounding: i32,
-): void {
+export function hqqF32Columns(src: usize, scales: usize, zeroPoints: usize, scratch: usize, n: usize, k: usize, stride: usize, size: usize, bits: i32, symmetric: i32, rounding: i32): void {
   columns(true, src, scales, zeroPoints, scratch, n, k, stride, size, bits, symmetric != 0, rounding);
 }

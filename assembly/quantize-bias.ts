@@ -1,3 +1,5 @@
+import { loadLanes, storeLanes } from "./lanes";
+
 // Biases: float32 to int32 with the scale of the layer's accumulator (input scale * weight scale), zero point 0:
 //   q = saturate(roundHalfToEven(float64(x) / float64(scale)))
 // In float64, since a float32 quotient has too few bits for an int32. NaN becomes the lowest code, as everywhere.
@@ -26,8 +28,7 @@ export function quantizeF32I32(
   outer: usize, groups: usize, inner: usize, last: usize, step: usize,
 ): void {
   for (let o: usize = 0; o < outer; o++) {
-    let p = (o * step) << 2;
-    for (let g: usize = 1; g <= groups; g++, p += 4) {
+    for (let g: usize = 1, p = (o * step) << 2; g <= groups; g++, p += 4) {
       const scale = v128.load32_splat(scales + p);
       let n = g == groups ? last : inner;
       for (; n >= 4; n -= 4, src += 16, dst += 16) v128.store(dst, codes4(v128.load(src), scale));
@@ -36,21 +37,29 @@ export function quantizeF32I32(
   }
 }
 
+/** Four columns of a row, or one. */
+// @ts-ignore: decorator
+@inline
+function column<W>(src: usize, dst: usize, scales: usize): void {
+  storeLanes<W>(dst, codes4(loadLanes<W>(src), loadLanes<W>(scales)));
+}
+
+// @ts-ignore: decorator
+@inline
+function row(src: usize, dst: usize, scales: usize, bytes: usize): void {
+  let c: usize = 0;
+  for (; c + 16 <= bytes; c += 16) column<v128>(src + c, dst + c, scales + c);
+  for (; c < bytes; c += 4) column<f32>(src + c, dst + c, scales + c);
+}
+
 export function quantizeF32I32Columns(
   src: usize, dst: usize, scales: usize,
   outer: usize, groups: usize, inner: usize, last: usize, step: usize, columns: usize,
 ): void {
+  const bytes = columns << 2;
   for (let o: usize = 0; o < outer; o++) {
-    let p = (o * step) << 2;
-    for (let g: usize = 1; g <= groups; g++, p += columns << 2) {
-      for (let r = g == groups ? last : inner; r > 0; r--) {
-        let s = scales + p;
-        let n = columns;
-        for (; n >= 4; n -= 4, src += 16, dst += 16, s += 16) v128.store(dst, codes4(v128.load(src), v128.load(s)));
-        for (; n > 0; n--, src += 4, dst += 4, s += 4) {
-          v128.store32_lane(dst, codes4(v128.load32_splat(src), v128.load32_splat(s)), 0);
-        }
-      }
+    for (let g: usize = 1, p = (o * step) << 2; g <= groups; g++, p += bytes) {
+      for (let r = g == groups ? last : inner; r > 0; r--, src += bytes, dst += bytes) row(src, dst, scales + p, bytes);
     }
   }
 }

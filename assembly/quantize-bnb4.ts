@@ -1,6 +1,6 @@
 import { addTo, pairs, square, unitOf } from "./block-error";
 import { reciprocalOf, stored } from "./block-parameters";
-import { byOne, byTwo, gatherLanes, kept, lows } from "./lanes";
+import { gatherLanes, kept, largestLane, lows } from "./lanes";
 
 // A flat array in blocks of `size`, quantized to 16 levels that lie anywhere, as com.microsoft MatMulBnb4 stores it: of two
 // codes in a byte the first is the high nibble; the scale of a block is its largest magnitude, a level's value is restored
@@ -9,7 +9,8 @@ import { byOne, byTwo, gatherLanes, kept, lows } from "./lanes";
 // `table`: 15 thresholds, ascending, and one more float32 that is not looked at; the values of the 16 levels, float32; their
 // 16 codes, bytes. The value of the level that 0 has is 0.
 //
-// `sums` goes on from call to call, and is what assembly/quantize-nbits.ts says of a row's; places count from the start of a block.
+// `sums` goes on from call to call, and is what assembly/quantize-nbits.ts says of a row's; places count from the start of a
+// block.
 
 /** The lowest bytes of 16 lanes. */
 // @ts-ignore: decorator
@@ -52,7 +53,8 @@ function block(src: usize, dst: usize, size: usize, scale: v128, sums: usize, ta
   const reciprocal = reciprocalOf(scale), unit = unitOf(scale, reciprocal);
   const codes = v128.load(table, 128);
   const t0 = plane(table, 0), t1 = plane(table, 8), t2 = plane(table, 16), t3 = plane(table, 24);
-  const quarter1 = v128.load32_splat(table, 12), quarter2 = v128.load32_splat(table, 28), quarter3 = v128.load32_splat(table, 44);
+  const quarter1 = v128.load32_splat(table, 12), quarter2 = v128.load32_splat(table, 28);
+  const quarter3 = v128.load32_splat(table, 44);
   const firsts = gatherLanes(table, table + 16, table + 32, table + 48);
   const seconds = gatherLanes(table + 4, table + 20, table + 36, table + 52);
   const thirds = gatherLanes(table + 8, table + 24, table + 40, table + 56);
@@ -67,7 +69,8 @@ function block(src: usize, dst: usize, size: usize, scale: v128, sums: usize, ta
     const n2 = levels4(u2, quarter1, quarter2, quarter3, firsts, seconds, thirds, places);
     const n3 = levels4(u3, quarter1, quarter2, quarter3, firsts, seconds, thirds, places);
     const levels = i8x16.narrow_i16x8_u(
-      i16x8.narrow_i32x4_s(i32x4.shr_u(n0, 24), i32x4.shr_u(n1, 24)), i16x8.narrow_i32x4_s(i32x4.shr_u(n2, 24), i32x4.shr_u(n3, 24)),
+      i16x8.narrow_i32x4_s(i32x4.shr_u(n0, 24), i32x4.shr_u(n1, 24)),
+      i16x8.narrow_i32x4_s(i32x4.shr_u(n2, 24), i32x4.shr_u(n3, 24)),
     );
 
     // 0x0b0a in each i16, a before b: a << 4 | b
@@ -110,9 +113,7 @@ function absMax(src: usize, size: usize): v128 {
     a = f32x4.pmax(a, v128.and(v128.load(src), magnitude));
     b = f32x4.pmax(b, v128.and(v128.load(src, 16), magnitude));
   }
-  a = f32x4.pmax(a, b);
-  a = f32x4.pmax(a, byTwo(a));
-  return f32x4.pmax(a, byOne(a));
+  return largestLane(f32x4.pmax(a, b));
 }
 
 /** `scratch` takes size elements and size / 2 bytes. */

@@ -1,17 +1,20 @@
-import { byOne, byTwo, evens, highs, kept, lows, odds } from "./lanes";
+import { add5, kept, largestLane, largestOfEach, pmax5, pmin5, smallestLane, smallestOfEach } from "./lanes";
 import { nibblePairs } from "./nibbles";
 import { holdsNonFinite } from "./range";
 import { MAGIC_BITS, codesInRange } from "./rounding";
 import { parameters } from "./scheme-parameters";
 
-// Groups that follow one another in memory and are short, blocks above all: range, parameters and codes in one pass. Runs are
-// [outer][groups][inner], the last of each outer `last` long; run g of outer o takes parameter o * step + g. assembly/scheme-parameters.ts
-// says what `rule` makes of a range. Codes are those of ONNX QuantizeLinear, saturated to what the type holds:
+// Groups that follow one another in memory and are short, blocks above all: range, parameters and codes in one pass. Runs
+// are [outer][groups][inner], the last of each outer `last` long; run g of outer o takes parameter o * step + g.
+// assembly/scheme-parameters.ts says what `rule` makes of a range. Codes are those of ONNX QuantizeLinear, saturated to what
+// the type holds:
 //   q = saturate(roundHalfToEven(x / scale) + zeroPoint)
 //
 // 4-bit codes are packed, two to a byte, low nibble first, the first of a call in a low nibble: `inner` is even where groups
 // follow, and the elements of an outer are even where outers follow. Where the last code is an odd one, the high nibble
 // beside it is 0. What is returned is not 0 if a NaN or an infinity was met; what was written is of no use then.
+//
+// `Packed` is bool for 4-bit codes, `C` tells their sign; `Near` is bool for a candidate of the benchmark.
 
 /** What codes are counted from before they are clamped: below the lowest there is nothing. */
 // @ts-ignore: decorator
@@ -52,7 +55,9 @@ function single<C, Packed>(src: usize, scale: v128, magic: v128, bias: v128): i3
 /** Codes of one run of n values with its parameters. */
 // @ts-ignore: decorator
 @inline
-function encode<C, Packed>(src: usize, dst: usize, n: usize, scaleAt: usize, zeroAt: usize, magic: v128, top: v128, ones: v128): void {
+function encode<C, Packed>(
+  src: usize, dst: usize, n: usize, scaleAt: usize, zeroAt: usize, magic: v128, top: v128, ones: v128,
+): void {
   const scale = v128.load32_splat(scaleAt);
   const bias = i32x4.sub(i32x4.splat(MAGIC_BITS + lowest<C, Packed>()), v128.load32_splat(zeroAt));
   const signs = isSigned<C>() ? i8x16.splat(<i8>0x88) : i32x4.splat(0);
@@ -92,9 +97,7 @@ function find1(src: usize, n: usize, scales: usize, zeroPoints: usize, rule: i32
     const x = v128.load32_splat(p);
     low = f32x4.pmin(low, x), high = f32x4.pmax(high, x), sum = f32x4.add(sum, x);
   }
-  low = f32x4.pmin(low, byTwo(low)), high = f32x4.pmax(high, byTwo(high));
-  low = f32x4.pmin(low, byOne(low)), high = f32x4.pmax(high, byOne(high));
-  parameters(low, high, rule, qmin, qmax, scales, zeroPoints, 0);
+  parameters(smallestLane(low), largestLane(high), rule, qmin, qmax, scales, zeroPoints, 0);
   return sum;
 }
 
@@ -109,8 +112,8 @@ function alone<C, Packed>(
 }
 
 /**
- * `runs` runs of n values, a multiple of 16, one after the other: four at a time, a quarter of them all apart, or where `Near` is
- * bool the next four (bench/assembly/index.ts has what was measured); what their values add up to.
+ * `runs` runs of n values, a multiple of 16, one after the other: four at a time, a quarter of them all apart, or where
+ * `Near` is bool the next four (bench/assembly/index.ts has what was measured); what their values add up to.
  */
 // @ts-ignore: decorator
 @inline
@@ -131,30 +134,18 @@ function many<C, Packed, Near>(
       let h0 = l0, h1 = l1, h2 = l2, h3 = l3;
       for (let p = src, end = src + bytes; p < end; p += 64) {
         let x = v128.load(p), y = v128.load(p, 16), z = v128.load(p, 32), w = v128.load(p, 48);
-        l0 = f32x4.pmin(f32x4.pmin(l0, f32x4.pmin(x, y)), f32x4.pmin(z, w));
-        h0 = f32x4.pmax(f32x4.pmax(h0, f32x4.pmax(x, y)), f32x4.pmax(z, w));
-        sum = f32x4.add(sum, f32x4.add(f32x4.add(x, y), f32x4.add(z, w)));
+        l0 = pmin5(l0, x, y, z, w), h0 = pmax5(h0, x, y, z, w), sum = add5(sum, x, y, z, w);
         const q = p + from;
         x = v128.load(q), y = v128.load(q, 16), z = v128.load(q, 32), w = v128.load(q, 48);
-        l1 = f32x4.pmin(f32x4.pmin(l1, f32x4.pmin(x, y)), f32x4.pmin(z, w));
-        h1 = f32x4.pmax(f32x4.pmax(h1, f32x4.pmax(x, y)), f32x4.pmax(z, w));
-        sum = f32x4.add(sum, f32x4.add(f32x4.add(x, y), f32x4.add(z, w)));
+        l1 = pmin5(l1, x, y, z, w), h1 = pmax5(h1, x, y, z, w), sum = add5(sum, x, y, z, w);
         const r = q + from;
         x = v128.load(r), y = v128.load(r, 16), z = v128.load(r, 32), w = v128.load(r, 48);
-        l2 = f32x4.pmin(f32x4.pmin(l2, f32x4.pmin(x, y)), f32x4.pmin(z, w));
-        h2 = f32x4.pmax(f32x4.pmax(h2, f32x4.pmax(x, y)), f32x4.pmax(z, w));
-        sum = f32x4.add(sum, f32x4.add(f32x4.add(x, y), f32x4.add(z, w)));
+        l2 = pmin5(l2, x, y, z, w), h2 = pmax5(h2, x, y, z, w), sum = add5(sum, x, y, z, w);
         const s = r + from;
         x = v128.load(s), y = v128.load(s, 16), z = v128.load(s, 32), w = v128.load(s, 48);
-        l3 = f32x4.pmin(f32x4.pmin(l3, f32x4.pmin(x, y)), f32x4.pmin(z, w));
-        h3 = f32x4.pmax(f32x4.pmax(h3, f32x4.pmax(x, y)), f32x4.pmax(z, w));
-        sum = f32x4.add(sum, f32x4.add(f32x4.add(x, y), f32x4.add(z, w)));
+        l3 = pmin5(l3, x, y, z, w), h3 = pmax5(h3, x, y, z, w), sum = add5(sum, x, y, z, w);
       }
-      // Runs to lanes.
-      const la = evens(l0, l1), lb = odds(l0, l1), lc = evens(l2, l3), ld = odds(l2, l3);
-      const ha = evens(h0, h1), hb = odds(h0, h1), hc = evens(h2, h3), hd = odds(h2, h3);
-      const low = f32x4.pmin(f32x4.pmin(lows(la, lc), highs(la, lc)), f32x4.pmin(lows(lb, ld), highs(lb, ld)));
-      const high = f32x4.pmax(f32x4.pmax(lows(ha, hc), highs(ha, hc)), f32x4.pmax(lows(hb, hd), highs(hb, hd)));
+      const low = smallestOfEach(l0, l1, l2, l3), high = largestOfEach(h0, h1, h2, h3);
       const at = (b * next) << 2;
       parameters(low, high, rule, qmin, qmax, scales + at, zeroPoints + at, step);
     }
@@ -201,30 +192,18 @@ export function blocks<C, Packed, Near>(
   return i32x4.all_true(f32x4.lt(f32x4.abs(sum), f32x4.splat(Infinity))) ? 0 : holdsNonFinite(from, 1, elements, 0);
 }
 
-export function blocksF32I4(
-  src: usize, dst: usize, scales: usize, zeroPoints: usize, rule: i32, qmin: i32, qmax: i32,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
-): i32 {
+export function blocksF32I4(src: usize, dst: usize, scales: usize, zeroPoints: usize, rule: i32, qmin: i32, qmax: i32, outer: usize, groups: usize, inner: usize, last: usize, step: usize): i32 {
   return blocks<i8, bool, i32>(src, dst, scales, zeroPoints, rule, qmin, qmax, outer, groups, inner, last, step);
 }
 
-export function blocksF32U4(
-  src: usize, dst: usize, scales: usize, zeroPoints: usize, rule: i32, qmin: i32, qmax: i32,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
-): i32 {
+export function blocksF32U4(src: usize, dst: usize, scales: usize, zeroPoints: usize, rule: i32, qmin: i32, qmax: i32, outer: usize, groups: usize, inner: usize, last: usize, step: usize): i32 {
   return blocks<u8, bool, i32>(src, dst, scales, zeroPoints, rule, qmin, qmax, outer, groups, inner, last, step);
 }
 
-export function blocksF32I8(
-  src: usize, dst: usize, scales: usize, zeroPoints: usize, rule: i32, qmin: i32, qmax: i32,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
-): i32 {
+export function blocksF32I8(src: usize, dst: usize, scales: usize, zeroPoints: usize, rule: i32, qmin: i32, qmax: i32, outer: usize, groups: usize, inner: usize, last: usize, step: usize): i32 {
   return blocks<i8, i32, i32>(src, dst, scales, zeroPoints, rule, qmin, qmax, outer, groups, inner, last, step);
 }
 
-export function blocksF32U8(
-  src: usize, dst: usize, scales: usize, zeroPoints: usize, rule: i32, qmin: i32, qmax: i32,
-  outer: usize, groups: usize, inner: usize, last: usize, step: usize,
-): i32 {
+export function blocksF32U8(src: usize, dst: usize, scales: usize, zeroPoints: usize, rule: i32, qmin: i32, qmax: i32, outer: usize, groups: usize, inner: usize, last: usize, step: usize): i32 {
   return blocks<u8, i32, i32>(src, dst, scales, zeroPoints, rule, qmin, qmax, outer, groups, inner, last, step);
 }

@@ -1,5 +1,6 @@
 import { store1, store16, store4 } from "./code-storage";
 import { ROWS, STREAMS_FROM } from "./groups";
+import { loadLanes } from "./lanes";
 import { biasOf, codesHalfToEven, floorOf } from "./rounding";
 
 // float32 to codes, over [outer][groups][inner]: `inner` values that follow one another share their parameters (the last
@@ -66,8 +67,7 @@ export function rows<C, Z>(
   const levels4 = f32x4.splat(levels);
   const base4 = f32x4.splat(base);
   for (let o: usize = 0; o < outer; o++) {
-    let p = (o * step) << 2;
-    for (let g: usize = 1; g <= groups; g++, p += 4) {
+    for (let g: usize = 1, p = (o * step) << 2; g <= groups; g++, p += 4) {
       const n = g == groups ? last : inner;
       const offset = v128.load32_splat(offsets + p);
       run<C, Z>(
@@ -77,6 +77,22 @@ export function rows<C, Z>(
       src += n << 2;
       dst += n * sizeof<C>();
     }
+  }
+}
+
+/** Four columns of a strip where W is v128, one where it is f32; rows are `from` and `to` bytes apart. */
+// @ts-ignore: decorator
+@inline
+function column<C, Z, W>(
+  src: usize, dst: usize, divisors: usize, offsets: usize, lowest: i32, high: v128, levels: v128, base: v128,
+  rows: usize, from: usize, to: usize,
+): void {
+  const divisor = loadLanes<W>(divisors), offset = loadLanes<W>(offsets);
+  const floor = floorOf<Z>(lowest, offset), bias = biasOf<Z>(offset);
+  for (; rows > 0; rows--, src += from, dst += to) {
+    const codes = codesHalfToEven<Z>(loadLanes<W>(src), divisor, offset, levels, base, floor, bias);
+    if (isVector<W>()) store4<C>(dst, codes, high);
+    else store1<C>(dst, codes, high);
   }
 }
 
@@ -112,23 +128,15 @@ function strip<C, Z>(
   }
   for (; c + 4 <= columns; c += 4) {
     const p = c << 2;
-    const divisor = v128.load(divisors + p), offset = v128.load(offsets + p);
-    const floor = floorOf<Z>(lowest, offset), bias = biasOf<Z>(offset);
-    let s = src + p;
-    let d = dst + c * sizeof<C>();
-    for (let r = rows; r > 0; r--, s += from, d += to) {
-      store4<C>(d, codesHalfToEven<Z>(v128.load(s), divisor, offset, levels, base, floor, bias), high);
-    }
+    column<C, Z, v128>(
+      src + p, dst + c * sizeof<C>(), divisors + p, offsets + p, lowest, high, levels, base, rows, from, to,
+    );
   }
   for (; c < columns; c++) {
     const p = c << 2;
-    const divisor = v128.load32_splat(divisors + p), offset = v128.load32_splat(offsets + p);
-    const floor = floorOf<Z>(lowest, offset), bias = biasOf<Z>(offset);
-    let s = src + p;
-    let d = dst + c * sizeof<C>();
-    for (let r = rows; r > 0; r--, s += from, d += to) {
-      store1<C>(d, codesHalfToEven<Z>(v128.load32_zero(s), divisor, offset, levels, base, floor, bias), high);
-    }
+    column<C, Z, f32>(
+      src + p, dst + c * sizeof<C>(), divisors + p, offsets + p, lowest, high, levels, base, rows, from, to,
+    );
   }
 }
 
@@ -143,15 +151,11 @@ export function columns<C, Z>(
   const levels4 = f32x4.splat(levels);
   const base4 = f32x4.splat(base);
   for (let o: usize = 0; o < outer; o++) {
-    let p = (o * step) << 2;
-    for (let g: usize = 1; g <= groups; g++, p += columns << 2) {
-      let left = g == groups ? last : inner;
-      while (left > 0) {
-        const count = min(left, ROWS);
-        strip<C, Z>(src, dst, divisors + p, offsets + p, lowest, high, levels4, base4, count, columns);
-        src += (count * columns) << 2;
-        dst += count * columns * sizeof<C>();
-        left -= count;
+    for (let g: usize = 1, p = (o * step) << 2; g <= groups; g++, p += columns << 2) {
+      for (let left = g == groups ? last : inner; left > 0; left -= min(left, ROWS)) {
+        strip<C, Z>(src, dst, divisors + p, offsets + p, lowest, high, levels4, base4, min(left, ROWS), columns);
+        src += (min(left, ROWS) * columns) << 2;
+        dst += min(left, ROWS) * columns * sizeof<C>();
       }
     }
   }

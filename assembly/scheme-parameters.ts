@@ -1,4 +1,4 @@
-import { highs, lows } from "./lanes";
+import { highs, lows, scatterLanes } from "./lanes";
 
 // How a range becomes float32 scale and int32 zero point, as src/engine/tensors/schemes.ts does it, to the bit, by number:
 //   0, affine          the range holds 0; float32 span, float64 scale, zero point of the scale before it is float32
@@ -30,7 +30,9 @@ function zeroPoint2(low: v128, exact: v128, qmin: v128, tiny: v128): v128 {
 /** Parameters of four runs from their extremes; to scales and zero points that lie `step` bytes apart. */
 // @ts-ignore: decorator
 @inline
-export function parameters(low: v128, high: v128, rule: i32, qmin: i32, qmax: i32, scales: usize, zeroPoints: usize, step: usize): void {
+export function parameters(
+  low: v128, high: v128, rule: i32, qmin: i32, qmax: i32, scales: usize, zeroPoints: usize, step: usize,
+): void {
   let scale: v128, zero: v128;
   if (rule <= SYMMETRIC) {
     if (rule == AFFINE) {
@@ -60,12 +62,6 @@ export function parameters(low: v128, high: v128, rule: i32, qmin: i32, qmax: i3
     scale = v128.bitselect(f32x4.splat(1), f32x4.div(extreme, f32x4.splat(<f32>qmin)), tiny);
     zero = i32x4.splat(0);
   }
-  v128.store32_lane(scales, scale, 0);
-  v128.store32_lane(scales + step, scale, 1);
-  v128.store32_lane(scales + 2 * step, scale, 2);
-  v128.store32_lane(scales + 3 * step, scale, 3);
-  v128.store32_lane(zeroPoints, zero, 0);
-  v128.store32_lane(zeroPoints + step, zero, 1);
-  v128.store32_lane(zeroPoints + 2 * step, zero, 2);
-  v128.store32_lane(zeroPoints + 3 * step, zero, 3);
+  scatterLanes(scales, scale, step, 4);
+  scatterLanes(zeroPoints, zero, step, 4);
 }

@@ -54,6 +54,15 @@ function high(a: v128, b: v128): v128 {
   return v128.shuffle<i8>(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
 }
 
+/** Two rows of eight bytes, `to` bytes apart; where the next two belong. */
+// @ts-ignore: decorator
+@inline
+function storeHalves(dst: usize, to: usize, rows: v128): usize {
+  v128.store64_lane(dst, rows, 0);
+  v128.store64_lane(dst + to, rows, 1);
+  return dst + (to << 1);
+}
+
 /** Eight rows of sixteen columns, `from` and `to` bytes apart. */
 // @ts-ignore: decorator
 @inline
@@ -68,29 +77,9 @@ function tile(src: usize, from: usize, dst: usize, to: usize): void {
   const c4 = low(b2, b6), c5 = high(b2, b6), c6 = low(b3, b7), c7 = high(b3, b7);
   const d0 = low(c0, c4), d1 = high(c0, c4), d2 = low(c1, c5), d3 = high(c1, c5);
   const d4 = low(c2, c6), d5 = high(c2, c6), d6 = low(c3, c7), d7 = high(c3, c7);
-  v128.store64_lane(dst, d0, 0);
-  v128.store64_lane(dst + to, d0, 1);
-  dst += to << 1;
-  v128.store64_lane(dst, d1, 0);
-  v128.store64_lane(dst + to, d1, 1);
-  dst += to << 1;
-  v128.store64_lane(dst, d2, 0);
-  v128.store64_lane(dst + to, d2, 1);
-  dst += to << 1;
-  v128.store64_lane(dst, d3, 0);
-  v128.store64_lane(dst + to, d3, 1);
-  dst += to << 1;
-  v128.store64_lane(dst, d4, 0);
-  v128.store64_lane(dst + to, d4, 1);
-  dst += to << 1;
-  v128.store64_lane(dst, d5, 0);
-  v128.store64_lane(dst + to, d5, 1);
-  dst += to << 1;
-  v128.store64_lane(dst, d6, 0);
-  v128.store64_lane(dst + to, d6, 1);
-  dst += to << 1;
-  v128.store64_lane(dst, d7, 0);
-  v128.store64_lane(dst + to, d7, 1);
+  dst = storeHalves(dst, to, d0), dst = storeHalves(dst, to, d1), dst = storeHalves(dst, to, d2);
+  dst = storeHalves(dst, to, d3), dst = storeHalves(dst, to, d4), dst = storeHalves(dst, to, d5);
+  storeHalves(storeHalves(dst, to, d6), to, d7);
 }
 
 /** [k, n] bytes to [n, k]. */
