@@ -1,8 +1,8 @@
 import { load1, load4 } from "./code-storage";
 
 // Codes to float32, over the same shapes as quantize-groups.ts. `Z` is the type of the offsets:
-//   i32, affine:  x = (q - zeroPoint) * scale
-//   f32, minmax:  x = (q - lowest) * scale + min
+//   i32, asymmetric:    x = (q - zeroPoint) * scale
+//   f32, float-offset:  x = (q - lowest) * scale + min
 
 // @ts-ignore: decorator
 @inline

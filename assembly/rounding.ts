@@ -1,8 +1,9 @@
 // From float32 to whole numbers: where ties are rounded.
 
 // Half to even, as ONNX QuantizeLinear rounds. The type `Z` of the offsets tells two formulas apart:
-//   i32, affine:  q = saturate(roundHalfToEven(x / scale) + zeroPoint)                                  ONNX QuantizeLinear
-//   f32, minmax:  q = saturate(roundHalfToEven(((x - min) / (max - min)) * (qmax - qmin) + qmin))       float32, in this order
+//   i32, asymmetric:    q = saturate(roundHalfToEven(x / scale) + zeroPoint)
+//   f32, float-offset:  q = saturate(roundHalfToEven(((x - min) / (max - min)) * (qmax - qmin) + qmin))
+// float32 at every step, in this order.
 
 /** 1.5 * 2^23: added to a float32 below 2^22 in size, it leaves the value rounded half to even in the low mantissa bits. */
 const MAGIC: f32 = 12582912.0;

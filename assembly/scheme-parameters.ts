@@ -1,12 +1,12 @@
 import { highs, lows, scatterLanes } from "./lanes";
 
 // How a range becomes float32 scale and int32 zero point, as src/engine/tensors/schemes.ts does it, to the bit, by number:
-//   0, affine          the range holds 0; float32 span, float64 scale, zero point of the scale before it is float32
+//   0, asymmetric      the range holds 0; float32 span, float64 scale, zero point of the scale before it is float32
 //   1, symmetric       the same over -m to m, m the largest magnitude; the zero point in the middle of qmin and qmax
 //   2, signed extreme  the value of largest magnitude, of two the negative one, meets qmin, a power of two; zero point 0
 // A scale below the smallest normal float32 is 1, with zero point 0.
 
-const AFFINE: i32 = 0, SYMMETRIC: i32 = 1;
+const ASYMMETRIC: i32 = 0, SYMMETRIC: i32 = 1;
 const MAGIC64: f64 = 6755399441055744.0; // 1.5 * 2^52
 const SMALLEST_NORMAL: f64 = 1.1754943508222875e-38;
 
@@ -35,7 +35,7 @@ export function parameters(
 ): void {
   let scale: v128, zero: v128;
   if (rule <= SYMMETRIC) {
-    if (rule == AFFINE) {
+    if (rule == ASYMMETRIC) {
       low = f32x4.pmin(f32x4.splat(0), low), high = f32x4.pmax(f32x4.splat(0), high);
     } else {
       high = f32x4.pmax(high, f32x4.neg(low)), low = f32x4.neg(high);
@@ -49,7 +49,7 @@ export function parameters(
     scale = lows(
       f32x4.demote_f64x2_zero(v128.bitselect(one, a, tinyA)), f32x4.demote_f64x2_zero(v128.bitselect(one, b, tinyB)),
     );
-    if (rule == AFFINE) {
+    if (rule == ASYMMETRIC) {
       const base = f64x2.splat(<f64>qmin);
       zero = v128.shuffle<i32>(zeroPoint2(low, a, base, tinyA), zeroPoint2(lowB, b, base, tinyB), 0, 2, 4, 6);
     } else {

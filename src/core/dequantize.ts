@@ -20,7 +20,7 @@ export function restorerOf(machine: Machine, q: Restorable, layout: Layout): Res
   const scale = stagerOf(machine, memory.tiles.third, q.scale, layout);
   const second = stagerOf(machine, memory.tiles.fourth, q.min ?? q.zeroPoint, layout);
   const base = q.min ? [q.zeroPoint[0] ?? 0] : [];
-  const name = `${q.min ? "minmax" : "dequantize"}${nameOf(q.dtype)}F32${layout.columns ? "Columns" : ""}`;
+  const name = `${q.min ? "floatOffset" : "dequantize"}${nameOf(q.dtype)}F32${layout.columns ? "Columns" : ""}`;
   const kernel = kernels[name as keyof Kernels] as (...args: number[]) => void;
   return (piece, src, dst) => kernel(src, dst, scale(piece), second(piece), ...base, ...shapeOf(piece));
 }

@@ -122,7 +122,7 @@ function argumentsOf(name: KernelName, shape: Shape, random: () => number, arena
       const src = arena.region(4 * n, floats(nonFinite));
       return [src, arena.region(4 * n), scales(), ...shape];
     }
-    case "minmax": {
+    case "quantizeFloatOffset": {
       const [low, highest] = codeRange[code as CodeName];
       const reduced = random() < 0.3;
       const lowest = reduced && low < 0 ? low / 2 : low;
@@ -135,11 +135,11 @@ function argumentsOf(name: KernelName, shape: Shape, random: () => number, arena
       return [src, dst, ...params, lowest, highest, levels, lowest, ...shape];
     }
     case "dequantize":
-    case "minmaxBack": {
+    case "dequantizeFloatOffset": {
       const codes = Uint8Array.from({ length: codeBytes[code!] * n }, () => between(random, 0, 255));
       const src = arena.region(codes.length, codes);
       const dst = arena.region(4 * n);
-      if (family === "minmaxBack") {
+      if (family === "dequantizeFloatOffset") {
         return [src, dst, scales(), arena.region(4 * p, normals(random, p)), codeRange[code as CodeName][0], ...shape];
       }
       const [low, high] = code === "I32" ? [0, 0] : codeRange[code as CodeName];

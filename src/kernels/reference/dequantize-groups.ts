@@ -12,7 +12,7 @@ function dequantize(viewOf: ViewOf, code: Code) {
   };
 }
 
-function minmaxBack(viewOf: ViewOf, code: Code) {
+function dequantizeFloatOffset(viewOf: ViewOf, code: Code) {
   return (src: number, dst: number, scales: number, mins: number, base: number, ...shape: Rows | Columns) => {
     const view = viewOf();
     eachElement(shape, (i, p) => {
@@ -25,7 +25,7 @@ function minmaxBack(viewOf: ViewOf, code: Code) {
 
 type Dequantizers = Pick<
   Kernels,
-  `dequantize${CodeName | "I32"}F32${"" | "Columns"}` | `minmax${CodeName}F32${"" | "Columns"}`
+  `dequantize${CodeName | "I32"}F32${"" | "Columns"}` | `floatOffset${CodeName}F32${"" | "Columns"}`
 >;
 
 /** Reference for assembly/dequantize-groups.ts. */
@@ -34,7 +34,7 @@ export function dequantizeReference(viewOf: ViewOf): Dequantizers {
     ...both("dequantizeI32F32", dequantize(viewOf, codes.I32)),
     ...codeNames.flatMap((name) => [
       ...both(`dequantize${name}F32`, dequantize(viewOf, codes[name])),
-      ...both(`minmax${name}F32`, minmaxBack(viewOf, codes[name])),
+      ...both(`floatOffset${name}F32`, dequantizeFloatOffset(viewOf, codes[name])),
     ]),
   ]) as Dequantizers;
 }

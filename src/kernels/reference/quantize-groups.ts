@@ -1,4 +1,12 @@
-import { type CodeName, type Columns, codeNames, type Kernels, type Rows } from "../abi.ts";
+import {
+  type CodeName,
+  type Columns,
+  codeNames,
+  type FloatOffset,
+  type Kernels,
+  type Quantize,
+  type Rows,
+} from "../abi.ts";
 import { clamp, roundHalfToEven } from "../rounding.ts";
 import { both, type Code, codes } from "./code-storage.ts";
 import { eachElement, type ViewOf } from "./groups.ts";
@@ -9,15 +17,7 @@ function ceiling(code: Code, highest: number): number {
 }
 
 function quantize(viewOf: ViewOf, code: Code) {
-  return (
-    src: number,
-    dst: number,
-    scales: number,
-    zeroPoints: number,
-    lowest: number,
-    highest: number,
-    ...shape: Rows | Columns
-  ) => {
+  return (...[src, dst, scales, zeroPoints, lowest, highest, ...shape]: [...Quantize, ...(Rows | Columns)]) => {
     const view = viewOf();
     const most = ceiling(code, highest);
     eachElement(shape, (i, p) => {
@@ -30,17 +30,9 @@ function quantize(viewOf: ViewOf, code: Code) {
   };
 }
 
-function minmax(viewOf: ViewOf, code: Code) {
+function quantizeFloatOffset(viewOf: ViewOf, code: Code) {
   return (
-    src: number,
-    dst: number,
-    ranges: number,
-    mins: number,
-    lowest: number,
-    highest: number,
-    levels: number,
-    base: number,
-    ...shape: Rows | Columns
+    ...[src, dst, ranges, mins, lowest, highest, levels, base, ...shape]: [...FloatOffset, ...(Rows | Columns)]
   ) => {
     const view = viewOf();
     const most = ceiling(code, highest);
@@ -54,14 +46,14 @@ function minmax(viewOf: ViewOf, code: Code) {
   };
 }
 
-type Quantizers = Pick<Kernels, `${"quantize" | "minmax"}F32${CodeName}${"" | "Columns"}`>;
+type Quantizers = Pick<Kernels, `${"quantize" | "floatOffset"}F32${CodeName}${"" | "Columns"}`>;
 
 /** Reference for assembly/quantize-groups.ts. */
 export function quantizeReference(viewOf: ViewOf): Quantizers {
   return Object.fromEntries(
     codeNames.flatMap((name) => [
       ...both(`quantizeF32${name}`, quantize(viewOf, codes[name])),
-      ...both(`minmaxF32${name}`, minmax(viewOf, codes[name])),
+      ...both(`floatOffsetF32${name}`, quantizeFloatOffset(viewOf, codes[name])),
     ]),
   ) as Quantizers;
 }
