@@ -10,6 +10,7 @@
  *   halves     h0 h1 h2 h3   h4 h5 h6 h7
  */
 export function countF32Halves(values: usize, halves: usize, restored: usize, out: usize, n: i32, exponent: i32): void {
+  assert(n <= 262144);
   const all = i16x8.splat(<i16>exponent);
   const magnitude = i16x8.splat(0x7fff);
   const zero = i64x2.splat(0);

@@ -1,5 +1,6 @@
 // The ABI: every kernel the module exports, named <verb><from><to>[Columns]. The TypeScript side of it is the interface in
-// src/kernels/abi.ts. Pointers are bytes, lengths elements; nothing is allocated, nothing thrown, nothing checked.
+// src/kernels/abi.ts. Pointers are bytes, lengths elements; nothing is allocated, nothing thrown, and nothing checked
+// but for the assertions of a debug build (npm run debug:wasm).
 
 import * as dequantize from "./dequantize-groups";
 import * as quantize from "./quantize-groups";

@@ -120,6 +120,7 @@ function absMax(src: usize, size: usize): v128 {
 export function quantizeF32B4(
   src: usize, dst: usize, scales: usize, sums: usize, scratch: usize, table: usize, n: usize, size: usize, rounding: i32,
 ): void {
+  assert(size % 16 == 0);
   const codes = scratch + (size << 2);
   for (; n > 0; scales += 4, src += size << 2, dst += size >> 1) {
     const valid = min(n, size);

@@ -171,6 +171,9 @@ export function blocks<C, Packed, Near>(
   src: usize, dst: usize, scales: usize, zeroPoints: usize, rule: i32, qmin: i32, qmax: i32,
   outer: usize, groups: usize, inner: usize, last: usize, step: usize,
 ): i32 {
+  if (isBoolean<Packed>()) {
+    assert((groups == 1 || inner % 2 == 0) && (outer == 1 || ((groups - 1) * inner + last) % 2 == 0));
+  }
   const magic = kept(MAGIC_BITS, inner), top = kept(0x0f0f0f0f, inner), ones = kept(0x00ff00ff, inner);
   const from = src, elements = outer * ((groups - 1) * inner + last);
   // Runs that are all alike follow one another across outers.

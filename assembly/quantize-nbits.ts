@@ -122,6 +122,7 @@ function rowsOfBits<Sums>(
   src: usize, dst: usize, scales: usize, zeroPoints: usize, sums: usize, scratch: usize,
   n: usize, k: usize, stride: usize, size: usize, bits: i32, kind: i32, rounding: i32,
 ): void {
+  assert((bits == 2 || bits == 4 || bits == 8) && size % 16 == 0);
   if (bits == 2) rows<i8, Sums>(src, dst, scales, zeroPoints, sums, scratch, n, k, stride, size, kind, rounding);
   else if (bits == 4) rows<i16, Sums>(src, dst, scales, zeroPoints, sums, scratch, n, k, stride, size, kind, rounding);
   else rows<i32, Sums>(src, dst, scales, zeroPoints, sums, scratch, n, k, stride, size, kind, rounding);
@@ -131,6 +132,7 @@ function columnsOfBits<Sums>(
   src: usize, dst: usize, scales: usize, zeroPoints: usize, sums: usize, scratch: usize,
   n: usize, k: usize, stride: usize, size: usize, bits: i32, kind: i32, rounding: i32,
 ): void {
+  assert((bits == 2 || bits == 4 || bits == 8) && size % 16 == 0);
   if (bits == 2) columns<i8, Sums>(src, dst, scales, zeroPoints, sums, scratch, n, k, stride, size, kind, rounding);
   else if (bits == 4) columns<i16, Sums>(src, dst, scales, zeroPoints, sums, scratch, n, k, stride, size, kind, rounding);
   else columns<i32, Sums>(src, dst, scales, zeroPoints, sums, scratch, n, k, stride, size, kind, rounding);

@@ -8,12 +8,15 @@ export interface Platform {
   readonly kernels: Kernels;
 }
 
-/** The module and the reference kernels, each over a memory of its own. */
+/**
+ * The module and the reference kernels, each over a memory of its own. WASM_QUANT_KERNELS names another module than the
+ * published one: dist/kernels.debug.wasm, say, which `npm run debug:wasm` makes.
+ */
 export async function platforms(): Promise<{ simd: Platform; reference: Platform }> {
   const memory = new LinearMemory();
   const referenceMemory = new LinearMemory();
   return {
-    simd: { memory, kernels: await loadKernels(await compileKernels(), memory.memory) },
+    simd: { memory, kernels: await loadKernels(await compileKernels(process.env.WASM_QUANT_KERNELS), memory.memory) },
     reference: { memory: referenceMemory, kernels: createReference(referenceMemory.memory) },
   };
 }
