@@ -24,6 +24,7 @@ export function square(sum: v128, x: v128): v128 {
   return f32x4.add(sum, f32x4.mul(x, x));
 }
 
+/** Which of the lanes from place `from` on are below `valid`. */
 // @ts-ignore: decorator
 @inline
 export function within(from: i32, valid: v128): v128 {
@@ -33,12 +34,30 @@ export function within(from: i32, valid: v128): v128 {
 /** Four lanes to two in float64: 0 + 2, 1 + 3. */
 // @ts-ignore: decorator
 @inline
-export function pairs(x: v128): v128 {
+function pairs(x: v128): v128 {
   return f64x2.promote_low_f32x4(f32x4.add(x, byTwo(x)));
 }
 
 // @ts-ignore: decorator
 @inline
-export function addTo(sums: usize, value: v128): void {
+function addTo(sums: usize, value: v128): void {
   v128.store(sums, f64x2.add(v128.load(sums), value));
+}
+
+/** Adds a block's squared errors and squares before and after, counted in 1, to a row's sums. */
+// @ts-ignore: decorator
+@inline
+export function addSums(sums: usize, squared: v128, aa: v128, bb: v128): void {
+  addTo(sums, pairs(squared));
+  addTo(sums + 16, pairs(aa));
+  addTo(sums + 32, pairs(bb));
+}
+
+/** The same counted in another unit; `back` is one over its square. */
+// @ts-ignore: decorator
+@inline
+export function addSumsOfUnit(sums: usize, squared: v128, aa: v128, bb: v128, back: v128): void {
+  addTo(sums, f64x2.mul(pairs(squared), back));
+  addTo(sums + 16, f64x2.mul(pairs(aa), back));
+  addTo(sums + 32, f64x2.mul(pairs(bb), back));
 }

@@ -1,6 +1,6 @@
 import { load1, load4 } from "./code-storage";
 
-// Codes to float32, over the same shapes as quantize-groups.ts. `Z` is the type of the offsets:
+// Codes to float32, over groups (assembly/groups.ts). `Z` is the type of the offsets:
 //   i32, asymmetric:    x = (q - zeroPoint) * scale
 //   f32, float-offset:  x = (q - lowest) * scale + min
 

@@ -1,4 +1,4 @@
-import { addTo, pairs, square, within } from "./block-error";
+import { addSums, addSumsOfUnit, square, within } from "./block-error";
 import { kept } from "./lanes";
 import { bitsOf, clear, highest, pack } from "./nbits-codes";
 import { NEARLY_HALF, NEARLY_HALF_BITS, WHOLE_BITS, codesHalfUp, integers } from "./rounding";
@@ -50,9 +50,7 @@ function block<B>(src: usize, dst: usize, size: usize, scale: v128, reciprocal: 
   }
   const least = i32x4.splat(0x0d800000), limit = i32x4.splat(0x7b800000); // 2^-100, 2^120
   if (!i32x4.all_true(v128.and(f32x4.gt(most, least), f32x4.lt(most, limit)))) return false;
-  addTo(sums, pairs(squared));
-  addTo(sums + 16, pairs(aa));
-  addTo(sums + 32, pairs(bb));
+  addSums(sums, squared, aa, bb);
   v128.store(sums, f32x4.pmax(v128.load(sums, 48), f32x4.sqrt(most)), 48);
   return true;
 }
@@ -62,7 +60,8 @@ function block<B>(src: usize, dst: usize, size: usize, scale: v128, reciprocal: 
  * over its square, in float64.
  */
 function anyBlock<B>(
-  src: usize, dst: usize, size: usize, valid: usize, scale: f32, reciprocal: f32, zero: f32, unit: f32, back: f64, sums: usize,
+  src: usize, dst: usize, size: usize, valid: usize, scale: f32, reciprocal: f32, zero: f32, unit: f32, back: f64,
+  sums: usize,
 ): void {
   const scale4 = f32x4.splat(scale), reciprocal4 = f32x4.splat(reciprocal);
   const zero4 = f32x4.splat(zero), unit4 = f32x4.splat(unit);
@@ -87,10 +86,7 @@ function anyBlock<B>(
       to += bitsOf<B>() << 1;
     }
   }
-  const back2 = f64x2.splat(back);
-  addTo(sums, f64x2.mul(pairs(squared), back2));
-  addTo(sums + 16, f64x2.mul(pairs(aa), back2));
-  addTo(sums + 32, f64x2.mul(pairs(bb), back2));
+  addSumsOfUnit(sums, squared, aa, bb, f64x2.splat(back));
   v128.store(sums, largest, 48);
   if (valid < size) clear<B>(dst, size, valid);
 }

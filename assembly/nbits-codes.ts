@@ -5,25 +5,6 @@ import { CUT, CUT_BITS, NEARLY_HALF_BITS, sixteenthsHalfUp } from "./rounding";
 // The codes of one block of a matrix alone, for callers who do not ask what was lost: assembly/quantize-nbits.ts says how they
 // are stored.
 
-/** Sixteen codes, a byte each. */
-// @ts-ignore: decorator
-@inline
-function sixteen(src: usize, reciprocal: v128, zero: v128, half: v128, cut: v128, bits: v128): v128 {
-  const a = sixteenthsHalfUp(v128.load(src), reciprocal, zero, half, cut, bits);
-  const b = sixteenthsHalfUp(v128.load(src, 16), reciprocal, zero, half, cut, bits);
-  const c = sixteenthsHalfUp(v128.load(src, 32), reciprocal, zero, half, cut, bits);
-  const d = sixteenthsHalfUp(v128.load(src, 48), reciprocal, zero, half, cut, bits);
-  return i8x16.narrow_i16x8_u(
-    i16x8.shr_s(i16x8.narrow_i32x4_s(a, b), 4), i16x8.shr_s(i16x8.narrow_i32x4_s(c, d), 4),
-  );
-}
-
-// @ts-ignore: decorator
-@inline
-export function highest<B>(): f32 {
-  return <f32>((1 << bitsOf<B>()) - 1);
-}
-
 /** The width of codes, told by a type: i8 for 2 bits, i16 for 4, i32 for 8. */
 // @ts-ignore: decorator
 @inline
@@ -31,7 +12,19 @@ export function bitsOf<B>(): i32 {
   return <i32>sizeof<B>() << 1;
 }
 
-/** Packs sixteen codes, k ascending: 4, 8 or 16 bytes. `ones` is 0x00ff in each i16. */
+/** The highest code. */
+// @ts-ignore: decorator
+@inline
+export function highest<B>(): f32 {
+  return <f32>((1 << bitsOf<B>()) - 1);
+}
+
+/**
+ * Packs sixteen codes, a byte each, k ascending, to 4, 8 or 16 bytes. `ones` is 0x00ff in each i16.
+ *
+ *   2 bits   0a 0b 0c 0d ..  ->  b << 2 | a, d << 2 | c, ..  ->  d << 6 | c << 4 | b << 2 | a, ..
+ *   4 bits   0a 0b 0c 0d ..  ->  b << 4 | a, d << 4 | c, ..
+ */
 // @ts-ignore: decorator
 @inline
 export function pack<B>(dst: usize, bytes: v128, ones: v128): void {
@@ -41,11 +34,10 @@ export function pack<B>(dst: usize, bytes: v128, ones: v128): void {
     const pairs = nibblePairs(bytes, ones);
     v128.store64_lane(dst, i8x16.narrow_i16x8_u(pairs, pairs), 0);
   } else {
-    const pairs = v128.or(bytes, i16x8.shr_u(bytes, 6)); // 4 bits in each i16, and some above
-    const both = v128.and(pairs, i16x8.splat(0x0f));
-    const quads = v128.and(v128.or(both, i32x4.shr_u(both, 12)), i32x4.splat(0xff));
-    const half = i16x8.narrow_i32x4_s(quads, quads);
-    v128.store32_lane(dst, i8x16.narrow_i16x8_u(half, half), 0);
+    const pairs = v128.and(v128.or(bytes, i16x8.shr_u(bytes, 6)), i16x8.splat(0x0f));
+    const quads = v128.and(v128.or(pairs, i32x4.shr_u(pairs, 12)), i32x4.splat(0xff));
+    const halves = i16x8.narrow_i32x4_s(quads, quads);
+    v128.store32_lane(dst, i8x16.narrow_i16x8_u(halves, halves), 0);
   }
 }
 
@@ -59,6 +51,19 @@ export function clear<B>(dst: usize, size: usize, valid: usize): void {
     at++;
   }
   memory.fill(dst + at, 0, ((size * bitsOf<B>()) >> 3) - at);
+}
+
+/** Sixteen codes, a byte each. */
+// @ts-ignore: decorator
+@inline
+function sixteen(src: usize, reciprocal: v128, zero: v128, half: v128, cut: v128, bits: v128): v128 {
+  const a = sixteenthsHalfUp(v128.load(src), reciprocal, zero, half, cut, bits);
+  const b = sixteenthsHalfUp(v128.load(src, 16), reciprocal, zero, half, cut, bits);
+  const c = sixteenthsHalfUp(v128.load(src, 32), reciprocal, zero, half, cut, bits);
+  const d = sixteenthsHalfUp(v128.load(src, 48), reciprocal, zero, half, cut, bits);
+  return i8x16.narrow_i16x8_u(
+    i16x8.shr_s(i16x8.narrow_i32x4_s(a, b), 4), i16x8.shr_s(i16x8.narrow_i32x4_s(c, d), 4),
+  );
 }
 
 /** Codes of a block of `count` rows, with the parameters at `from`. */

@@ -1,4 +1,4 @@
-import { addTo, pairs, square, unitOf } from "./block-error";
+import { addSumsOfUnit, square, unitOf } from "./block-error";
 import { reciprocalOf, stored } from "./block-parameters";
 import { gatherLanes, kept, largestLane, lows } from "./lanes";
 
@@ -98,9 +98,7 @@ function block(src: usize, dst: usize, size: usize, scale: v128, sums: usize, ta
   }
   const wide = f64x2.promote_low_f32x4(unit);
   const back = f64x2.div(f64x2.splat(1), f64x2.mul(wide, wide));
-  addTo(sums, f64x2.mul(pairs(squared), back));
-  addTo(sums + 16, f64x2.mul(pairs(aa), back));
-  addTo(sums + 32, f64x2.mul(pairs(bb), back));
+  addSumsOfUnit(sums, squared, aa, bb, back);
   v128.store(sums, largest, 48);
 }
 

@@ -3,9 +3,8 @@ import { ROWS, STREAMS_FROM } from "./groups";
 import { loadLanes } from "./lanes";
 import { biasOf, codesHalfToEven, floorOf } from "./rounding";
 
-// float32 to codes, over [outer][groups][inner]: `inner` values that follow one another share their parameters (the last
-// group of each outer has `last`). Group g of outer o takes parameter o * step + g: step 0 for channels, whose
-// parameters come round again, step = groups for blocks. `lowest` and `highest` are the code type's bounds.
+// float32 to codes of type `C`, with parameters given, over groups (assembly/groups.ts). `Z` is the type of the offsets, which
+// tells the scheme: assembly/rounding.ts has both formulas. `lowest` and `highest` are the code type's bounds.
 
 // @ts-ignore: decorator
 @inline

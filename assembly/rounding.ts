@@ -47,6 +47,13 @@ export function codesInRange(x: v128, scale: v128, magic: v128, bias: v128): v12
   return i32x4.sub(f32x4.add(f32x4.div(x, scale), magic), bias);
 }
 
+/** Float64 to whole numbers in the low halves of two lanes; |x| is below 2^31. */
+// @ts-ignore: decorator
+@inline
+export function integersHalfToEven(x: v128): v128 {
+  return f64x2.add(x, f64x2.splat(6755399441055744.0)); // 1.5 * 2^52
+}
+
 // Half up, as ONNX Runtime's packer of blocks rounds (away from zero, of codes that are not negative):
 //   q = clamp(roundf(x * (1 / scale) + zeroPoint), 0, 2^B - 1)
 

@@ -1,4 +1,5 @@
 import { highs, lows, scatterLanes } from "./lanes";
+import { integersHalfToEven } from "./rounding";
 
 // How a range becomes float32 scale and int32 zero point, as src/engine/tensors/schemes.ts does it, to the bit, by number:
 //   0, asymmetric      the range holds 0; float32 span, float64 scale, zero point of the scale before it is float32
@@ -7,7 +8,6 @@ import { highs, lows, scatterLanes } from "./lanes";
 // A scale below the smallest normal float32 is 1, with zero point 0.
 
 const ASYMMETRIC: i32 = 0, SYMMETRIC: i32 = 1;
-const MAGIC64: f64 = 6755399441055744.0; // 1.5 * 2^52
 const SMALLEST_NORMAL: f64 = 1.1754943508222875e-38;
 
 /** Scale before it is float32, two lanes: span over steps. */
@@ -24,7 +24,7 @@ function exactScale(low: v128, high: v128, span: v128, steps: v128): v128 {
 @inline
 function zeroPoint2(low: v128, exact: v128, qmin: v128, tiny: v128): v128 {
   const zero = f64x2.sub(qmin, f64x2.div(f64x2.promote_low_f32x4(low), exact));
-  return v128.andnot(f64x2.add(zero, f64x2.splat(MAGIC64)), tiny);
+  return v128.andnot(integersHalfToEven(zero), tiny);
 }
 
 /** Parameters of four runs from their extremes; to scales and zero points that lie `step` bytes apart. */
