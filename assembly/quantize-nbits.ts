@@ -118,6 +118,8 @@ function columns<B, Sums>(
   }
 }
 
+// @ts-ignore: decorator
+@inline
 function rowsOfBits<Sums>(
   src: usize, dst: usize, scales: usize, zeroPoints: usize, sums: usize, scratch: usize,
   n: usize, k: usize, stride: usize, size: usize, bits: i32, kind: i32, rounding: i32,
@@ -128,6 +130,8 @@ function rowsOfBits<Sums>(
   else rows<i32, Sums>(src, dst, scales, zeroPoints, sums, scratch, n, k, stride, size, kind, rounding);
 }
 
+// @ts-ignore: decorator
+@inline
 function columnsOfBits<Sums>(
   src: usize, dst: usize, scales: usize, zeroPoints: usize, sums: usize, scratch: usize,
   n: usize, k: usize, stride: usize, size: usize, bits: i32, kind: i32, rounding: i32,
