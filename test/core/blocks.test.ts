@@ -59,7 +59,7 @@ describe("a matrix in blocks", () => {
   const random = randomOf(1);
 
   it.each(bitsOfAll)(
-    "of %i bits: the same from [K, N], from [N, K], from the reference kernels and from every kind of tensor",
+    "of %i bits: the same from [K, N], from [N, K], from the reference and from every kind of tensor",
     (bits) => {
       for (const [n, k] of [
         [1, 1],
@@ -263,7 +263,7 @@ describe("NaN and infinities", () => {
 });
 
 describe("searched", () => {
-  it.each(["mse", "hqq"] as const)("%s: the same from both layouts and from the reference kernels", (algorithm) => {
+  it.each(["mse", "hqq"] as const)("%s: the same from both layouts and from the reference", (algorithm) => {
     const [n, k] = [21, 150];
     const data = normals(randomOf(4), n * k, 0.05);
     for (const bits of bitsOfAll) {
@@ -344,35 +344,32 @@ describe("ONNX Runtime reads it", () => {
 describe("MatMulBnb4", () => {
   const random = randomOf(6);
 
-  it.each(["nf4", "fp4"] as const)(
-    "%s: the same from [K, N], from [N, K] and from the reference kernels",
-    (quantType) => {
-      for (const [n, k] of [
-        [1, 1],
-        [3, 5],
-        [7, 33],
-        [300, 1000],
-        [129, 96],
-        [64, 4096],
-        [70, 4099],
-      ] as const) {
-        const data = normals(random, n * k, 0.05);
-        for (const scaleDtype of ["float32", "float16", "bfloat16"] as const) {
-          const options = { quantType, scaleDtype, blockSize: [16, 64, 256][between(random, 0, 2)]! };
-          const nk = engine.quantizeBnb4({ data, shape: [n, k] }, { ...options, layout: "NK" });
-          const kn = { data: transposed(data, n, k), shape: [k, n] };
-          expectSame(engine.quantizeBnb4(kn, { ...options, layout: "KN" }), nk);
-          if (n * k < 40000) expectSame(scalar.quantizeBnb4(kn, { ...options, layout: "KN" }), nk);
+  it.each(["nf4", "fp4"] as const)("%s: the same from [K, N], from [N, K] and from the reference", (quantType) => {
+    for (const [n, k] of [
+      [1, 1],
+      [3, 5],
+      [7, 33],
+      [300, 1000],
+      [129, 96],
+      [64, 4096],
+      [70, 4099],
+    ] as const) {
+      const data = normals(random, n * k, 0.05);
+      for (const scaleDtype of ["float32", "float16", "bfloat16"] as const) {
+        const options = { quantType, scaleDtype, blockSize: [16, 64, 256][between(random, 0, 2)]! };
+        const nk = engine.quantizeBnb4({ data, shape: [n, k] }, { ...options, layout: "NK" });
+        const kn = { data: transposed(data, n, k), shape: [k, n] };
+        expectSame(engine.quantizeBnb4(kn, { ...options, layout: "KN" }), nk);
+        if (n * k < 40000) expectSame(scalar.quantizeBnb4(kn, { ...options, layout: "KN" }), nk);
 
-          const restored = engine.restoreBnb4(nk, { ...options, n, k, layout: "NK" });
-          const error = engine.error({ data, shape: [n, k] }, { data: restored, shape: [n, k] });
-          expect(nk.error.maxAbs).toBe(error.maxAbs);
-          if (error.mse > 0) expect(nk.error.mse / error.mse).toBeCloseTo(1, 6);
-          expect(nk.error.cosine).toBeCloseTo(error.cosine, 7);
-        }
+        const restored = engine.restoreBnb4(nk, { ...options, n, k, layout: "NK" });
+        const error = engine.error({ data, shape: [n, k] }, { data: restored, shape: [n, k] });
+        expect(nk.error.maxAbs).toBe(error.maxAbs);
+        if (error.mse > 0) expect(nk.error.mse / error.mse).toBeCloseTo(1, 6);
+        expect(nk.error.cosine).toBeCloseTo(error.cosine, 7);
       }
-    },
-  );
+    }
+  });
 
   it.each(["nf4", "fp4"] as const)("%s: each value gets the level nearest to it", (quantType) => {
     const data = normals(random, 64);
