@@ -1,14 +1,46 @@
-// Arithmetic on four lanes that the kernels share. Pointers are bytes, lengths are elements.
+// Four 32-bit lanes: loads and stores of four or of what is left, shuffles, folds, constants that stay in registers.
 
-/** 1.5 * 2^23: added to a float32 below 2^22 in size, it leaves the value rounded half to even in the low mantissa bits. */
-const MAGIC: f32 = 12582912.0;
-const MAGIC_BITS: i32 = 0x4b400000;
+/** Four lanes from `p` where W is v128; where it is f32 the one there, in all lanes. */
+// @ts-ignore: decorator
+@inline
+export function loadLanes<W>(p: usize): v128 {
+  return isVector<W>() ? v128.load(p) : v128.load32_splat(p);
+}
 
-/** From this many elements on a run is read as four streams: one stream leaves memory bandwidth unused beyond the caches. */
-export const STREAMS_FROM: usize = 16384;
+/** Four lanes to `p`, or the first. */
+// @ts-ignore: decorator
+@inline
+export function storeLanes<W>(p: usize, x: v128): void {
+  if (isVector<W>()) v128.store(p, x);
+  else v128.store32_lane(p, x, 0);
+}
 
-/** Columns are taken four rows at a time: one row alone is a single stream, and loads its parameters for itself alone. */
-export const ROWS: usize = 4;
+/** A lane from each of four places. */
+// @ts-ignore: decorator
+@inline
+export function gatherLanes(p: usize, a: usize, b: usize, c: usize): v128 {
+  return v128.load32_lane(c, v128.load32_lane(b, v128.load32_lane(a, v128.load32_zero(p), 1), 2), 3);
+}
+
+/** Lanes 0 to 3, `step` bytes apart; as many as `count` says. */
+// @ts-ignore: decorator
+@inline
+export function scatterLanes(p: usize, x: v128, step: usize, count: usize): void {
+  v128.store32_lane(p, x, 0);
+  if (count > 1) v128.store32_lane(p + step, x, 1);
+  if (count > 2) v128.store32_lane(p + 2 * step, x, 2);
+  if (count > 3) v128.store32_lane(p + 3 * step, x, 3);
+}
+
+/**
+ * The same bits in all lanes, in a way that no compiler sees through: it would put the constant into the loop, where V8 builds
+ * it anew at each use. `n` is any number below 2^31 that is known at run time alone.
+ */
+// @ts-ignore: decorator
+@inline
+export function kept(bits: i32, n: usize): v128 {
+  return i32x4.splat(bits | <i32>(n >> 31));
+}
 
 /** Rotates lanes by two, then by one: two steps fold four lanes into each. */
 // @ts-ignore: decorator
@@ -22,113 +54,74 @@ export function byOne(x: v128): v128 {
   return v128.shuffle<i32>(x, x, 1, 0, 3, 2);
 }
 
-/**
- * The same bits in all lanes, in a way that no compiler sees through: it would put the constant into the loop, where V8 builds
- * it anew at each use. `n` is any number below 2^31 that is known at run time alone.
- */
+/** The smallest of four lanes, in all of them. */
 // @ts-ignore: decorator
 @inline
-export function kept(bits: i32, n: usize): v128 {
-  return i32x4.splat(bits | <i32>(n >> 31));
+export function smallestLane(x: v128): v128 {
+  x = f32x4.pmin(x, byTwo(x));
+  return f32x4.pmin(x, byOne(x));
+}
+/** The largest. */
+// @ts-ignore: decorator
+@inline
+export function largestLane(x: v128): v128 {
+  x = f32x4.pmax(x, byTwo(x));
+  return f32x4.pmax(x, byOne(x));
 }
 
-// A code type `C` is what is stored (i8, u8, i16, u16). The type `Z` of the offsets tells the two formulas apart:
-//   i32, affine:  q = saturate(roundHalfToEven(x / scale) + zeroPoint)                                  ONNX QuantizeLinear
-//   f32, minmax:  q = saturate(roundHalfToEven(((x - min) / (max - min)) * (qmax - qmin) + qmin))       float32, in this order
-
-/** The lower clamp, before rounding: what becomes the lowest code once the zero point is added. */
+// Rows to columns: of a0 .. a3, b0 .. b3, c0 .. c3, d0 .. d3
+//   evens(a, b)  a0 b0 a1 b1    lows(evens(a, b), evens(c, d))   a0 b0 c0 d0
+//   odds(a, b)   a2 b2 a3 b3    highs(evens(a, b), evens(c, d))  a1 b1 c1 d1    and so on
 // @ts-ignore: decorator
 @inline
-export function floorOf<Z>(lowest: i32, offset: v128): v128 {
-  return isFloat<Z>()
-    ? f32x4.splat(<f32>lowest)
-    : f32x4.convert_i32x4_s(i32x4.sub(i32x4.splat(lowest), offset));
+export function evens(a: v128, b: v128): v128 {
+  return v128.shuffle<i32>(a, b, 0, 4, 1, 5);
+}
+// @ts-ignore: decorator
+@inline
+export function odds(a: v128, b: v128): v128 {
+  return v128.shuffle<i32>(a, b, 2, 6, 3, 7);
+}
+// @ts-ignore: decorator
+@inline
+export function lows(a: v128, b: v128): v128 {
+  return v128.shuffle<i64>(a, b, 0, 2);
+}
+// @ts-ignore: decorator
+@inline
+export function highs(a: v128, b: v128): v128 {
+  return v128.shuffle<i64>(a, b, 1, 3);
 }
 
-/** What turns the bits of a rounded value back into an integer, zero point added. */
+/** The smallest lane of `a` in lane 0, that of `b` in lane 1, and so on. */
 // @ts-ignore: decorator
 @inline
-export function biasOf<Z>(offset: v128): v128 {
-  return isFloat<Z>() ? i32x4.splat(MAGIC_BITS) : i32x4.sub(i32x4.splat(MAGIC_BITS), offset);
+export function smallestOfEach(a: v128, b: v128, c: v128, d: v128): v128 {
+  const e = evens(a, b), f = odds(a, b), g = evens(c, d), h = odds(c, d);
+  return f32x4.pmin(f32x4.pmin(lows(e, g), highs(e, g)), f32x4.pmin(lows(f, h), highs(f, h)));
+}
+/** The largest. */
+// @ts-ignore: decorator
+@inline
+export function largestOfEach(a: v128, b: v128, c: v128, d: v128): v128 {
+  const e = evens(a, b), f = odds(a, b), g = evens(c, d), h = odds(c, d);
+  return f32x4.pmax(f32x4.pmax(lows(e, g), highs(e, g)), f32x4.pmax(lows(f, h), highs(f, h)));
 }
 
-/**
- * Four codes as i32. pmax(floor, x) in this order turns NaN into the floor on every engine; values above 2^22 stay
- * monotone through the addition, so that the narrowing saturates them.
- */
+/** Extremes so far and those of four more vectors, lane by lane. NaN may hide a neighbour: it has to be looked for apart. */
 // @ts-ignore: decorator
 @inline
-export function codes4<Z>(x: v128, divisor: v128, offset: v128, levels: v128, base: v128, floor: v128, bias: v128): v128 {
-  if (isFloat<Z>()) x = f32x4.sub(x, offset);
-  x = f32x4.div(x, divisor);
-  if (isFloat<Z>()) x = f32x4.add(f32x4.mul(x, levels), base);
-  return i32x4.sub(f32x4.add(f32x4.pmax(floor, x), f32x4.splat(MAGIC)), bias);
+export function pmin5(low: v128, x: v128, y: v128, z: v128, w: v128): v128 {
+  return f32x4.pmin(f32x4.pmin(low, f32x4.pmin(x, y)), f32x4.pmin(z, w));
 }
-
-/**
- * Stores 16 codes: i32 lanes narrow to i16, then to 8 bits, saturating.
- *
- *   a0 a1 a2 a3 | b0 .. b3 | c0 .. c3 | d0 .. d3     i32
- *   a0 .. a3 b0 .. b3      | c0 .. c3 d0 .. d3       i16
- *   a0 .. a3 b0 .. b3 c0 .. c3 d0 .. d3              i8 / u8, then clamped to `highest` (4-bit codes)
- */
 // @ts-ignore: decorator
 @inline
-export function store16<C>(dst: usize, a: v128, b: v128, c: v128, d: v128, highest: v128): void {
-  if (sizeof<C>() == 1) {
-    const low = i16x8.narrow_i32x4_s(a, b);
-    const high = i16x8.narrow_i32x4_s(c, d);
-    v128.store(
-      dst,
-      isSigned<C>()
-        ? i8x16.min_s(i8x16.narrow_i16x8_s(low, high), highest)
-        : i8x16.min_u(i8x16.narrow_i16x8_u(low, high), highest),
-    );
-  } else {
-    v128.store(dst, isSigned<C>() ? i16x8.narrow_i32x4_s(a, b) : i16x8.narrow_i32x4_u(a, b));
-    v128.store(dst, isSigned<C>() ? i16x8.narrow_i32x4_s(c, d) : i16x8.narrow_i32x4_u(c, d), 16);
-  }
+export function pmax5(high: v128, x: v128, y: v128, z: v128, w: v128): v128 {
+  return f32x4.pmax(f32x4.pmax(high, f32x4.pmax(x, y)), f32x4.pmax(z, w));
 }
-
-/** Narrows four codes to the low 4 bytes (8-bit types) or 8 bytes (16-bit types). */
+/** The sum so far and four more vectors. */
 // @ts-ignore: decorator
 @inline
-function narrow4<C>(codes: v128, highest: v128): v128 {
-  if (sizeof<C>() == 2) return isSigned<C>() ? i16x8.narrow_i32x4_s(codes, codes) : i16x8.narrow_i32x4_u(codes, codes);
-  const half = i16x8.narrow_i32x4_s(codes, codes);
-  return isSigned<C>()
-    ? i8x16.min_s(i8x16.narrow_i16x8_s(half, half), highest)
-    : i8x16.min_u(i8x16.narrow_i16x8_u(half, half), highest);
-}
-
-// @ts-ignore: decorator
-@inline
-export function store4<C>(dst: usize, codes: v128, highest: v128): void {
-  if (sizeof<C>() == 1) v128.store32_lane(dst, narrow4<C>(codes, highest), 0);
-  else v128.store64_lane(dst, narrow4<C>(codes, highest), 0);
-}
-
-// @ts-ignore: decorator
-@inline
-export function store1<C>(dst: usize, codes: v128, highest: v128): void {
-  if (sizeof<C>() == 1) v128.store8_lane(dst, narrow4<C>(codes, highest), 0);
-  else v128.store16_lane(dst, narrow4<C>(codes, highest), 0);
-}
-
-/** Four codes of type `C` from `src`, widened to i32 lanes. */
-// @ts-ignore: decorator
-@inline
-export function load4<C>(src: usize): v128 {
-  if (sizeof<C>() == 4) return v128.load(src);
-  if (sizeof<C>() == 2) return isSigned<C>() ? v128.load16x4_s(src) : v128.load16x4_u(src);
-  const bytes = v128.load32_zero(src);
-  const half = isSigned<C>() ? i16x8.extend_low_i8x16_s(bytes) : i16x8.extend_low_i8x16_u(bytes);
-  return isSigned<C>() ? i32x4.extend_low_i16x8_s(half) : i32x4.extend_low_i16x8_u(half);
-}
-
-/** One code in lane 0, the others 0. */
-// @ts-ignore: decorator
-@inline
-export function load1<C>(src: usize): v128 {
-  return i32x4.replace_lane(i32x4.splat(0), 0, <i32>load<C>(src));
+export function add5(sum: v128, x: v128, y: v128, z: v128, w: v128): v128 {
+  return f32x4.add(sum, f32x4.add(f32x4.add(x, y), f32x4.add(z, w)));
 }

@@ -1,13 +1,18 @@
-// 4-bit codes, two to a byte, low nibble first, packed flat over the whole tensor. The kernels of quantize.ts and
-// dequantize.ts work on one code a byte; these go between. `odd` is 1 when the first code belongs in a high nibble: the
+// 4-bit codes, two to a byte, low nibble first, packed flat over the whole tensor. The kernels of quantize-groups.ts and
+// dequantize-groups.ts work on one code a byte; these go between. `odd` is 1 when the first code belongs in a high nibble: the
 // byte at dst (src when unpacking) is then shared with the code before it, which is kept.
 
-/** 16-bit lanes 0000hhhh0000llll to bytes hhhhllll in the low half of each lane. */
+/** Bytes 0x0l 0x0h to 0xhl in each i16. `ones` is 0x00ff in each. */
 // @ts-ignore: decorator
 @inline
-function join(codes: v128): v128 {
-  const low = v128.and(codes, i16x8.splat(0x0f0f));
-  return v128.and(v128.or(low, i16x8.shr_u(low, 4)), i16x8.splat(0xff));
+export function nibblePairs(codes: v128, ones: v128): v128 {
+  return v128.and(v128.or(codes, i16x8.shr_u(codes, 4)), ones);
+}
+
+// @ts-ignore: decorator
+@inline
+function sixteen(src: usize): v128 {
+  return nibblePairs(v128.and(v128.load(src), i16x8.splat(0x0f0f)), i16x8.splat(0xff));
 }
 
 export function packNibbles(src: usize, dst: usize, n: usize, odd: i32): void {
@@ -18,7 +23,7 @@ export function packNibbles(src: usize, dst: usize, n: usize, odd: i32): void {
     n--;
   }
   for (; n >= 32; n -= 32, src += 32, dst += 16) {
-    v128.store(dst, i8x16.narrow_i16x8_u(join(v128.load(src)), join(v128.load(src, 16))));
+    v128.store(dst, i8x16.narrow_i16x8_u(sixteen(src), sixteen(src + 16)));
   }
   for (; n >= 2; n -= 2, src += 2, dst++) store<u8>(dst, (load<u8>(src) & 0x0f) | (load<u8>(src, 1) << 4));
   if (n > 0) store<u8>(dst, load<u8>(src) & 0x0f);

@@ -1,5 +1,5 @@
 import { bnb4Levels } from "../src/engine/blockwise/quantize-bnb4.ts";
-import type { Family, KernelEntry, KernelName } from "../src/kernels/abi.ts";
+import type { BlockBits, Family, KernelEntry, KernelName } from "../src/kernels/abi.ts";
 import type * as PlainLoops from "./plain.ts";
 import { BLOCK, blocks, COLUMNS, codeKinds, EDGE, LIMIT, near, type Stage } from "./stage.ts";
 
@@ -16,8 +16,8 @@ export interface Job {
   readonly plain?: ((elements: number) => () => unknown) | undefined;
 }
 
-/** Puts input and parameters in place. */
-type Prepare = (stage: Stage, entry: KernelEntry, loops: Loops, name: KernelName) => Job;
+/** Puts input and parameters in place. `bits` is for kernels whose calls name the width of codes. */
+type Prepare = (stage: Stage, entry: KernelEntry, loops: Loops, name: KernelName, bits: BlockBits) => Job;
 
 const scan: Prepare = (stage, { family, columns }, loops) => {
   const { first, second } = stage.memory.tiles;
@@ -60,7 +60,7 @@ const quantize: Prepare = (stage, { code, columns }, loops) => {
   };
 };
 
-const minmax: Prepare = (stage, { code, columns }, loops) => {
+const quantizeFloatOffset: Prepare = (stage, { code, columns }, loops) => {
   const kind = codeKinds[code!];
   const { min, max } = kind;
   const { first, second } = stage.memory.tiles;
@@ -76,8 +76,8 @@ const minmax: Prepare = (stage, { code, columns }, loops) => {
       const x = stage.floats(stage.input, n);
       const q = stage.codes(kind, stage.output, n);
       return columns
-        ? () => loops.minmaxColumns(x, q, mins, ranges, min, max)
-        : () => loops.minmax(x, q, mins[0]!, ranges[0]!, min, max);
+        ? () => loops.quantizeFloatOffsetColumns(x, q, mins, ranges, min, max)
+        : () => loops.quantizeFloatOffset(x, q, mins[0]!, ranges[0]!, min, max);
     },
   };
 };
@@ -87,26 +87,26 @@ const dequantize: Prepare = (stage, { code, family, columns }, loops) => {
   const kind = codeKinds[code!];
   const { first, second } = stage.memory.tiles;
   const scales = near((2 * EDGE) / (kind.max - kind.min));
-  const affine = family === "dequantize";
+  const asymmetric = family === "dequantize";
   const zeroPoints = new Int32Array(COLUMNS).fill(kind.zeroPoint);
   const mins = near(-EDGE);
   stage.fill(stage.input, blocks.bytes);
-  stage.parameters(scales, affine ? zeroPoints : mins);
+  stage.parameters(scales, asymmetric ? zeroPoints : mins);
   return {
     from: kind.bytes,
     to: 4,
-    head: (src, dst) => [src, dst, first, second, ...(affine ? [] : [kind.min])],
+    head: (src, dst) => [src, dst, first, second, ...(asymmetric ? [] : [kind.min])],
     plain: (n) => {
       const q = stage.codes(kind, stage.input, n);
       const x = stage.floats(stage.output, n);
-      if (affine) {
+      if (asymmetric) {
         return columns
           ? () => loops.dequantizeColumns(q, x, scales, zeroPoints)
           : () => loops.dequantize(q, x, scales[0]!, kind.zeroPoint);
       }
       return columns
-        ? () => loops.minmaxBackColumns(q, x, scales, mins, kind.min)
-        : () => loops.minmaxBack(q, x, scales[0]!, mins[0]!, kind.min);
+        ? () => loops.dequantizeFloatOffsetColumns(q, x, scales, mins, kind.min)
+        : () => loops.dequantizeFloatOffset(q, x, scales[0]!, mins[0]!, kind.min);
     },
   };
 };
@@ -158,7 +158,7 @@ const half: Prepare = (stage, _, loops, name) => {
 };
 
 /** What every kernel over a call's matrix in blocks takes before its sizes; `sums` only grow. */
-const matrix: Prepare = (stage, { family, bits = 4 }) => {
+const matrix: Prepare = (stage, { family }, _, __, bits) => {
   const { first, second, sums, others } = stage.memory.tiles;
   const count = LIMIT / BLOCK;
   stage.fill(stage.input, blocks.values);
@@ -220,9 +220,9 @@ export const jobs: Readonly<Record<Family, Prepare>> = {
   rangeFinite: scan,
   quantize,
   bias: quantize,
-  minmax,
+  quantizeFloatOffset,
   dequantize,
-  minmaxBack: dequantize,
+  dequantizeFloatOffset: dequantize,
   error,
   nibbles,
   half,

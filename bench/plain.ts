@@ -117,13 +117,20 @@ export function dynamicQuantize(x: Float32Array, q: Uint8Array): void {
   }
 }
 
-export function minmax(x: Float32Array, q: Codes, min: number, range: number, lowest: number, highest: number): void {
+export function quantizeFloatOffset(
+  x: Float32Array,
+  q: Codes,
+  min: number,
+  range: number,
+  lowest: number,
+  highest: number,
+): void {
   for (let i = 0; i < x.length; i++) {
     q[i] = Math.round(((x[i]! - min) / range) * (highest - lowest) + lowest);
   }
 }
 
-export function minmaxColumns(
+export function quantizeFloatOffsetColumns(
   x: Float32Array,
   q: Codes,
   mins: Float32Array,
@@ -150,11 +157,11 @@ export function dequantizeColumns(q: Codes, x: Float32Array, scales: Float32Arra
   }
 }
 
-export function minmaxBack(q: Codes, x: Float32Array, scale: number, min: number, lowest: number): void {
+export function dequantizeFloatOffset(q: Codes, x: Float32Array, scale: number, min: number, lowest: number): void {
   for (let i = 0; i < x.length; i++) x[i] = (q[i]! - lowest) * scale + min;
 }
 
-export function minmaxBackColumns(
+export function dequantizeFloatOffsetColumns(
   q: Codes,
   x: Float32Array,
   scales: Float32Array,

@@ -1,5 +1,5 @@
-import { type KernelName, type Kernels, kernelNames } from "../src/kernels/abi.ts";
-import { createTwin } from "../src/kernels/twin/index.ts";
+import { type BlockBits, type KernelName, type Kernels, kernelList, kernelNames } from "../src/kernels/abi.ts";
+import { createReference } from "../src/kernels/reference/create-reference.ts";
 import type { Bed } from "./bed.ts";
 import { batchOf, isNoisy, measure, type Plan, rateOf, ratioOf, warm } from "./harness.ts";
 import type { Loops } from "./jobs.ts";
@@ -18,7 +18,7 @@ const WARM_ELEMENTS = 16 * COLUMNS;
 /** How thoroughly to measure. */
 export interface Pace {
   readonly kernels: Plan;
-  /** For the twin and the plain loop, which take up to a hundred times as long. */
+  /** For the reference and the plain loop, which take up to a hundred times as long. */
   readonly loops: Plan;
   /** The most bytes of float32 they are measured over. */
   readonly loopBytes: number;
@@ -37,9 +37,22 @@ export const paces: Readonly<Record<"full" | "quick", Pace>> = {
   },
 };
 
+/** A kernel, and where its calls name the width of codes one of these. */
+export interface KernelCase {
+  readonly name: string;
+  readonly kernel: KernelName;
+  readonly bits?: BlockBits;
+}
+
+export const kernelCases = kernelNames.flatMap((kernel): readonly KernelCase[] => {
+  const widths = kernelList[kernel].bits;
+  return widths?.map((bits) => ({ name: `${kernel} ${bits} bits`, kernel, bits })) ?? [{ name: kernel, kernel }];
+});
+
 /** What a kernel did at one size. Rates are in GB (10^9 bytes) of float32 a second, spreads in percent of the median. */
 export interface Result {
-  readonly name: KernelName;
+  /** Of the case. */
+  readonly name: string;
   /** Bytes of float32. */
   readonly size: number;
   readonly rate: number;
@@ -48,27 +61,27 @@ export interface Result {
   readonly copySpread: number;
   /** Its time over that of memory.copy of the same bytes. */
   readonly timesCopy: number;
-  readonly twinRate: number;
+  readonly referenceRate: number;
   /** The plain loop's; undefined where nobody writes one. */
   readonly plainRate: number | undefined;
   /** Of any of them. */
   readonly noisy: boolean;
 }
 
-/** The twins over the memory of the module: slow, so only where they are measured. */
-export async function createTwins(bed: Bed): Promise<Kernels> {
-  const twin = createTwin(bed.memory.memory);
-  await useEveryTwin(bed, twin);
-  return twin;
+/** The reference kernels over the memory of the module: slow, so only where they are measured. */
+export async function createWarmReference(bed: Bed): Promise<Kernels> {
+  const reference = createReference(bed.memory.memory);
+  await useEveryReference(bed, reference);
+  return reference;
 }
 
 /**
- * The twins share their innermost loop, which slows down as more kernels come through it. All of them go first, so that
- * figures do not depend on which kernels are measured, or in what order.
+ * The reference kernels share their innermost loop, which slows down as more kernels come through it. All of them go
+ * first, so that figures do not depend on which kernels are measured, or in what order.
  */
-async function useEveryTwin({ memory }: Bed, twin: Kernels): Promise<void> {
+async function useEveryReference({ memory }: Bed, reference: Kernels): Promise<void> {
   const stage = new Stage(memory, 16 * COLUMNS);
-  for (const name of kernelNames) workloadOf(name, stage, await loopsFor(name)).kernel(twin, stage.elements)();
+  for (const name of kernelNames) workloadOf(name, stage, await loopsFor(name)).kernel(reference, stage.elements)();
   stage.free();
 }
 
@@ -80,14 +93,14 @@ function loopsFor(name: KernelName): Promise<Loops> {
 /** Measures one kernel over the whole stage, and its rivals over as much of it as `pace` gives them. */
 export async function measureKernel(
   bed: Bed,
-  twin: Kernels,
+  reference: Kernels,
   stage: Stage,
-  name: KernelName,
+  { name, kernel: kernelName, bits }: KernelCase,
   pace: Pace,
 ): Promise<Result> {
   const { elements } = stage;
   const size = 4 * elements;
-  const { kernel, plain } = workloadOf(name, stage, await loopsFor(name));
+  const { kernel, plain } = workloadOf(kernelName, stage, await loopsFor(kernelName), bits);
   const copy = () => {
     bed.copy(stage.output, stage.input, size);
     return 0;
@@ -99,7 +112,7 @@ export async function measureKernel(
     warm(over(Math.min(elements, WARM_ELEMENTS)), pace.loops.warmupTime);
     return (await measure({ loop: over(loopSize / 4) }, pace.loops, batchOf(loopSize))).loop;
   };
-  const twinTime = await timeLoop((n) => kernel(twin, n));
+  const referenceTime = await timeLoop((n) => kernel(reference, n));
   const plainTime = plain && (await timeLoop(plain));
   return {
     name,
@@ -109,8 +122,8 @@ export async function measureKernel(
     copyRate: rateOf(size, fast.copy),
     copySpread: fast.copy.spread,
     timesCopy: ratioOf(fast.kernel, fast.copy),
-    twinRate: rateOf(loopSize, twinTime),
+    referenceRate: rateOf(loopSize, referenceTime),
     plainRate: plainTime && rateOf(loopSize, plainTime),
-    noisy: isNoisy(fast.kernel, fast.copy, twinTime, ...(plainTime ? [plainTime] : [])),
+    noisy: isNoisy(fast.kernel, fast.copy, referenceTime, ...(plainTime ? [plainTime] : [])),
   };
 }

@@ -1,10 +1,10 @@
-import { type KernelName, type Kernels, kernelList } from "../src/kernels/abi.ts";
+import { type BlockBits, type KernelName, type Kernels, kernelList } from "../src/kernels/abi.ts";
 import { jobs, type Loops } from "./jobs.ts";
 import { BLOCK, COLUMNS, LIMIT, type Stage } from "./stage.ts";
 
 /** What one kernel does over a stage. What its functions return is the work itself, ready to be timed. */
 export interface Workload {
-  /** The first `elements` elements through the module or the twin, in calls as the engine makes them. */
+  /** The first `elements` elements through the module or the reference, in calls as the engine makes them. */
   kernel(kernels: Kernels, elements: number): () => number;
   /** The same through the loop people write; undefined where nobody writes one. */
   readonly plain: ((elements: number) => () => number) | undefined;
@@ -14,13 +14,14 @@ export interface Workload {
  * Puts a kernel's input and parameters in place; they stay there until the next workload's.
  *
  * @param loops a copy of plain.ts that no other kernel uses: loops are fastest while they know one type of array
+ * @param bits of kernels whose calls name the width of codes
  */
-export function workloadOf(name: KernelName, stage: Stage, loops: Loops): Workload {
+export function workloadOf(name: KernelName, stage: Stage, loops: Loops, bits: BlockBits = 4): Workload {
   const entry = kernelList[name];
-  const { from, to, head, plain } = jobs[entry.family](stage, entry, loops, name);
+  const { from, to, head, plain } = jobs[entry.family](stage, entry, loops, name, bits);
   const callOf = (start: number, length: number) => [
     ...head(stage.input + start * from, stage.output + start * to, stage.other + start * from),
-    ...tailOf(name, length),
+    ...tailOf(name, length, bits),
   ];
   return {
     kernel(kernels, elements) {
@@ -43,13 +44,12 @@ export function workloadOf(name: KernelName, stage: Stage, loops: Loops): Worklo
 }
 
 /** How a call is told what to go over: one run, or the rows of one group of columns; a matrix of COLUMNS. */
-function tailOf(name: KernelName, length: number): number[] {
+function tailOf(name: KernelName, length: number, bits: BlockBits): number[] {
   const { family, columns } = kernelList[name];
   const others = length / COLUMNS;
   const matrix = columns ? [COLUMNS, others, COLUMNS, BLOCK] : [others, COLUMNS, COLUMNS, BLOCK];
-  if (family === "nbits" || family === "pack") return [...matrix, 1, 0];
-  if (family === "encode") return matrix;
-  if (family === "search") return [...matrix, 4, 1, 0];
+  if (family === "nbits" || family === "pack" || family === "search") return [...matrix, bits, 1, 0];
+  if (family === "encode") return [...matrix, bits];
   if (family === "bnb4") return [length, BLOCK, 0];
   if (family === "transpose") return [COLUMNS, others, ...(name === "transposeBytes" ? [] : [COLUMNS])];
   if (family === "blocks") return [1, length / BLOCK, BLOCK, BLOCK, length / BLOCK];

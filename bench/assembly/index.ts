@@ -2,11 +2,11 @@
 // that the kernel has. No part of the published module. Figures are times over that of memory.copy of the same 128 MiB of
 // float32, resident, on a shared two-core AMD EPYC (Zen 4), Node 20.20 and 24.21.
 
-import { blocks } from "../../assembly/blocks";
-import { STREAMS_FROM } from "../../assembly/lanes";
-import * as quantize from "../../assembly/quantize";
+import { blocks } from "../../assembly/quantize-fused";
+import { STREAMS_FROM } from "../../assembly/groups";
+import * as quantize from "../../assembly/quantize-groups";
 import { rangeF32 } from "../../assembly/range";
-import { ABOVE, EXPONENT, LEAST, MAGNITUDE, MOST, narrow } from "../../assembly/half";
+import { ABOVE, EXPONENT, LEAST, MAGNITUDE, MOST, narrow } from "../../assembly/half-conversion";
 
 /** The yardstick: what moving the same bytes costs. */
 export function copy(dst: usize, src: usize, bytes: usize): void {
@@ -57,7 +57,7 @@ export function blocksF32I4Near(
 
 /**
  * convertF32F16 with its constants where they are used, which V8 builds anew in every turn of the loop: 1.53 and 2.68, the
- * kernel 0.90 and 0.90. In packF32N4 the same cost 0.07 and 0.59: assembly/lanes.ts `kept`.
+ * kernel 0.90 and 0.90. In packF32N of 4 bits the same cost 0.07 and 0.59: assembly/lanes.ts `kept`.
  */
 export function convertF32F16Folded(src: usize, dst: usize, n: usize): void {
   for (; n >= 8; n -= 8, src += 32, dst += 16) {

@@ -20,7 +20,7 @@ export function dequantizerOf(context: KernelContext, q: Dequantizable, layout: 
   const scale = parameterTileOf(context, memory.tiles.third, q.scale, layout);
   const second = parameterTileOf(context, memory.tiles.fourth, q.min ?? q.zeroPoint, layout);
   const base = q.min ? [q.zeroPoint[0] ?? 0] : [];
-  const name = `${q.min ? "minmax" : "dequantize"}${nameOf(q.dtype)}F32${layout.columns ? "Columns" : ""}`;
+  const name = `${q.min ? "floatOffset" : "dequantize"}${nameOf(q.dtype)}F32${layout.columns ? "Columns" : ""}`;
   const kernel = kernels[name as keyof Kernels] as (...args: number[]) => void;
   return (slice, src, dst) => kernel(src, dst, scale(slice), second(slice), ...base, ...kernelArguments(slice));
 }

@@ -2,7 +2,7 @@ import { type ArrayOf, type CodeDType, type FloatDType, type HalfDType, integerT
 import { ArgumentError } from "../errors.ts";
 import { compileKernels, hasSimd, loadKernels, type ModuleSource } from "../kernels/load.ts";
 import { LinearMemory } from "../kernels/memory.ts";
-import { createTwin } from "../kernels/twin/index.ts";
+import { createReference } from "../kernels/reference/create-reference.ts";
 import {
   type DequantizeBnb4Options,
   type DequantizeMatrixOptions,
@@ -40,7 +40,7 @@ import { transposeLast } from "./transpose-last.ts";
 export interface EngineOptions {
   /** kernels.wasm: a path, a URL, its bytes or the compiled module. The published file if not said. */
   readonly module?: ModuleSource | undefined;
-  /** `"scalar"` takes the plain TypeScript twins: the same bytes, slower. What the context has if not said. */
+  /** `"scalar"` takes the plain TypeScript reference kernels: the same bytes, slower. Default: `"simd"` where the platform has it. */
   readonly kernels?: "simd" | "scalar" | undefined;
 }
 
@@ -83,7 +83,7 @@ export async function createEngine(options: EngineOptions = {}): Promise<Engine>
   const kernels =
     wanted === "simd"
       ? await loadKernels(await compileKernels(options.module), memory.memory)
-      : createTwin(memory.memory);
+      : createReference(memory.memory);
   return new Engine({ kernels, memory }, wanted);
 }
 

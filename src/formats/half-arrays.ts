@@ -1,26 +1,18 @@
 import type { HalfDType } from "../dtypes.ts";
-import { halfTwins } from "../kernels/twin/half.ts";
+import { bfloat16ToFloat32, float16ToFloat32, float32ToFloat16 } from "../kernels/half-bits.ts";
 
 /** float32 to the bits of float16, half to even. What is beyond float16 becomes infinite. */
 export function narrowHalves(values: Float32Array): Uint16Array {
-  const { floats, bits, twins } = workspace(values.length);
-  floats.set(values);
-  twins.convertF32F16(0, bits.byteOffset, values.length);
-  return bits;
+  const bits = new Int32Array(values.buffer, values.byteOffset, values.length);
+  const halves = new Uint16Array(values.length);
+  for (let i = 0; i < halves.length; i++) halves[i] = float32ToFloat16(bits[i]!);
+  return halves;
 }
 
 /** The bits of float16, or of bfloat16, to float32. */
 export function widenHalves(halves: Uint16Array, dtype: HalfDType = "float16"): Float32Array {
-  const { floats, bits, twins } = workspace(halves.length);
-  bits.set(halves);
-  const widen = dtype === "float16" ? twins.convertF16F32 : twins.convertBF16F32;
-  widen(bits.byteOffset, 0, halves.length);
-  return floats;
-}
-
-/** The twins of the kernels, on memory of their own: the values of a feed are few. */
-function workspace(n: number) {
-  const buffer = new ArrayBuffer(6 * n);
-  const twins = halfTwins(() => new DataView(buffer));
-  return { floats: new Float32Array(buffer, 0, n), bits: new Uint16Array(buffer, 4 * n, n), twins };
+  const widen = dtype === "float16" ? float16ToFloat32 : bfloat16ToFloat32;
+  const bits = new Int32Array(halves.length);
+  for (let i = 0; i < halves.length; i++) bits[i] = widen(halves[i]!);
+  return new Float32Array(bits.buffer);
 }

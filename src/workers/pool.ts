@@ -18,7 +18,7 @@ export interface PoolOptions {
   /** The workers' script: one that calls `serve`. */
   readonly script: string;
   readonly threads: number;
-  /** The kernels they share; undefined for the twins. */
+  /** The kernels they share; undefined for the scalar reference. */
   readonly module: Promise<WebAssembly.Module | undefined>;
   readonly type: "thread" | "web";
 }

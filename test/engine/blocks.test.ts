@@ -59,7 +59,7 @@ describe("a matrix in blocks", () => {
   const random = randomOf(1);
 
   it.each(bitsOfAll)(
-    "of %i bits: the same from [K, N], from [N, K], from the twins and from every kind of tensor",
+    "of %i bits: the same from [K, N], from [N, K], from the reference and from every kind of tensor",
     (bits) => {
       for (const [n, k] of [
         [1, 1],
@@ -263,7 +263,7 @@ describe("NaN and infinities", () => {
 });
 
 describe("searched", () => {
-  it.each(["mse", "hqq"] as const)("%s: the same from both layouts and from the twins", (algorithm) => {
+  it.each(["mse", "hqq"] as const)("%s: the same from both layouts and from the reference", (algorithm) => {
     const [n, k] = [21, 150];
     const data = normals(randomOf(4), n * k, 0.05);
     for (const bits of bitsOfAll) {
@@ -344,7 +344,7 @@ describe("ONNX Runtime reads it", () => {
 describe("MatMulBnb4", () => {
   const random = randomOf(6);
 
-  it.each(["nf4", "fp4"] as const)("%s: the same from [K, N], from [N, K] and from the twins", (quantType) => {
+  it.each(["nf4", "fp4"] as const)("%s: the same from [K, N], from [N, K] and from the reference", (quantType) => {
     for (const [n, k] of [
       [1, 1],
       [3, 5],

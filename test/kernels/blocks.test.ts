@@ -41,7 +41,7 @@ function valuesOf(random: () => number, n: number, inner: number): Float32Array 
   return mixed(random, n);
 }
 
-function expectTwin(one: Case, x: Float32Array): void {
+function expectReference(one: Case, x: Float32Array): void {
   const { name, shape } = one;
   const [outer, groups, , , step] = shape;
   const parameters = written(4 * ((outer - 1) * step + groups));
@@ -61,22 +61,22 @@ function shapeOf(random: () => number, inners: readonly number[], even: boolean)
 }
 
 describe.each(names)("blocksF32%s", (name) => {
-  it("equals its twin at every length of a run", () => {
+  it("equals its reference at every length of a run", () => {
     const random = randomOf(1);
     for (let n = 1; n <= 130; n++) {
       for (const scheme of ["asymmetric", "symmetric"] as const) {
-        expectTwin({ name, scheme, reduceRange: n % 3 === 0, shape: [1, 1, n, n, 1] }, valuesOf(random, n, n));
+        expectReference({ name, scheme, reduceRange: n % 3 === 0, shape: [1, 1, n, n, 1] }, valuesOf(random, n, n));
       }
     }
   });
 
-  it("equals its twin over outers and groups, with a short last one or none", () => {
+  it("equals its reference over outers and groups, with a short last one or none", () => {
     const random = randomOf(2);
     for (let round = 0; round < 300; round++) {
       const shape = shapeOf(random, [2, 8, 16, 20, 32, 48, 64, 128], name.endsWith("4"));
       const scheme = round % 2 ? "asymmetric" : "symmetric";
       const x = valuesOf(random, lengthOf(shape), shape[2]);
-      expectTwin({ name, scheme, reduceRange: random() < 0.3, shape }, x);
+      expectReference({ name, scheme, reduceRange: random() < 0.3, shape }, x);
     }
   });
 

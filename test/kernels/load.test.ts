@@ -63,7 +63,7 @@ describe("the module", () => {
 });
 
 describe("where SIMD is missing", () => {
-  it("the twins serve, with the same bytes", async () => {
+  it("the reference kernels serve, with the same bytes", async () => {
     const expected = (await createEngine()).quantize(x, { dtype: "uint4", blockSize: 8 });
     vi.spyOn(WebAssembly, "validate").mockReturnValue(false);
     const engine = await createEngine();

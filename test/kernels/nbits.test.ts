@@ -5,8 +5,8 @@ import type { Platform } from "../helpers/platforms.ts";
 import { between, mixed, nonFinite, normals, randomOf } from "../helpers/random.ts";
 import { expectSame, given, sides, written, zeros } from "./parts.ts";
 
-// Kernels over matrices against their twins: the same matrix in two memories, then everything written compared, with
-// what lies around it.
+// Kernels over matrices against their references: the same matrix in two memories, then everything written compared,
+// with what lies around it.
 
 interface Matrix {
   readonly n: number;
@@ -54,8 +54,22 @@ describe.each(bitsOfAll)("%i bits", (bits) => {
         `${verb} ${JSON.stringify(matrix)} symmetric ${symmetric} rounding ${rounding}`,
         [...parts, written(4 * n * blocks), zeroPoints, zeros(64 * n)],
         (kernels, [src, dst, scales, zeros, sums, scratch]) => {
-          const kernel = kernels[`${verb}F32N${bits}${columns ? "Columns" : ""}`] as Kernels["packF32N4"];
-          const bad = kernel(src!, dst!, scales!, zeros!, sums!, scratch!, n, k, stride, size, symmetric, rounding);
+          const kernel = kernels[`${verb}F32N${columns ? "Columns" : ""}`] as Kernels["packF32N"];
+          const bad = kernel(
+            src!,
+            dst!,
+            scales!,
+            zeros!,
+            sums!,
+            scratch!,
+            n,
+            k,
+            stride,
+            size,
+            bits,
+            symmetric,
+            rounding,
+          );
           if (verb === "pack") expect(Boolean(bad)).toBe(false);
         },
       );
@@ -97,8 +111,8 @@ describe.each(bitsOfAll)("%i bits", (bits) => {
           JSON.stringify(matrix),
           [...parts, given(scales), given(zeroPoints), zeros(64 * n)],
           (kernels, [src, dst, s, z, sums, scratch]) => {
-            const kernel = kernels[`encodeF32N${bits}${columns ? "Columns" : ""}`];
-            kernel(src!, dst!, s!, z!, sums!, scratch!, n, k, stride, size);
+            const kernel = kernels[`encodeF32N${columns ? "Columns" : ""}`];
+            kernel(src!, dst!, s!, z!, sums!, scratch!, n, k, stride, size, bits);
           },
         );
       }
@@ -113,8 +127,8 @@ describe.each(bitsOfAll)("%i bits", (bits) => {
       const rest = src + 4 * x.length;
       const at = [1, 2, 3, 4, 5].map((part) => src + part * (1 << 15)) as [number, number, number, number, number];
       expect(rest).toBeLessThan(at[0]);
-      const kernel = kernels[`packF32N${bits}${columns ? "Columns" : ""}`];
-      const bad = kernel(src, ...at, n, k, stride, size, 1, 0);
+      const kernel = kernels[`packF32N${columns ? "Columns" : ""}`];
+      const bad = kernel(src, ...at, n, k, stride, size, bits, 1, 0);
       memory.free(src);
       return Boolean(bad);
     };
@@ -126,7 +140,7 @@ describe.each(bitsOfAll)("%i bits", (bits) => {
       const [row, column] = [between(random, 0, n - 1), between(random, 0, k - 1)];
       x[columns ? column * stride + row : row * stride + column] = nonFinite[i % nonFinite.length]!;
       expect(flagOf(sides().simd, matrix, x)).toBe(true);
-      expect(flagOf(sides().twin, matrix, x)).toBe(true);
+      expect(flagOf(sides().reference, matrix, x)).toBe(true);
     }
   });
 
@@ -143,9 +157,9 @@ describe.each(bitsOfAll)("%i bits", (bits) => {
         JSON.stringify(matrix),
         [...parts, given(scales), given(zeroPoints)],
         (kernels, [src, dst, s, z, free]) => {
-          const kernel = kernels[`encodeF32N${bits}${columns ? "Columns" : ""}`];
+          const kernel = kernels[`encodeF32N${columns ? "Columns" : ""}`];
           const scratch = free! + 64 * n;
-          kernel(src!, dst!, s!, z!, free!, scratch, n, k, stride, size);
+          kernel(src!, dst!, s!, z!, free!, scratch, n, k, stride, size, bits);
         },
       );
     }

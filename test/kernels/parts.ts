@@ -2,14 +2,15 @@ import { beforeAll, expect } from "vitest";
 import type { Kernels } from "../../src/kernels/abi.ts";
 import { type Platform, platforms } from "../helpers/platforms.ts";
 
-// A kernel against its twin: the same data in two memories, then everything written compared, with what lies around it.
+// A kernel against its reference: the same data in two memories, then everything written compared, with what lies around
+// it.
 
-let both: { readonly simd: Platform; readonly twin: Platform };
+let both: { readonly simd: Platform; readonly reference: Platform };
 beforeAll(async () => {
   both = await platforms();
 });
 
-/** The module and its twin; there once tests run. */
+/** The module and the reference kernels; there once tests run. */
 export function sides(): typeof both {
   return both;
 }
@@ -29,7 +30,7 @@ export function expectSame(
   parts: readonly Part[],
   run: (kernels: Kernels, at: number[]) => unknown,
 ): void {
-  const results = [both.simd, both.twin].map(({ memory, kernels }) => {
+  const results = [both.simd, both.reference].map(({ memory, kernels }) => {
     const sizes = parts.map((part) => ("content" in part ? part.content.byteLength : part.bytes));
     const total = sizes.reduce((sum, size) => sum + size + 2 * GUARD, 0);
     const home = memory.allocate(total);
@@ -55,5 +56,5 @@ export function expectSame(
   const [ours, theirs] = results as [(typeof results)[0], (typeof results)[0]];
   expect(ours.flag, `${what}: what is returned`).toBe(theirs.flag);
   const at = ours.bytes.findIndex((byte, i) => byte !== theirs.bytes[i]);
-  expect(at, `${what}: byte ${at} is ${ours.bytes[at]}, twin ${theirs.bytes[at]}`).toBe(-1);
+  expect(at, `${what}: byte ${at} is ${ours.bytes[at]}, reference ${theirs.bytes[at]}`).toBe(-1);
 }

@@ -3,12 +3,12 @@ import type { Search } from "../../src/kernels/abi.ts";
 import { type Platform, platforms } from "../helpers/platforms.ts";
 import { between, mixed, nonFinite, normals, randomOf } from "../helpers/random.ts";
 
-// The searches against their twins: the same matrix in two memories, then everything written compared.
+// The searches against their references: the same matrix in two memories, then everything written compared.
 
 let simd: Platform;
-let twin: Platform;
+let reference: Platform;
 beforeAll(async () => {
-  ({ simd, twin } = await platforms());
+  ({ simd, reference } = await platforms());
 });
 
 interface Matrix {
@@ -32,7 +32,7 @@ const GUARD = 64;
 /** Scales and zero points of both, with guard bytes around them. */
 function both({ values, columns, n, k, stride }: Matrix, { name, size, bits, symmetric, rounding }: How): Uint8Array[] {
   const bytes = 4 * n * Math.ceil(k / size);
-  return [simd, twin].map(({ memory, kernels }) => {
+  return [simd, reference].map(({ memory, kernels }) => {
     const places = [values.byteLength + 4, bytes + 2 * GUARD, bytes + 2 * GUARD, 16 * size];
     const [src, scales, zeroPoints, scratch] = places.map((length) => memory.allocate(length)) as [
       number,
@@ -74,7 +74,7 @@ function matrixOf(random: () => number, size: number, extra: readonly number[] |
 describe.each(["mse", "hqq"] as const)("%s", (name) => {
   for (const bits of [2, 4, 8] as const) {
     for (const symmetric of [true, false]) {
-      it(`${bits} bits, ${symmetric ? "symmetric" : "asymmetric"}: the same bytes as its twin`, () => {
+      it(`${bits} bits, ${symmetric ? "symmetric" : "asymmetric"}: the same bytes as its reference`, () => {
         const random = randomOf(bits + (symmetric ? 10 : 0));
         for (const size of sizes) {
           for (const extra of [undefined, undefined, [], nonFinite]) {

@@ -2,8 +2,8 @@ import type { ValueRange } from "../../engine/tensors/schemes.ts";
 import { bytesOf } from "../../engine/tensors/tensor.ts";
 import type { SafetensorsFloat } from "../../formats/float-types.ts";
 import { narrowHalves } from "../../formats/half-arrays.ts";
-import { clamp, roundHalfToEven } from "../../kernels/arithmetic.ts";
-import { storedScale } from "../../kernels/twin/nbits.ts";
+import { storedScale } from "../../kernels/block-parameters.ts";
+import { clamp, roundHalfToEven } from "../../kernels/rounding.ts";
 import type { Compression } from "./compressed-layout.ts";
 
 /** What the engine is told, so that its codes are those of the scales as the file holds them. */

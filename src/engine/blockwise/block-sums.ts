@@ -1,7 +1,7 @@
 import type { LinearMemory } from "../../kernels/memory.ts";
 import { type QuantizationError, reportOf } from "../measure/quantization-error.ts";
 
-/** What kernels over blocks sum up (assembly/nbits.ts, bnb4.ts): squared errors, squares before and after; the largest. */
+/** What kernels over blocks sum up (assembly/block-error.ts): squared errors, squares before and after; the largest. */
 export interface Sums {
   squared: number;
   aa: number;

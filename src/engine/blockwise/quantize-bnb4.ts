@@ -1,5 +1,5 @@
 import type { FloatDType } from "../../dtypes.ts";
-import { roundings } from "../../kernels/twin/nbits.ts";
+import { roundings } from "../../kernels/block-parameters.ts";
 import { refuseNonFinite } from "../measure/find-range.ts";
 import type { QuantizationError } from "../measure/quantization-error.ts";
 import type { KernelContext } from "../tensors/context.ts";

@@ -1,7 +1,8 @@
 import type { FloatDType } from "../../dtypes.ts";
 import { ArgumentError } from "../../errors.ts";
 import type { BlockBits, Kernels } from "../../kernels/abi.ts";
-import { blockParameters, roundings } from "../../kernels/twin/nbits.ts";
+import { blockParameters, roundings } from "../../kernels/block-parameters.ts";
+import { packZeroPoint } from "../../kernels/nbits-zero-points.ts";
 import { refuseNonFinite } from "../measure/find-range.ts";
 import type { QuantizationError } from "../measure/quantization-error.ts";
 import type { KernelContext } from "../tensors/context.ts";
@@ -21,7 +22,7 @@ export type BlockSize = (typeof blockSizes)[number];
 export const bitWidths = [2, 4, 8] as const satisfies readonly BlockBits[];
 export type BitWidth = (typeof bitWidths)[number];
 
-/** How the scale of a block is chosen: by its extremes alone, or searched for (assembly/search.ts). */
+/** How the scale of a block is chosen: by its extremes alone, or searched for (assembly/nbits-search.ts). */
 export const algorithms = ["rtn", "mse", "hqq"] as const;
 export type BlockAlgorithm = (typeof algorithms)[number];
 
@@ -239,9 +240,9 @@ function write(
   const { n, k, bits, blockSize, layout, symmetric, scaleDtype } = plan;
   const { src, codes, scales, zeroPoints, sums, scratch } = chunk;
   context.memory.view(Uint8Array, sums, 64 * chunk.n).fill(0);
-  const kernel = context.kernels[`${verb}F32N${bits}${layout === "KN" ? "Columns" : ""}`] as Kernels["packF32N4"];
+  const kernel = context.kernels[`${verb}F32N${layout === "KN" ? "Columns" : ""}`] as Kernels["packF32N"];
   const stride = layout === "KN" ? n : k;
-  const how = [symmetric ? 1 : 0, roundings[scaleDtype]] as const;
+  const how = [bits, symmetric ? 1 : 0, roundings[scaleDtype]] as const;
   const bad = kernel(src, codes, scales, zeroPoints, sums, scratch, chunk.n, k, stride, blockSize, ...how);
   return verb === "pack" ? bad === 0 : finiteSums(context.memory, sums, chunk.n);
 }
@@ -287,11 +288,10 @@ function findOverFinite({ memory }: KernelContext, chunk: RowChunk, plan: Matrix
 function packZeroPoints({ memory }: KernelContext, chunk: RowChunk, { bits, blocks, zeroBytes }: MatrixPlan): void {
   const values = memory.view(Float32Array, chunk.zeroPoints, chunk.n * blocks).slice();
   const bytes = memory.view(Uint8Array, chunk.zeroPoints, chunk.n * zeroBytes);
-  bytes.fill({ 2: 0xaa, 4: 0x88, 8: 0x80 }[bits]);
   for (let i = 0; i < values.length; i++) {
-    const bit = (i % blocks) * bits;
-    const at = Math.floor(i / blocks) * zeroBytes + (bit >> 3);
-    bytes[at] = (bytes[at]! & ~((2 ** bits - 1) << (bit & 7))) | (values[i]! << (bit & 7));
+    const b = i % blocks;
+    const at = Math.floor(i / blocks) * zeroBytes + ((b * bits) >> 3);
+    bytes[at] = packZeroPoint(bytes[at]!, values[i]!, b, bits);
   }
 }
 

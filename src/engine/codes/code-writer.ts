@@ -26,7 +26,7 @@ function kernelOf(kernels: Kernels, dtype: IntegerDType, columns: boolean, { spa
   }
   const { min, max } = integerTypes[dtype];
   if (span) {
-    const kernel = named(`minmaxF32${codeNameOf(dtype)}`);
+    const kernel = named(`floatOffsetF32${codeNameOf(dtype)}`);
     const { qmin, qmax } = levels;
     // qmin, not the type's lowest code, for a constant group: 0 / 0 is NaN, which becomes the lowest code there is.
     return (src, dst, first, second, shape) => kernel(src, dst, first, second, qmin, max, qmax - qmin, qmin, ...shape);

@@ -27,7 +27,7 @@ type Sums = readonly ArrayLike<number>[];
 /**
  * Sums are taken in an order that shape and granularity alone tell, so that arrays, files and any number of threads agree
  * to the bit: a tensor as a whole falls into chunks (chunks.ts), these into slices of at most 65,536 elements (kernel-slices.ts),
- * whose sums (assembly/error.ts) are added in order, chunk by chunk. Group by group: along a run chunks of 65,536, along
+ * whose sums (assembly/error-sums.ts) are added in order, chunk by chunk. Group by group: along a run chunks of 65,536, along
  * a column element by element.
  */
 

@@ -1,6 +1,6 @@
 import { type CodeDType, codeTypes } from "../../dtypes.ts";
 import { ArgumentError } from "../../errors.ts";
-import { roundHalfToEven } from "../../kernels/arithmetic.ts";
+import { roundHalfToEven } from "../../kernels/rounding.ts";
 
 /**
  * How a range becomes codes.

@@ -1,6 +1,6 @@
 import type { CodeDType } from "../../../dtypes.ts";
 import { levelsOf } from "../../../engine/tensors/schemes.ts";
-import { roundHalfToEven } from "../../../kernels/arithmetic.ts";
+import { roundHalfToEven } from "../../../kernels/rounding.ts";
 import type { FreshNames } from "../../ir/fresh-names.ts";
 import { intAttribute, makeNode, type Node } from "../../ir/graph.ts";
 import type { Scope } from "../../ir/scopes.ts";
