@@ -5,6 +5,10 @@
 export interface FloatType {
   readonly kind: "float";
   readonly bits: 16 | 32;
+  /** The largest finite value. */
+  readonly largest: number;
+  /** The bits of +Infinity: all of the exponent's. */
+  readonly infinity: number;
   readonly array: typeof Float32Array | typeof Uint16Array;
 }
 
@@ -18,9 +22,9 @@ export interface IntegerType {
 }
 
 export const floatTypes = {
-  float32: { kind: "float", bits: 32, array: Float32Array },
-  float16: { kind: "float", bits: 16, array: Uint16Array },
-  bfloat16: { kind: "float", bits: 16, array: Uint16Array },
+  float32: { kind: "float", bits: 32, largest: 3.4028234663852886e38, infinity: 0x7f800000, array: Float32Array },
+  float16: { kind: "float", bits: 16, largest: 65504, infinity: 0x7c00, array: Uint16Array },
+  bfloat16: { kind: "float", bits: 16, largest: 3.3895313892515355e38, infinity: 0x7f80, array: Uint16Array },
 } as const satisfies Record<string, FloatType>;
 
 /** What weights and activations are quantized to. */

@@ -2,7 +2,7 @@ import type { HalfDType } from "../dtypes.ts";
 import type { Engine } from "../engine/engine.ts";
 import { elementsOf } from "../engine/tensors/shape.ts";
 import type { ByteSink, ByteSource } from "../formats/byte-source.ts";
-import type { SafetensorsFloat } from "../formats/float-types.ts";
+import { type SafetensorsFloat, safetensorsFloats } from "../formats/float-types.ts";
 import { planSafetensors } from "../formats/safetensors.ts";
 import { convertStored } from "../pipeline/half-chunks.ts";
 import type { HalfConversion, HalfLosses } from "../pipeline/half-conversion.ts";
@@ -28,8 +28,6 @@ interface Wide {
   readonly source: SafetensorsFloat;
 }
 
-const storedAs = { float16: "F16", bfloat16: "BF16" } as const;
-
 /**
  * Converts float tensors to half precision, under their own names: float32, float64 and halves of the other kind. The rest
  * is copied. Leaves the sink open.
@@ -49,7 +47,7 @@ export function halveCheckpoint(
       { include, exclude },
       {
         verb: "convert",
-        unfitness: (tensor) => unfitness(tensor, storedAs[dtype]),
+        unfitness: (tensor) => unfitness(tensor, safetensorsFloats[dtype]),
         entryOf: (_, source) => ({ source }),
       },
     );
@@ -87,7 +85,7 @@ function halveStep(
   tell: (halves: HalfLosses) => void,
 ): Step {
   const { name, shape, start, end } = tensor;
-  const dtype = storedAs[conversion.dtype];
+  const dtype = safetensorsFloats[conversion.dtype];
   const bytesBefore = end - start;
   return {
     tensor,

@@ -1,3 +1,4 @@
+import { floatTypes } from "../dtypes.ts";
 import type { NpyDType } from "../formats/npy.ts";
 import type { NpyArray } from "../formats/npz.ts";
 import {
@@ -27,7 +28,7 @@ const dtypesOf: Readonly<Record<NpyDType, ValueDType>> = {
 };
 
 /** Half of the step beyond float16's largest value, 65504: from there on rounding gives infinity. */
-const FLOAT16_END = 65_520;
+const FLOAT16_END = floatTypes.float16.largest + 16;
 
 /**
  * An array in the type that a model wants: floats become floats, integers integers, bytes floats too, as long as all of

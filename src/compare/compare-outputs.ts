@@ -1,5 +1,5 @@
 import type { Engine } from "../engine/engine.ts";
-import { widenHalves } from "../formats/half-arrays.ts";
+import { decodeHalf } from "../formats/half-arrays.ts";
 import { type FeedTensor, isFloat, numbersOf } from "./tensor-values.ts";
 
 /** How alike two models' values for one output are, over all that was added. */
@@ -110,7 +110,7 @@ function floatMeter(engine: Engine): OutputMeter {
 
 function floatsOf(feed: FeedTensor): Float32Array {
   if (feed.dtype === "float32") return feed.data;
-  return feed.dtype === "float16" ? widenHalves(feed.data) : Float32Array.from(numbersOf(feed));
+  return feed.dtype === "float16" ? decodeHalf(feed.data) : Float32Array.from(numbersOf(feed));
 }
 
 /** Zeros wherever either is not finite, so that the sums over the rest stay numbers, and how many of them differ. */

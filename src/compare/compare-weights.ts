@@ -2,7 +2,7 @@ import type { Engine } from "../engine/engine.ts";
 import { elementsOf } from "../engine/tensors/shape.ts";
 import type { FloatTensor, QuantizedTensor } from "../engine/tensors/tensor.ts";
 import type { ByteSource } from "../formats/byte-source.ts";
-import { widenHalves } from "../formats/half-arrays.ts";
+import { decodeHalf } from "../formats/half-arrays.ts";
 import { readModel } from "../onnx/io/decode.ts";
 import { loadTensor } from "../onnx/io/load-tensor.ts";
 import { bytesOfTensor, TensorFiles } from "../onnx/io/tensor-data.ts";
@@ -171,7 +171,7 @@ function transposed(tensor: FloatTensor): FloatTensor {
 }
 
 function floatsOf(tensor: FloatTensor): Float32Array {
-  if (tensor.dtype === "float16") return widenHalves(tensor.data as Uint16Array);
+  if (tensor.dtype === "float16") return decodeHalf(tensor.data as Uint16Array);
   if (tensor.dtype === "bfloat16")
     return new Float32Array(Uint32Array.from(tensor.data as Uint16Array, (x) => x << 16).buffer);
   return tensor.data as Float32Array;

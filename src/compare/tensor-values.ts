@@ -1,4 +1,4 @@
-import { narrowHalves, widenHalves } from "../formats/half-arrays.ts";
+import { decodeHalf, encodeFloat16 } from "../formats/half-arrays.ts";
 
 /** What goes into a model and comes out of it: element types, and the typed arrays that hold them. */
 export interface ValueArrays {
@@ -73,7 +73,7 @@ export function rangeOf(dtype: IntegerValueDType): { min: number; max: number } 
 /** A tensor of `values`, which fit its type. */
 /** The values of a tensor as numbers: those of 64-bit integers to the precision of one. */
 export function numbersOf({ dtype, data }: FeedTensor): Float64Array {
-  return Float64Array.from(dtype === "float16" ? widenHalves(data) : (data as ArrayLike<number | bigint>), Number);
+  return Float64Array.from(dtype === "float16" ? decodeHalf(data) : (data as ArrayLike<number | bigint>), Number);
 }
 
 export function feedOf(dtype: ValueDType, shape: readonly number[], values: Float64Array): FeedTensor {
@@ -83,5 +83,5 @@ export function feedOf(dtype: ValueDType, shape: readonly number[], values: Floa
 function dataOf(dtype: ValueDType, values: Float64Array): FeedTensor["data"] {
   if (dtype === "int64") return BigInt64Array.from(values as ArrayLike<number>, BigInt);
   if (dtype === "uint64") return BigUint64Array.from(values as ArrayLike<number>, BigInt);
-  return dtype === "float16" ? narrowHalves(Float32Array.from(values)) : new numberArrays[dtype](values);
+  return dtype === "float16" ? encodeFloat16(Float32Array.from(values)) : new numberArrays[dtype](values);
 }

@@ -1,4 +1,4 @@
-import type { HalfDType } from "../dtypes.ts";
+import { floatTypes, type HalfDType } from "../dtypes.ts";
 import { TILE } from "../kernels/memory.ts";
 import { addSums, type Loss, type LossSums, lossOf, lossSummer } from "./measure/quantization-error.ts";
 import type { KernelContext } from "./tensors/context.ts";
@@ -24,9 +24,6 @@ export interface ConvertedToHalf {
   readonly sums: LossSums;
 }
 
-/** All bits of the exponent, which are those of infinity. */
-const exponents = { float16: 0x7c00, bfloat16: 0x7f80 } as const;
-
 /** Writes the bits of the nearest halves of `values`, of two the even one, to `out`; tells what that cost. */
 export function convertToHalf(
   context: KernelContext,
@@ -38,7 +35,7 @@ export function convertToHalf(
   const isBrain = dtype === "bfloat16";
   const convert = isBrain ? kernels.convertF32BF16 : kernels.convertF32F16;
   const widen = isBrain ? kernels.convertBF16F32 : kernels.convertF16F32;
-  const exponent = exponents[dtype];
+  const exponent = floatTypes[dtype].infinity;
   const bytes = bytesOf(out);
   const { raw, others, second } = memory.tiles;
   const beyond = new Beyond(exponent);

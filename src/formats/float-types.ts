@@ -6,6 +6,12 @@ import type { SafetensorsDType } from "./safetensors.ts";
 /** The float types of files that the engine takes. float64 is rounded to float32, far below any quantization step. */
 export type SafetensorsFloat = "F64" | "F32" | "F16" | "BF16";
 
+/** What the engine calls them; it has no float64. */
+export const engineFloats = { F32: "float32", F16: "float16", BF16: "bfloat16" } as const;
+
+/** What safetensors calls the float types of the engine, of ONNX and of NumPy. */
+export const safetensorsFloats = { float64: "F64", float32: "F32", float16: "F16", bfloat16: "BF16" } as const;
+
 /** Bytes of each. */
 export const floatWidths: Readonly<Record<SafetensorsFloat, number>> = { F64: 8, F32: 4, F16: 2, BF16: 2 };
 

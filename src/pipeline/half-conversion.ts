@@ -1,11 +1,11 @@
-import type { HalfDType } from "../dtypes.ts";
+import { floatTypes, type HalfDType } from "../dtypes.ts";
 import type { ConvertedToHalf } from "../engine/convert-half.ts";
 import type { Engine } from "../engine/engine.ts";
 import { addSums, type LossSums } from "../engine/measure/quantization-error.ts";
 import type { ResidentTensor } from "../engine/tensors/resident-tensor.ts";
 import type { FloatTensor } from "../engine/tensors/tensor.ts";
 import { ArgumentError } from "../errors.ts";
-import { widenHalves } from "../formats/half-arrays.ts";
+import { decodeHalf } from "../formats/half-arrays.ts";
 
 /** How floats become halves. */
 export interface HalfConversion {
@@ -25,13 +25,6 @@ export interface HalfConversion {
  * half, and not infinite, since 0 times that is not a number.
  */
 const ENDLESS = 1e9;
-
-const halves = {
-  float16: { infinity: 0x7c00, largest: 65504 },
-  bfloat16: { infinity: 0x7f80, largest: 3.3895313892515355e38 },
-} as const;
-
-const LARGEST_FLOAT = 3.4028234663852886e38;
 
 /** What a half does not hold of a tensor's values, and what became of them. */
 export interface HalfLosses extends Pick<ConvertedToHalf, "first" | "zeros" | "subnormals" | "nonFinite"> {
@@ -87,7 +80,7 @@ export function convertInto(
 /** Values as float32, which halves are widened to. */
 function floatsOf({ dtype = "float32", data }: FloatTensor | ResidentTensor): Float32Array {
   if (dtype === "float32") return data as Float32Array;
-  return widenHalves(new Uint16Array(data.buffer, data.byteOffset, data.length), dtype);
+  return decodeHalf(new Uint16Array(data.buffer, data.byteOffset, data.length), dtype);
 }
 
 /** Of a tensor from those of its chunks. */
@@ -112,7 +105,7 @@ function clamp(
   conversion: HalfConversion,
   { base = 0, exact }: Origin,
 ): number {
-  const { infinity } = halves[conversion.dtype];
+  const { infinity } = floatTypes[conversion.dtype];
   let clamped = 0;
   for (let i = 0; i < out.length; i++) {
     if ((out[i]! & 0x7fff) !== infinity || !Number.isFinite(values[i]!)) continue;
@@ -130,12 +123,12 @@ function isRefused(value: number, { dtype, clamps, masks }: HalfConversion): boo
   if (clamps) return false;
   const size = Math.abs(value);
   // The last of float32 are half a step beyond bfloat16, and meant for its largest.
-  return dtype === "bfloat16" ? size > LARGEST_FLOAT : !masks || size < ENDLESS;
+  return dtype === "bfloat16" ? size > floatTypes.float32.largest : !masks || size < ENDLESS;
 }
 
 /** Over all but NaN, infinities and what stands for something endless, as masks do: one of them would outweigh all else. */
 function lossWithin(engine: Engine, dtype: HalfDType, values: Float32Array, out: Uint16Array): LossSums {
-  const most = Math.max(halves[dtype].largest, ENDLESS);
+  const most = Math.max(floatTypes[dtype].largest, ENDLESS);
   const isWithin = (i: number) => Math.abs(values[i]!) < most;
   const data = values.map((value, i) => (isWithin(i) ? value : 0));
   const bits = out.map((half, i) => (isWithin(i) ? half : 0));
@@ -155,6 +148,6 @@ function raise(values: Float32Array, out: Uint16Array): number {
 
 function beyond(value: number, index: number, { dtype, spared }: HalfConversion): ArgumentError {
   const cures = `clamp: true makes it that, exclude ${spared}`;
-  const limit = `${dtype} (up to ${halves[dtype].largest})`;
+  const limit = `${dtype} (up to ${floatTypes[dtype].largest})`;
   return new ArgumentError("data", `${value} at flat index ${index} is beyond ${limit}; ${cures}`);
 }

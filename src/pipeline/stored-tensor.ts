@@ -6,7 +6,14 @@ import { bytesOf, type FloatTensor } from "../engine/tensors/tensor.ts";
 import type { Chunk } from "../engine/tiling/chunks.ts";
 import { FormatError } from "../errors.ts";
 import { type ByteSource, readExactly } from "../formats/byte-source.ts";
-import { floatTensorOf, floatWidths, roundInto, type SafetensorsFloat, viewOf } from "../formats/float-types.ts";
+import {
+  engineFloats,
+  floatTensorOf,
+  floatWidths,
+  roundInto,
+  type SafetensorsFloat,
+  viewOf,
+} from "../formats/float-types.ts";
 import type { FileSpan, Files } from "./work.ts";
 
 /** A float tensor as it lies in a file, little-endian, row-major. */
@@ -21,13 +28,6 @@ export interface StoredTensor {
   readonly sequential?: boolean | undefined;
 }
 
-/** What the engine calls the types it reads as they lie. */
-const direct: Readonly<Partial<Record<SafetensorsFloat, FloatDType>>> = {
-  F32: "float32",
-  F16: "float16",
-  BF16: "bfloat16",
-};
-
 /** Bytes of an element as it is stored. */
 export function widthOf({ dtype }: StoredTensor): number {
   return floatWidths[dtype];
@@ -35,7 +35,7 @@ export function widthOf({ dtype }: StoredTensor): number {
 
 /** What the engine calls its type; undefined for float64, which has to be rounded first. */
 export function residentTypeOf({ dtype }: StoredTensor): FloatDType | undefined {
-  return direct[dtype];
+  return dtype === "F64" ? undefined : engineFloats[dtype];
 }
 
 /** Where a part of a tensor lies. */

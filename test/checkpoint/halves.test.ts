@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { lossOf } from "../../src/engine/measure/quantization-error.ts";
-import { widenHalves } from "../../src/formats/half-arrays.ts";
+import { decodeHalf } from "../../src/formats/half-arrays.ts";
 import {
   bytesSink,
   bytesSource,
@@ -65,7 +65,7 @@ const ids: SafetensorsItem & { data: Uint8Array } = {
   data: new Uint8Array(16).fill(7),
 };
 
-/** Of a float32 array what the twins make of it, with what they lose. */
+/** Of a float32 array what the reference kernels make of it, with what they lose. */
 function reference(values: Float32Array, shape: readonly number[], dtype: HalfDType) {
   const out = new Uint16Array(values.length);
   const { sums } = scalar.convertToHalf({ data: values, shape }, { dtype, out });
@@ -166,7 +166,7 @@ describe.each(dtypes)("the other halves to %s", (dtype) => {
     const { values } = f32("w", wide);
     const bits = new Uint16Array(values.length);
     scalar.convertToHalf({ data: values, shape: wide }, { dtype: from, out: bits });
-    const widened = widenHalves(bits, from);
+    const widened = decodeHalf(bits, from);
     const expected = reference(widened, wide, dtype);
     const input = await file(wide, bits);
     for (const memory of [1, undefined]) {
@@ -178,7 +178,7 @@ describe.each(dtypes)("the other halves to %s", (dtype) => {
 
   it("keep NaN and infinities; every one of 65536 is the nearest", async () => {
     const bits = Uint16Array.from({ length: 65536 }, (_, i) => i);
-    const values = widenHalves(bits, from);
+    const values = decodeHalf(bits, from);
     const { file: made, report } = await convert(await file([65536], bits), { dtype, clamp: true });
     const largest = dtype === "float16" ? 65504 : Number.POSITIVE_INFINITY;
     const clamped = values.map((x) => (Number.isFinite(x) ? Math.min(Math.max(x, -largest), largest) : x));

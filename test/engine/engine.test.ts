@@ -342,7 +342,7 @@ describe("more groups than a tile holds", () => {
       });
       return numbers;
     };
-    const errorsOfTwin = flat(scalar.error({ data, shape }, { data: want.values, shape }, granularity));
+    const errorsOfReference = flat(scalar.error({ data, shape }, { data: want.values, shape }, granularity));
     for (const tensor of [home, { data, shape }]) {
       const q = simd.quantize(tensor, { scheme: "asymmetric", ...granularity });
       expect(q.scale).toEqual(want.scale);
@@ -350,7 +350,7 @@ describe("more groups than a tile holds", () => {
       expect(simd.dequantize(q).data.findIndex((x, i) => x !== want.values[i])).toBe(-1);
       const errors = simd.error(tensor, q, granularity);
       expect(errors.length).toBe(groups);
-      expect(errorsOfTwin).toEqual(flat(errors));
+      expect(errorsOfReference).toEqual(flat(errors));
     }
     home.dispose();
   });

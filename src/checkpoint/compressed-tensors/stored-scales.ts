@@ -1,8 +1,8 @@
 import type { ValueRange } from "../../engine/tensors/schemes.ts";
 import { bytesOf } from "../../engine/tensors/tensor.ts";
-import type { SafetensorsFloat } from "../../formats/float-types.ts";
-import { narrowHalves } from "../../formats/half-arrays.ts";
-import { storedScale } from "../../kernels/block-parameters.ts";
+import { engineFloats, type SafetensorsFloat } from "../../formats/float-types.ts";
+import { encodeFloat16 } from "../../formats/half-arrays.ts";
+import { roundings, storedScale } from "../../kernels/block-parameters.ts";
 import { clamp, roundHalfToEven } from "../../kernels/rounding.ts";
 import type { Compression } from "./compressed-layout.ts";
 
@@ -12,7 +12,6 @@ export interface StoredParameters {
   readonly zeroPoint: Int32Array;
 }
 
-const roundings = { F16: 1, BF16: 2, F32: 0, F64: 0 } as const satisfies Record<SafetensorsFloat, number>;
 const SMALLEST_NORMAL = 2 ** -126;
 
 /**
@@ -34,7 +33,10 @@ export function storedParameters(
   for (let i = 0; i < n; i++) {
     const [low, high] = [Math.min(min[i]!, 0), Math.max(max[i]!, 0)];
     const exact = (symmetric ? 2 * Math.max(-low, high) : high - low) / steps;
-    scale[i] = exact < SMALLEST_NORMAL ? 1 : storedScale(exact, roundings[dtype]);
+    scale[i] =
+      exact < SMALLEST_NORMAL
+        ? 1
+        : storedScale(exact, dtype === "F64" ? roundings.float32 : roundings[engineFloats[dtype]]);
     if (!symmetric) zeroPoint[i] = clamp(roundHalfToEven(qmin - low / scale[i]!), qmin, qmax);
   }
   return { scale, zeroPoint };
@@ -48,7 +50,7 @@ export function scaleBytes(scale: Float32Array, dtype: SafetensorsFloat): Uint8A
     case "F32":
       return bytesOf(scale);
     case "F16":
-      return bytesOf(narrowHalves(scale));
+      return bytesOf(encodeFloat16(scale));
     case "BF16":
       return bytesOf(Uint16Array.from(new Uint32Array(bytesOf(scale).slice().buffer), (word) => word >>> 16));
   }

@@ -1,11 +1,11 @@
-import { type ArrayOf, type CodeDType, codeTypes } from "../../dtypes.ts";
+import { type ArrayOf, type CodeDType, codeTypes, floatTypes } from "../../dtypes.ts";
 import type { Engine } from "../../engine/engine.ts";
 import { elementsOf } from "../../engine/tensors/shape.ts";
 import { bytesOf, type QuantizedTensor } from "../../engine/tensors/tensor.ts";
 import { CHUNK, type Chunk, type Chunking, chunkAt, chunkingOf } from "../../engine/tiling/chunks.ts";
 import { FormatError } from "../../errors.ts";
 import { readExactly } from "../../formats/byte-source.ts";
-import { type ArrayType, floatWidths, type SafetensorsFloat, viewOf } from "../../formats/float-types.ts";
+import { type ArrayType, engineFloats, floatWidths, type SafetensorsFloat, viewOf } from "../../formats/float-types.ts";
 import { unshifted } from "../../pipeline/nibble-writer.ts";
 import { fill } from "../../pipeline/stored-tensor.ts";
 import type { FileSpan, Files, Work } from "../../pipeline/work.ts";
@@ -110,17 +110,12 @@ function checkFinite(file: string, { name }: DequantizeUnit, { first }: Chunk, {
   }
 }
 
-/** The half types of files: what the engine calls them, and their infinity's bits. */
-const halves = {
-  F16: { dtype: "float16", infinity: 0x7c00 },
-  BF16: { dtype: "bfloat16", infinity: 0x7f80 },
-} as const;
-
 /** The bytes of the restored values in the type they had, in `room` unless they are wider. */
 function restored(engine: Engine, q: QuantizedTensor, source: SafetensorsFloat, { values: room }: Room): Uint8Array {
   const length = elementsOf(q.shape);
   if (source === "F16" || source === "BF16") {
-    const { dtype, infinity } = halves[source];
+    const dtype = engineFloats[source];
+    const { infinity } = floatTypes[dtype];
     const bits = engine.dequantize(q, { dtype, out: new Uint16Array(room, 0, length) }).data;
     // Half a step beyond the type's largest value is that value, not infinity.
     for (let i = 0; i < bits.length; i++) if ((bits[i]! & 0x7fff) === infinity) bits[i]!--;

@@ -1,4 +1,4 @@
-import type { FloatDType } from "../../dtypes.ts";
+import { type FloatDType, floatTypes } from "../../dtypes.ts";
 import { ArgumentError } from "../../errors.ts";
 import type { BlockBits, Kernels } from "../../kernels/abi.ts";
 import { blockParameters, roundings } from "../../kernels/block-parameters.ts";
@@ -313,10 +313,14 @@ export function takeScales(
   const halves = memory.view(Uint16Array, from, count);
   into.set(halves, at);
   if (dtype === "bfloat16") return undefined;
-  const large = [halves.indexOf(0x7c00), halves.indexOf(0xfc00)].filter((place) => place >= 0); // the infinities
+  const { infinity } = floatTypes.float16;
+  const large = [halves.indexOf(infinity), halves.indexOf(0x8000 | infinity)].filter((place) => place >= 0); // the infinities
   return large.length > 0 ? Math.min(...large) : undefined;
 }
 
 export function scaleError(where: string): ArgumentError {
-  return new ArgumentError("data", `the scale of ${where} is beyond float16's 65504; exclude it`);
+  return new ArgumentError(
+    "data",
+    `the scale of ${where} is beyond float16's ${floatTypes.float16.largest}; exclude it`,
+  );
 }

@@ -1,13 +1,6 @@
-import type { FloatDType } from "../../dtypes.ts";
+import { type FloatDType, floatTypes } from "../../dtypes.ts";
 import { levelsOf } from "../../engine/tensors/schemes.ts";
 import type { WeightQuantization } from "../weights/weight-granularity.ts";
-
-/** The largest finite value of the types weights have. */
-const largest: Readonly<Record<FloatDType, number>> = {
-  float32: 3.4028234663852886e38,
-  float16: 65504,
-  bfloat16: 3.3895313892515355e38,
-};
 
 /**
  * Scales under which no code stands for more than a weight's type holds: masks are made of its lowest value, which a
@@ -19,7 +12,7 @@ export function finiteScales(
   scale: Float32Array,
   zeroPoint: Int32Array,
 ): Float32Array | undefined {
-  const most = largest[type];
+  const most = floatTypes[type].largest;
   const { qmin, qmax } = levelsOf(recipe);
   // How many steps from zero the furthest code of a group is.
   const steps = (group: number) => Math.max(qmax - zeroPoint[group]!, zeroPoint[group]! - qmin);

@@ -18,6 +18,13 @@ export type Definition =
   | { readonly kind: "input"; readonly value: ValueInfo }
   | { readonly kind: "sparse" };
 
+/** A node, and the names it sees. */
+export interface NodeSite {
+  readonly node: Node;
+  /** Of the graph that it stands in. */
+  readonly scope: Scope;
+}
+
 /** More nodes in a row than models show a value through; a circle has no end. */
 const MOST_STEPS = 64;
 

@@ -4,7 +4,7 @@ import { elementsOf } from "../../engine/tensors/shape.ts";
 import type { FloatTensor, QuantizedTensor } from "../../engine/tensors/tensor.ts";
 import type { ArrayType } from "../../formats/float-types.ts";
 import { viewOf } from "../../formats/float-types.ts";
-import { widenHalves } from "../../formats/half-arrays.ts";
+import { decodeHalf } from "../../formats/half-arrays.ts";
 import type { TensorFiles } from "../io/tensor-data.ts";
 import type { Tensor } from "../ir/graph.ts";
 import type { QuantizedConstant, StoredForm } from "./find-quantized.ts";
@@ -68,7 +68,7 @@ async function readMatrix(
 
 async function readFloats(files: TensorFiles, tensor: Tensor): Promise<Float32Array> {
   const bytes = await files.read(tensor);
-  if (tensor.type === "float16") return widenHalves(viewOf(Uint16Array, bytes));
+  if (tensor.type === "float16") return decodeHalf(viewOf(Uint16Array, bytes));
   if (tensor.type === "bfloat16")
     return new Float32Array(Uint32Array.from(viewOf(Uint16Array, bytes), (x) => x << 16).buffer);
   return viewOf(Float32Array, bytes);

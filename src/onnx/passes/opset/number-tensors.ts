@@ -1,4 +1,5 @@
 import { FormatError } from "../../../errors.ts";
+import { encodeFloat16 } from "../../../formats/half-arrays.ts";
 import type { TensorFiles } from "../../io/tensor-data.ts";
 import { makeTensor, type Tensor } from "../../ir/graph.ts";
 import { toInt64 } from "../../proto/wire-format.ts";
@@ -23,25 +24,11 @@ export function numbersTensor(
   values.forEach((value, i) => {
     const at = i * width;
     if (type === "int64") view.setBigInt64(at, toInt64(value), true);
-    else if (type === "float16") view.setUint16(at, halfOf(value), true);
+    else if (type === "float16") view.setUint16(at, encodeFloat16(Float32Array.of(value))[0]!, true);
     else if (type === "float32") view.setFloat32(at, value, true);
     else view.setFloat64(at, value, true);
   });
   return makeTensor(name, type, shape, new Uint8Array(view.buffer));
-}
-
-/** The bits of the nearest float16, of two the even one. */
-function halfOf(value: number): number {
-  const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
-  const size = Math.abs(value);
-  if (Number.isNaN(size)) return 0x7e00;
-  if (size >= 65520) return sign | 0x7c00;
-  const exponent = Math.max(-14, Math.floor(Math.log2(size)));
-  const steps = size / 2 ** (exponent - 10);
-  const down = Math.floor(steps);
-  const up = steps - down > 0.5 || (steps - down === 0.5 && down % 2 === 1);
-  // Subnormals have the exponent of the smallest normals, and no leading one; the carry into it does the rest.
-  return sign | ((exponent + 14) * 1024 + down + (up ? 1 : 0));
 }
 
 /** Longer lists are no parameters of a node. */

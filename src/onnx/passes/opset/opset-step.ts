@@ -1,8 +1,9 @@
 import type { TensorFiles } from "../../io/tensor-data.ts";
 import type { FreshNames } from "../../ir/fresh-names.ts";
-import { type Attribute, type Graph, intAttribute, makeAttribute, makeNode, type Node } from "../../ir/graph.ts";
+import { type Attribute, intAttribute, makeAttribute, makeNode, type Node } from "../../ir/graph.ts";
+import type { NodeSite, Scope } from "../../ir/scopes.ts";
 import type { ElementType } from "../../proto/schema.ts";
-import type { Scope } from "./name-scopes.ts";
+import type { DeclaredValue, DeclaredValues } from "./declared-values.ts";
 import { type NumberType, nodeError, numbersOf, numbersTensor } from "./number-tensors.ts";
 import { type Shape, shapeOf, typeOf } from "./shape-inference.ts";
 
@@ -17,6 +18,8 @@ export interface Surroundings {
   readonly file: string;
   readonly files: TensorFiles;
   readonly names: FreshNames;
+  /** As they were before any node of this step was rewritten. */
+  readonly values: DeclaredValues;
   /** Names that some node takes, or some graph gives. */
   readonly used: ReadonlySet<string>;
   /** The opset that the model was in, and the one this step leads to. */
@@ -27,7 +30,7 @@ export interface Surroundings {
 }
 
 /** One node on its way from one opset to the next: what can be asked about it, and what may be put beside it. */
-export class Step {
+export class Step implements NodeSite {
   readonly before: Node[] = [];
   readonly after: Node[] = [];
   readonly label: string;
@@ -35,7 +38,6 @@ export class Step {
 
   constructor(
     readonly node: Node,
-    readonly graph: Graph,
     readonly scope: Scope,
     private readonly around: Surroundings,
   ) {
@@ -44,17 +46,21 @@ export class Step {
   }
 
   shape(name: string | undefined): Shape | undefined {
-    return name ? shapeOf(this.scope, name) : undefined;
+    return shapeOf(this.#value(name));
   }
 
   type(name: string | undefined): ElementType | undefined {
-    return name ? typeOf(this.scope, name) : undefined;
+    return typeOf(this.#value(name));
   }
 
   /** The numbers of a value that never changes and is short. */
   async constant(name: string | undefined): Promise<readonly number[] | undefined> {
-    const tensor = name ? this.scope.find(name)?.constant : undefined;
+    const tensor = this.#value(name)?.constant;
     return tensor && numbersOf(tensor, this.around.files);
+  }
+
+  #value(name: string | undefined): DeclaredValue | undefined {
+    return name ? this.around.values.find(this.scope, name) : undefined;
   }
 
   isUsed(name: string | undefined): boolean {
@@ -69,7 +75,7 @@ export class Step {
     shape: readonly number[] = [values.length],
   ): string {
     const name = this.newName(what);
-    this.graph.initializers.push(numbersTensor(name, type, shape, values));
+    this.scope.graph.initializers.push(numbersTensor(name, type, shape, values));
     return name;
   }
 

@@ -3,9 +3,10 @@ import type { TensorFiles } from "../../io/tensor-data.ts";
 import { FreshNames } from "../../ir/fresh-names.ts";
 import { type Graph, graphsOf, type Model, type Node } from "../../ir/graph.ts";
 import { raiseIr } from "../../ir/ir-version.ts";
+import { Scope } from "../../ir/scopes.ts";
 import { functionField, modelField, opsetField } from "../../proto/schema.ts";
 import { fieldsOf, type Message, messagesOf, textAt } from "../../proto/wire-format.ts";
-import { scopesOf } from "./name-scopes.ts";
+import { DeclaredValues } from "./declared-values.ts";
 import { nodeError } from "./number-tensors.ts";
 import { histories, irVersionOf, NEWEST_OPSET, runtimeOps } from "./operator-versions.ts";
 import { Step, type Surroundings } from "./opset-step.ts";
@@ -106,12 +107,16 @@ interface Reported {
 }
 
 /** From one opset to the next. */
-async function raiseBy1(model: Model, around: Omit<Surroundings, "used">, report: Map<Node, Reported>): Promise<void> {
+async function raiseBy1(
+  model: Model,
+  around: Omit<Surroundings, "used" | "values">,
+  report: Map<Node, Reported>,
+): Promise<void> {
   const isDue = ({ domain, opType }: Node) =>
     domain === "" && histories.get(opType)?.rewritten.has(around.opset) === true;
   const graphs = Array.from(graphsOf(model.graph)).filter(({ nodes }) => nodes.some(isDue));
   if (graphs.length === 0) return;
-  const scopes = scopesOf(model);
+  const values = new DeclaredValues(new Scope(around.file, model.graph), model.irVersion);
   const used = usedNames(model);
   for (const graph of graphs) {
     const nodes: Node[] = [];
@@ -120,7 +125,7 @@ async function raiseBy1(model: Model, around: Omit<Surroundings, "used">, report
         nodes.push(node);
         continue;
       }
-      const step = new Step(node, graph, scopes.get(graph)!, { ...around, used });
+      const step = new Step(node, values.scopeOf(graph), { ...around, values, used });
       const done = await rewriteOf(node.opType, around.opset)!(step);
       // Of nodes that were put in on the way nobody has heard.
       if (done !== undefined && node.origin) {

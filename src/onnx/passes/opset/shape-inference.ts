@@ -1,7 +1,7 @@
 import { attributeOf, type Node } from "../../ir/graph.ts";
 import { outputRule } from "../../ir/types/type-rules.ts";
 import type { ElementType } from "../../proto/schema.ts";
-import type { Scope, Value } from "./name-scopes.ts";
+import type { DeclaredValue } from "./declared-values.ts";
 
 /**
  * What is known of a value without running anything: from what the file declares, from tensors, and for most operators
@@ -14,11 +14,13 @@ export type Shape = readonly (number | undefined)[];
 /** Nodes in a row that are looked through; deeper ones are not asked. */
 const DEEPEST = 1000;
 
-const memories = { shape: new WeakMap<Value, Shape | null>(), type: new WeakMap<Value, ElementType | null>() };
+const memories = {
+  shape: new WeakMap<DeclaredValue, Shape | null>(),
+  type: new WeakMap<DeclaredValue, ElementType | null>(),
+};
 
 /** A value's shape, or undefined where not even the rank is known. */
-export function shapeOf(scope: Scope, name: string, depth = 0): Shape | undefined {
-  const value = scope.find(name);
+export function shapeOf(value: DeclaredValue | undefined, depth = 0): Shape | undefined {
   if (!value || depth > DEEPEST) return undefined;
   const known = memories.shape.get(value);
   if (known !== undefined) return known ?? undefined;
@@ -27,8 +29,7 @@ export function shapeOf(scope: Scope, name: string, depth = 0): Shape | undefine
   return shape;
 }
 
-export function typeOf(scope: Scope, name: string, depth = 0): ElementType | undefined {
-  const value = scope.find(name);
+export function typeOf(value: DeclaredValue | undefined, depth = 0): ElementType | undefined {
   if (!value || depth > DEEPEST) return undefined;
   const known = memories.type.get(value);
   if (known !== undefined) return known ?? undefined;
@@ -37,7 +38,7 @@ export function typeOf(scope: Scope, name: string, depth = 0): ElementType | und
   return type;
 }
 
-function declared({ info }: Value): Shape | undefined {
+function declared({ info }: DeclaredValue): Shape | undefined {
   return info?.shape?.map((dimension) => (typeof dimension === "number" && dimension >= 0 ? dimension : undefined));
 }
 
@@ -51,11 +52,11 @@ interface Asked {
 
 type ShapeRule = (asked: Asked) => Shape | undefined;
 
-function inferredShape({ producer, index = 0, scope }: Value, depth: number): Shape | undefined {
+function inferredShape({ producer, index = 0, find }: DeclaredValue, depth: number): Shape | undefined {
   if (producer?.domain !== "") return undefined;
   const shape = (input: number) => {
     const name = producer.inputs[input];
-    return name ? shapeOf(scope, name, depth) : undefined;
+    return name ? shapeOf(find(name), depth) : undefined;
   };
   return shapeRules.get(producer.opType)?.({ node: producer, index, shape });
 }
@@ -199,11 +200,11 @@ function shapeListed(node: Node): Shape | undefined {
   return dims && rank(dims.length);
 }
 
-function inferredType({ producer, index = 0, scope }: Value, depth: number): ElementType | undefined {
+function inferredType({ producer, index = 0, find }: DeclaredValue, depth: number): ElementType | undefined {
   if (producer?.domain !== "") return undefined;
   const type = (input: number) => {
     const name = producer.inputs[input];
-    return name ? typeOf(scope, name, depth) : undefined;
+    return name ? typeOf(find(name), depth) : undefined;
   };
   const rule = outputRule(producer, index);
   return rule ? rule(type) : type(0);

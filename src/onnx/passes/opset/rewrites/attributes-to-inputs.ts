@@ -1,3 +1,4 @@
+import { floatTypes } from "../../../../dtypes.ts";
 import { attributeOf } from "../../../ir/graph.ts";
 import { isNumberType, type NumberType } from "../number-tensors.ts";
 import { type Done, dropAttributes, hasAttribute, putInt, type Rewrite, type Step, trimmed } from "../opset-step.ts";
@@ -54,7 +55,7 @@ export const topKToInput: Rewrite = (step) => {
 };
 
 /** The largest float32: a bound where none was said, until opset 11. */
-const LARGEST = 3.4028234663852886e38;
+const LARGEST = floatTypes.float32.largest;
 
 export const clipToInputs: Rewrite = (step) => {
   const { node } = step;
