@@ -4,7 +4,7 @@ import { copyRange } from "../../pipeline/copy-bytes.ts";
 import type { Tracker } from "../../pipeline/progress.ts";
 import { graphsOf, type Model, type Tensor } from "../ir/graph.ts";
 import type { Pending } from "../proto/wire-format.ts";
-import { type Place, type TensorFiles, tensorsOf } from "./tensor-data.ts";
+import { type FileRange, type TensorFiles, tensorsOf } from "./tensor-data.ts";
 import type { Addresses } from "./write-chunks.ts";
 
 /** ONNX asks for pages, so that runtimes can map what is long. */
@@ -27,7 +27,7 @@ export interface Replacement {
 /** What is to be copied into the data file. */
 interface Copy {
   readonly name: string;
-  readonly from: Place;
+  readonly from: FileRange;
   readonly position: number;
 }
 

@@ -8,7 +8,7 @@ import { bitsOf, type ElementType, tensorField, typeNameOf } from "../proto/sche
 import { refuseUnsupportedExternal } from "./unsupported-external.ts";
 
 /** Where elements lie one after the other, little-endian. */
-export interface Place {
+export interface FileRange {
   readonly source: ByteSource;
   readonly start: number;
   readonly end: number;
@@ -77,7 +77,7 @@ export class TensorFiles {
    *
    * @throws FormatError when there is less than the tensor claims
    */
-  placeOf(tensor: Tensor): Place | undefined {
+  placeOf(tensor: Tensor): FileRange | undefined {
     const { name, data, type, shape } = tensor;
     if (data.kind === "span") return data;
     if (data.kind !== "external") return undefined;

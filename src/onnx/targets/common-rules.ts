@@ -1,19 +1,19 @@
 import { elementsOf } from "../../engine/tensors/shape.ts";
 import type { Scope } from "../ir/scopes.ts";
-import type { Place } from "./node-context.ts";
 import type { Target, TargetFinding, TargetVerdict } from "./target.ts";
+import type { TargetNode } from "./target-node.ts";
 
 /** What holds on every target. */
-export function* commonVerdicts(place: Place, target: Target): Generator<TargetVerdict> {
-  if (!known.has(place.node.domain)) {
+export function* commonVerdicts(site: TargetNode, target: Target): Generator<TargetVerdict> {
+  if (!known.has(site.node.domain)) {
     const reason = "neither ONNX nor ONNX Runtime has this op";
     yield { severity: "fails", reason, advice: "a library of custom ops, which onnxruntime-web does not take" };
   }
-  if (nowhere.has(place.op)) yield { severity: "fails", reason: "has no kernel on CPUs, nor in WebGPU" };
-  yield* dequantize(place);
-  yield* integers(place, target);
-  yield* nbits(place);
-  if (isDepthwise(place) && hasOneScale(place)) {
+  if (nowhere.has(site.op)) yield { severity: "fails", reason: "has no kernel on CPUs, nor in WebGPU" };
+  yield* dequantize(site);
+  yield* integers(site, target);
+  yield* nbits(site);
+  if (isDepthwise(site) && hasOneScale(site)) {
     // MobileNet at one scale per weight: 0 % top-1.
     const reason = "a depthwise convolution whose channels share one scale in 8 bits: accuracy may collapse";
     yield { severity: "inexact", reason, advice: "a scale per channel" };
@@ -26,21 +26,21 @@ const known = new Set([
   ...["com.microsoft.experimental", "com.microsoft.nchwc", "com.ms.internal.nhwc", "org.pytorch.aten"],
 ]);
 
-/** Made by ONNX Runtime's optimizer for other places. */
+/** Made by ONNX Runtime's optimizer for other nodes. */
 const nowhere = new Set(["com.microsoft.GroupNorm", "com.microsoft.NhwcConv"]);
 
 /** What the file may say, but the op's version in it does not know. */
-function* dequantize(place: Place): Generator<TargetVerdict> {
-  if (place.op !== "DequantizeLinear" && place.op !== "QuantizeLinear") return;
-  const { opset } = place;
-  const scale = place.constantAt(1);
+function* dequantize(site: TargetNode): Generator<TargetVerdict> {
+  if (site.op !== "DequantizeLinear" && site.op !== "QuantizeLinear") return;
+  const { opset } = site;
+  const scale = site.constantAt(1);
   const isPerChannel = scale !== undefined && elementsOf(scale.shape) > 1;
-  const codes = place.op === "DequantizeLinear" ? place.typeOf(0) : place.typeOf(2);
+  const codes = site.op === "DequantizeLinear" ? site.typeOf(0) : site.typeOf(2);
   if (isPerChannel && opset < 13) {
     yield { severity: "fails", reason: `a scale per channel, which the op has from opset 13 on (this is ${opset})` };
   } else if (opset < 21 && codes !== undefined && /^u?int(4|16)$/.test(codes)) {
     yield { severity: "fails", reason: `${codes}, which the op takes from opset 21 on (this is ${opset})` };
-  } else if (opset < 21 && place.int("block_size", 0) > 0) {
+  } else if (opset < 21 && site.int("block_size", 0) > 0) {
     yield { severity: "fails", reason: `scales of blocks, which the op has from opset 21 on (this is ${opset})` };
   }
 }
@@ -48,37 +48,37 @@ function* dequantize(place: Place): Generator<TargetVerdict> {
 const convolutions: Readonly<Record<string, number>> = { Conv: 1, ConvInteger: 1, QLinearConv: 3 };
 
 /** A filter per channel, as MobileNet has them. */
-function isDepthwise(place: Place): boolean {
-  const weight = convolutions[place.op];
-  const group = place.int("group", 1);
+function isDepthwise(site: TargetNode): boolean {
+  const weight = convolutions[site.op];
+  const group = site.int("group", 1);
   if (weight === undefined || group === 1) return false;
-  const shape = (place.constantAt(weight) ?? restoredFrom(place.before(weight))?.constantAt(0))?.shape;
+  const shape = (site.constantAt(weight) ?? restoredFrom(site.before(weight))?.constantAt(0))?.shape;
   return shape !== undefined && shape[1] === 1 && shape[0]! >= group;
 }
 
 /** The node that makes a float weight of codes: DequantizeLinear, or the Cast before a Mul. */
-function restoredFrom(place: Place | undefined): Place | undefined {
-  const cast = place?.op === "Mul" ? place.before(0) : place;
+function restoredFrom(site: TargetNode | undefined): TargetNode | undefined {
+  const cast = site?.op === "Mul" ? site.before(0) : site;
   return cast?.op === "DequantizeLinear" || cast?.op === "Cast" ? cast : undefined;
 }
 
-function hasOneScale(place: Place): boolean {
-  if (place.op === "QLinearConv") return isSingle(place, 4);
-  const restoring = place.op === "Conv" ? place.before(1) : undefined;
+function hasOneScale(site: TargetNode): boolean {
+  if (site.op === "QLinearConv") return isSingle(site, 4);
+  const restoring = site.op === "Conv" ? site.before(1) : undefined;
   if (restoring) {
     const codes = restoredFrom(restoring)?.typeOf(0);
     return (codes === "int8" || codes === "uint8") && isSingle(restoring, 1);
   }
-  const scales = place.op === "ConvInteger" ? scalesAfter(place) : [];
+  const scales = site.op === "ConvInteger" ? scalesAfter(site) : [];
   return scales.length > 0 && scales.every((count) => count === 1);
 }
 
 /** How many elements the constants have by which the sums of an integer op are multiplied: Cast, and a Mul or two. */
-function scalesAfter(place: Place): number[] {
-  const constantsOf = (at: Place) =>
-    [0, 1].flatMap((i) => at.constantAt(i) ?? []).map(({ shape }) => elementsOf(shape));
-  const follow = (at: Place, steps: number): number[] =>
-    at.after().flatMap((user) => {
+function scalesAfter(site: TargetNode): number[] {
+  const constantsOf = (site: TargetNode) =>
+    [0, 1].flatMap((i) => site.constantAt(i) ?? []).map(({ shape }) => elementsOf(shape));
+  const follow = (site: TargetNode, steps: number): number[] =>
+    site.after().flatMap((user) => {
       if (steps === 0) return [];
       if (user.op === "Cast") return follow(user, steps - 1);
       if (user.op !== "Mul") return [];
@@ -86,11 +86,11 @@ function scalesAfter(place: Place): number[] {
       const beside = [0, 1].map((i) => user.before(i)).filter((each) => each?.op === "Mul");
       return [...constantsOf(user), ...beside.flatMap((each) => constantsOf(each!)), ...follow(user, steps - 1)];
     });
-  return follow(place, 3);
+  return follow(site, 3);
 }
 
-function isSingle(place: Place, input: number): boolean {
-  const scale = place.constantAt(input);
+function isSingle(site: TargetNode, input: number): boolean {
+  const scale = site.constantAt(input);
   return scale !== undefined && elementsOf(scale.shape) === 1;
 }
 
@@ -104,24 +104,24 @@ const operands: Readonly<Record<string, readonly [number, number]>> = {
   "com.microsoft.MatMulIntegerToFloat": [0, 1],
 };
 
-function* integers(place: Place, target: Target): Generator<TargetVerdict> {
-  const inputs = operands[place.op];
+function* integers(site: TargetNode, target: Target): Generator<TargetVerdict> {
+  const inputs = operands[site.op];
   if (!inputs) return;
-  const [a, b] = [place.typeOf(inputs[0]), place.typeOf(inputs[1])];
+  const [a, b] = [site.typeOf(inputs[0]), site.typeOf(inputs[1])];
   if (a === "int8" && b === "uint8") {
-    if (place.op === "MatMulInteger") {
+    if (site.op === "MatMulInteger") {
       yield { severity: "fails", reason: "int8 activations with uint8 weights", upTo: "1.23.2" };
-    } else if (place.op !== "ConvInteger") {
+    } else if (site.op !== "ConvInteger") {
       yield { severity: "fails", reason: "no kernel takes int8 activations with uint8 weights" };
     }
   }
-  if (place.op === "ConvInteger") {
+  if (site.op === "ConvInteger") {
     if (a === "int8" || b === "int8") {
       // onnxruntime issues 3130, 12558, 15888, 23985; pull request 26585.
       const advice = "uint8 weights run in all versions";
       yield { severity: "fails", reason: "ConvInteger with int8 operands", advice, upTo: "1.23.2" };
     }
-    if ((place.constantAt(3)?.shape.length ?? 0) > 0) {
+    if ((site.constantAt(3)?.shape.length ?? 0) > 0) {
       yield { severity: "fails", reason: "ConvInteger takes a scalar zero point of the weights, not one per channel" };
     }
   }
@@ -135,10 +135,10 @@ function* integers(place: Place, target: Target): Generator<TargetVerdict> {
   }
 }
 
-function* nbits(place: Place): Generator<TargetVerdict> {
-  if (place.op !== "com.microsoft.MatMulNBits") return;
-  const bits = place.int("bits", 4);
-  const zeros = place.typeOf(3);
+function* nbits(site: TargetNode): Generator<TargetVerdict> {
+  if (site.op !== "com.microsoft.MatMulNBits") return;
+  const bits = site.int("bits", 4);
+  const zeros = site.typeOf(3);
   if (![2, 4, 8].includes(bits)) yield { severity: "fails", reason: `no kernel for ${bits} bits, but for 2, 4 and 8` };
   if (bits === 8 && zeros !== undefined && zeros !== "uint8") {
     yield { severity: "fails", reason: "8 bits with zero points in floating point" };

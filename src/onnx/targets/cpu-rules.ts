@@ -1,16 +1,16 @@
-import type { Place } from "./node-context.ts";
 import type { Target, TargetVerdict } from "./target.ts";
+import type { TargetNode } from "./target-node.ts";
 
 /**
  * What is known of ONNX Runtime's CPU kernels, which onnxruntime-node and onnxruntime-web's wasm build share. Seen by
  * running models of a node or three in both at 1.30.0 and 1.23.2, and in the latter at 1.24.3 and 1.22.0, too, unless a
  * rule names another source.
  */
-export function* cpuVerdicts(place: Place, target: Target): Generator<TargetVerdict> {
-  yield* blocks(place);
-  yield* restored(place, target);
-  yield* floats(place);
-  if (gpuOnly.has(place.op)) yield { severity: "fails", reason: "has no kernel on the CPU" };
+export function* cpuVerdicts(site: TargetNode, target: Target): Generator<TargetVerdict> {
+  yield* blocks(site);
+  yield* restored(site, target);
+  yield* floats(site);
+  if (gpuOnly.has(site.op)) yield { severity: "fails", reason: "has no kernel on the CPU" };
 }
 
 /** Ops of ONNX Runtime's own, made by its optimizer for GPUs. */
@@ -19,34 +19,34 @@ const gpuOnly = new Set(["BiasAdd", "BiasSplitGelu"].map((op) => `com.microsoft.
 const BLOCKS = [16, 256] as const;
 
 /** MatMulNBits and GatherBlockQuantized. */
-function* blocks(place: Place): Generator<TargetVerdict> {
-  const bits = place.int("bits", 4);
-  const size = place.int("block_size", 0);
-  if (place.op === "com.microsoft.MatMulNBits") {
+function* blocks(site: TargetNode): Generator<TargetVerdict> {
+  const bits = site.int("bits", 4);
+  const size = site.int("block_size", 0);
+  if (site.op === "com.microsoft.MatMulNBits") {
     if (size < BLOCKS[0] || size > BLOCKS[1]) {
       yield { severity: "fails", reason: `blocks of ${size}: they hold 16 to 256 values` };
     }
-    const zeros = place.typeOf(3);
-    const isHalf = place.typeOf(0) === "float16" || (bits === 2 && zeros !== undefined && zeros !== "uint8");
+    const zeros = site.typeOf(3);
+    const isHalf = site.typeOf(0) === "float16" || (bits === 2 && zeros !== undefined && zeros !== "uint8");
     if (bits === 2) yield { severity: "fails", reason: "2-bit MatMulNBits", upTo: isHalf ? "1.24.3" : "1.23.2" };
     if (bits === 8) yield { severity: "fails", reason: "8-bit MatMulNBits", upTo: "1.22.0" };
   }
-  if (place.op === "com.microsoft.GatherBlockQuantized") {
+  if (site.op === "com.microsoft.GatherBlockQuantized") {
     if (bits === 2) yield { severity: "fails", reason: "2-bit GatherBlockQuantized", upTo: "1.24.3" };
-    else if (place.typeOf(0) === "uint8") {
+    else if (site.typeOf(0) === "uint8") {
       yield { severity: "fails", reason: "GatherBlockQuantized on uint8 data", upTo: "1.22.0" };
     }
   }
 }
 
 /** Float weights that DequantizeLinear restores while a model runs, while activations stay in floating point. */
-function* restored(place: Place, target: Target): Generator<TargetVerdict> {
-  if (place.op !== "Conv" && place.op !== "MatMul" && place.op !== "Gather" && place.op !== "ConvTranspose") return;
-  const weight = place.op === "Gather" ? 0 : 1;
-  const restoring = place.before(weight);
+function* restored(site: TargetNode, target: Target): Generator<TargetVerdict> {
+  if (site.op !== "Conv" && site.op !== "MatMul" && site.op !== "Gather" && site.op !== "ConvTranspose") return;
+  const weight = site.op === "Gather" ? 0 : 1;
+  const restoring = site.before(weight);
   const codes = restoring?.op === "DequantizeLinear" ? restoring.constantAt(0) : undefined;
-  if (!restoring || !codes || place.before(1 - weight)?.op === "DequantizeLinear") return;
-  if (place.op === "MatMul" && codes.shape.length === 2) {
+  if (!restoring || !codes || site.before(1 - weight)?.op === "DequantizeLinear") return;
+  if (site.op === "MatMul" && codes.shape.length === 2) {
     const perColumn = (restoring.constantAt(1)?.shape.length ?? 0) === 1 && restoring.int("axis", 1) % 2 === 0;
     const isFused = /^u?int[48]$/.test(codes.type ?? "") && !perColumn;
     // Not in WebAssembly. 0.3 to 0.6 % of the largest output.
@@ -60,11 +60,11 @@ function* restored(place: Place, target: Target): Generator<TargetVerdict> {
     return;
   }
   // SqueezeNet 9.7 ms instead of 5.3, rows of an embedding 10.5 ms instead of 0.02 (1.30.0, one thread).
-  const what = place.op === "Gather" ? "the whole table is restored" : "the weight is restored";
+  const what = site.op === "Gather" ? "the whole table is restored" : "the weight is restored";
   yield {
     severity: "slow",
     reason: `${what} from codes in each run: DequantizeLinear is not computed when the model is loaded`,
-    advice: place.op === "Gather" ? "codes gathered first, restored after" : "weights restored by Cast and Mul",
+    advice: site.op === "Gather" ? "codes gathered first, restored after" : "weights restored by Cast and Mul",
   };
 }
 
@@ -85,13 +85,13 @@ const withoutBfloat16 = new Set([
   ...["Add", "Conv", "Div", "Erf", "Gemm", "MatMul", "Mul", "Pow", "Relu", "Sigmoid", "Softmax", "Sqrt", "Sub", "Tanh"],
 ]);
 
-function* floats(place: Place): Generator<TargetVerdict> {
-  const type = place.typeOf(0);
-  if (type === "bfloat16" && withoutBfloat16.has(place.op)) {
+function* floats(site: TargetNode): Generator<TargetVerdict> {
+  const type = site.typeOf(0);
+  if (type === "bfloat16" && withoutBfloat16.has(site.op)) {
     yield { severity: "fails", reason: "no kernel for bfloat16", advice: "a Cast to float32 before it" };
   }
   // Casts go around it when the model is loaded (InsertedPrecisionFreeCast nodes); arm64 has kernels for some.
-  if (type === "float16" && heavy.has(place.op)) {
+  if (type === "float16" && heavy.has(site.op)) {
     yield {
       severity: "slow",
       reason: "float16 is cast to float32 and back: no kernel computes in it on x64 and in wasm",

@@ -1,39 +1,39 @@
 import { elementsOf } from "../../engine/tensors/shape.ts";
 import type { Tensor } from "../ir/graph.ts";
 import { bitsOf, type ElementType, elementTypeOf } from "../proto/schema.ts";
-import type { Place } from "./node-context.ts";
 import { SEEN_WITH, type TargetVerdict } from "./target.ts";
+import type { TargetNode } from "./target-node.ts";
 import { cpuOnly, everyType, gpuTypes, leftOut, missing, outgrown } from "./webgpu-operators.ts";
 
 const FALLS = "runs on the CPU, its values are copied there and back";
 
 /** What is known of a node in onnxruntime-web/webgpu. */
-export function* gpuVerdicts(place: Place): Generator<TargetVerdict> {
-  const { op } = place;
-  if (missing.has(op) || place.node.domain === "ai.onnx.ml") {
+export function* gpuVerdicts(site: TargetNode): Generator<TargetVerdict> {
+  const { op } = site;
+  if (missing.has(op) || site.node.domain === "ai.onnx.ml") {
     yield {
       severity: "fails",
       reason: `has no kernel at all in the WebGPU build (${SEEN_WITH}); the wasm build has one`,
     };
     return;
   }
-  const [type, ...others] = typesOf(place);
+  const [type, ...others] = typesOf(site);
   const rare = [type, ...others].find((each) => each && leftOut.has(each) && !everyType[op]?.includes(each));
   if (rare) {
     const reason = `no kernel for ${rare} in the WebGPU build (${SEEN_WITH}), on the CPU neither`;
     yield { severity: "fails", reason, advice: instead(rare) };
     return;
   }
-  yield* buffers(place);
+  yield* buffers(site);
   // What is computed when a model is loaded, and shapes, belong on the CPU.
-  if (!place.isLight) yield* placement(place, type, others);
+  if (!site.isLight) yield* placement(site, type, others);
 }
 
-function* placement(place: Place, type: ElementType | undefined, others: Types): Generator<TargetVerdict> {
-  const { op, opset } = place;
+function* placement(site: TargetNode, type: ElementType | undefined, others: Types): Generator<TargetVerdict> {
+  const { op, opset } = site;
   const allowed = gpuTypes.get(op);
   if (!allowed) {
-    if (place.node.domain !== "" && !cpuOnly.has(op)) return;
+    if (site.node.domain !== "" && !cpuOnly.has(op)) return;
     yield { severity: "falls back", reason: `no WebGPU kernel: ${FALLS}`, advice: remedies[op] };
     return;
   }
@@ -51,7 +51,7 @@ function* placement(place: Place, type: ElementType | undefined, others: Types):
     yield { severity: "falls back", reason: `no WebGPU kernel for ${wrong}: ${FALLS}`, advice };
     return;
   }
-  const zeros = op === "com.microsoft.MatMulNBits" ? place.typeOf(3) : undefined;
+  const zeros = op === "com.microsoft.MatMulNBits" ? site.typeOf(3) : undefined;
   if (zeros && zeros !== "uint8") {
     yield {
       severity: "falls back",
@@ -64,12 +64,12 @@ function* placement(place: Place, type: ElementType | undefined, others: Types):
 type Types = readonly (ElementType | undefined)[];
 
 /** The types that decide about a node: that of its main input, of a Cast what it makes, of a Pow the exponent. */
-function typesOf(place: Place): Types {
-  if (place.op === "Where") return [place.typeOf(1)];
-  if (place.op === "Pow" || place.op === "CastLike") return [place.typeOf(0), place.typeOf(1)];
-  if (place.op === "Cast") return [place.typeOf(0), elementTypeOf(place.int("to", 0))];
-  if (place.op.endsWith("QuantizeLinear") && !place.op.startsWith("Dynamic")) return [place.typeOf(0), place.typeOf(2)];
-  return [place.typeOf(0)];
+function typesOf(site: TargetNode): Types {
+  if (site.op === "Where") return [site.typeOf(1)];
+  if (site.op === "Pow" || site.op === "CastLike") return [site.typeOf(0), site.typeOf(1)];
+  if (site.op === "Cast") return [site.typeOf(0), elementTypeOf(site.int("to", 0))];
+  if (site.op.endsWith("QuantizeLinear") && !site.op.startsWith("Dynamic")) return [site.typeOf(0), site.typeOf(2)];
+  return [site.typeOf(0)];
 }
 
 function instead(type: ElementType): string | undefined {
@@ -97,15 +97,15 @@ const remedies: Readonly<Record<string, string>> = {
 /** maxStorageBufferBindingSize that the WebGPU standard promises; ONNX Runtime asks for as much as a device has. */
 const PROMISED = 128 * 2 ** 20;
 
-function* buffers(place: Place): Generator<TargetVerdict> {
-  for (let i = 0; i < place.node.inputs.length; i++) {
-    const tensor = place.constantAt(i);
+function* buffers(site: TargetNode): Generator<TargetVerdict> {
+  for (let i = 0; i < site.node.inputs.length; i++) {
+    const tensor = site.constantAt(i);
     const bytes = tensor ? sizeOf(tensor) : 0;
-    if (bytes <= PROMISED || !gpuTypes.has(place.op)) continue;
+    if (bytes <= PROMISED || !gpuTypes.has(site.op)) continue;
     yield {
       severity: "fails",
       reason: `a constant of ${Math.round(bytes / 2 ** 20)} MiB: devices need not take more than 128 MiB in a buffer`,
-      advice: place.op === "Gather" ? "GatherBlockQuantized holds a table in 4 bits" : "fewer bits",
+      advice: site.op === "Gather" ? "GatherBlockQuantized holds a table in 4 bits" : "fewer bits",
     };
   }
 }

@@ -3,8 +3,8 @@ import type { Scope } from "../ir/scopes.ts";
 import { commonVerdicts, modelVerdicts } from "./common-rules.ts";
 import { cpuVerdicts } from "./cpu-rules.ts";
 import { gpuVerdicts } from "./gpu-rules.ts";
-import { type Place, placesOf } from "./node-context.ts";
 import { severities, type Target, type TargetFinding, type TargetVerdict } from "./target.ts";
+import { type TargetNode, targetNodesOf } from "./target-node.ts";
 
 /**
  * The nodes of a model that fail on a target, run elsewhere, give numbers that are off, or are slow, the worst first.
@@ -12,11 +12,11 @@ import { severities, type Target, type TargetFinding, type TargetVerdict } from 
  */
 export function findingsFor(target: Target, model: Model, root: Scope): TargetFinding[] {
   const findings: TargetFinding[] = [];
-  for (const { place, scope } of placesOf(model, root)) {
-    const { node, op, isFunction } = place;
+  for (const site of targetNodesOf(model, root)) {
+    const { node, scope, op, isFunction } = site;
     if (isFunction) continue;
     const where = { node: node.name || (node.outputs[0] ?? ""), op, graph: scope.outer && scope.graph.name };
-    for (const verdict of verdictsOn(target, place)) findings.push({ ...where, ...verdict });
+    for (const verdict of verdictsOn(target, site)) findings.push({ ...where, ...verdict });
   }
   findings.push(...modelVerdicts(target, root));
   const rank = ({ severity, upTo }: TargetFinding) =>
@@ -24,7 +24,7 @@ export function findingsFor(target: Target, model: Model, root: Scope): TargetFi
   return findings.sort((a, b) => rank(a) - rank(b));
 }
 
-function* verdictsOn(target: Target, place: Place): Generator<TargetVerdict> {
-  yield* commonVerdicts(place, target);
-  yield* target === "webgpu" ? gpuVerdicts(place) : cpuVerdicts(place, target);
+function* verdictsOn(target: Target, site: TargetNode): Generator<TargetVerdict> {
+  yield* commonVerdicts(site, target);
+  yield* target === "webgpu" ? gpuVerdicts(site) : cpuVerdicts(site, target);
 }

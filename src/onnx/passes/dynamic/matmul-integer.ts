@@ -1,16 +1,9 @@
 import { attributeOf, makeNode, type Node } from "../../ir/graph.ts";
+import type { NodeSite } from "../../ir/scopes.ts";
 import { unfitGemm } from "../gemm-as-matmul.ts";
 import type { WeightUsage } from "../weight-usage.ts";
 import type { Storage, Stored } from "./quantized-weights.ts";
-import {
-  centred,
-  isFloat32,
-  type Rewrite,
-  type RewriteContext,
-  recipeOf,
-  restoreProduct,
-  type Site,
-} from "./rewrite-context.ts";
+import { centred, isFloat32, type Rewrite, type RewriteContext, recipeOf, restoreProduct } from "./rewrite-context.ts";
 
 /** MatMul with a constant on its right: MatMulInteger. */
 export const rewriteMatMul: Rewrite = ({ node, scope }, pass) => {
@@ -60,7 +53,7 @@ function storageFor({ constant: { tensor } }: WeightUsage, isSwapped: boolean, {
 }
 
 function multiply(
-  { node, scope }: Site,
+  { node, scope }: NodeSite,
   usage: WeightUsage,
   stored: Stored,
   { name, output }: { readonly name: string; readonly output: string },

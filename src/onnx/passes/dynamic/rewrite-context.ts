@@ -3,7 +3,7 @@ import { levelsOf } from "../../../engine/tensors/schemes.ts";
 import { roundHalfToEven } from "../../../kernels/rounding.ts";
 import type { FreshNames } from "../../ir/fresh-names.ts";
 import { intAttribute, makeNode, type Node } from "../../ir/graph.ts";
-import type { Scope } from "../../ir/scopes.ts";
+import type { NodeSite } from "../../ir/scopes.ts";
 import { codeOf, type ElementType } from "../../proto/schema.ts";
 import type { FloatConstant } from "../../weights/find-weights.ts";
 import { isNarrow, type WeightQuantization } from "../../weights/weight-granularity.ts";
@@ -25,12 +25,6 @@ export interface DynamicOptions {
   readonly like?: "onnxruntime" | undefined;
 }
 
-/** A node of a graph. */
-export interface Site {
-  readonly node: Node;
-  readonly scope: Scope;
-}
-
 /** What rewriting one node needs of its surroundings. */
 export interface RewriteContext {
   readonly names: FreshNames;
@@ -42,7 +36,7 @@ export interface RewriteContext {
 }
 
 /** Rewrites a node, or gives the reason why not. */
-export type Rewrite = (site: Site, pass: RewriteContext) => string | undefined;
+export type Rewrite = (site: NodeSite, pass: RewriteContext) => string | undefined;
 
 /** Weights in one type and rounding; `axis` where each channel has a scale of its own. */
 export function recipeOf(options: DynamicOptions, axis?: WeightQuantization["granularity"]["axis"]) {
@@ -74,7 +68,7 @@ export function narrowed(
 }
 
 /** What a node that knows float32 alone takes and gives in place of values of a weight's type. */
-export function asFloat32({ node, scope }: Site, usage: WeightUsage, { activations, names }: RewriteContext) {
+export function asFloat32({ node, scope }: NodeSite, usage: WeightUsage, { activations, names }: RewriteContext) {
   const isWide = isFloat32(usage);
   const outputs = node.outputs.map((name) => (name === "" || isWide ? name : names.fresh(`${name}_float32`)));
   return {

@@ -3,7 +3,7 @@ import { attributeOf, type Node } from "../../ir/graph.ts";
 import { opNameOf } from "../../ir/operators.ts";
 import type { Value } from "../../ir/types/type-inference.ts";
 import { isMover } from "./half-operators.ts";
-import { isFloat, type Place } from "./node-order.ts";
+import { isFloat, type TypedNode } from "./node-order.ts";
 
 /** Constants of fewer elements need not be halved to save room. */
 export const FEW = 1024;
@@ -17,7 +17,7 @@ const carriers = words("Mul Cast");
  * Nodes that work on what stands for codes: behind DequantizeLinear, and between an integer product and the scale that
  * makes it a number again. Runtimes look for them as they are, scales may be too small for a half and sums too large.
  */
-export function quantizedIn(places: readonly Place[]): ReadonlySet<Node> {
+export function quantizedIn(places: readonly TypedNode[]): ReadonlySet<Node> {
   const inside = new Set<Value>();
   const found = new Set<Node>();
   for (const { node, inputs, outputs } of places) {
@@ -35,7 +35,7 @@ export function quantizedIn(places: readonly Place[]): ReadonlySet<Node> {
 }
 
 /** Whether a node gives floats to nothing but QuantizeLinear, and has no weights of its own. */
-export function isQuantizedNext({ inputs, outputs }: Place): boolean {
+export function isQuantizedNext({ inputs, outputs }: TypedNode): boolean {
   const floats = outputs.filter(isFloat);
   return (
     floats.length > 0 &&
@@ -65,7 +65,7 @@ const MOST_RECKONING = 64;
  * Sin and Cos, and what reckons their angles from numbers that do not come from the network's own layers: positions and
  * times, thousands of steps, of which a half would keep so few bits that the angle is lost.
  */
-export function anglesIn(places: readonly Place[]): ReadonlySet<Node> {
+export function anglesIn(places: readonly TypedNode[]): ReadonlySet<Node> {
   const placeOf = new Map(places.map((place) => [place.node, place]));
   const found = new Set<Node>();
   for (const place of places) {
@@ -92,6 +92,6 @@ export function isFilledOtherwise(node: Node): boolean {
 }
 
 /** Whether a node makes floats out of none by a type that an attribute names. */
-export function isMadeOfNone({ node, inputs }: Place): boolean {
+export function isMadeOfNone({ node, inputs }: TypedNode): boolean {
   return attributeOf(node, "dtype", "int") !== undefined && !inputs.some(isFloat);
 }

@@ -12,7 +12,7 @@ import {
 import type { Value, Values } from "../../ir/types/type-inference.ts";
 import { codeOf } from "../../proto/schema.ts";
 import type { GraphEdits } from "../graph-edits.ts";
-import { isFloat, type Place } from "./node-order.ts";
+import { isFloat, type TypedNode } from "./node-order.ts";
 import { isCast, type Precision, type Roles } from "./node-precision.ts";
 import type { Versions } from "./value-versions.ts";
 
@@ -32,7 +32,7 @@ export function rewriteNodes(roles: Roles, versions: Versions, edits: GraphEdits
   }
 }
 
-function rewritten(place: Place, roles: Roles, versions: Versions, dtype: HalfDType): Node | undefined {
+function rewritten(place: TypedNode, roles: Roles, versions: Versions, dtype: HalfDType): Node | undefined {
   const { node, inputs: taken, outputs: given } = place;
   const inputs = node.inputs.map((name, i) => {
     const value = taken[i];
@@ -48,7 +48,7 @@ function rewritten(place: Place, roles: Roles, versions: Versions, dtype: HalfDT
 }
 
 /** Attributes that name the type of what a node gives, or hold a number of it. */
-function typed(place: Place, roles: Roles, versions: Versions, dtype: HalfDType): readonly Attribute[] {
+function typed(place: TypedNode, roles: Roles, versions: Versions, dtype: HalfDType): readonly Attribute[] {
   const { node, scope, outputs } = place;
   const { attributes } = node;
   if (!isFloat(outputs[0]) || roles.gives(place, 0) !== "half" || node.domain !== "") return attributes;
@@ -65,7 +65,7 @@ function typed(place: Place, roles: Roles, versions: Versions, dtype: HalfDType)
 }
 
 /** A Cast for each precision that is wanted of what it gives. */
-function rewriteCast(place: Place, output: Value, versions: Versions, edits: GraphEdits): void {
+function rewriteCast(place: TypedNode, output: Value, versions: Versions, edits: GraphEdits): void {
   const { node, inputs } = place;
   if (versions.isGone(output)) {
     edits.replace(node, []);

@@ -2,7 +2,7 @@ import type { Node } from "../../ir/graph.ts";
 import { opNameOf } from "../../ir/operators.ts";
 import type { Value } from "../../ir/types/type-inference.ts";
 import { isMover } from "./half-operators.ts";
-import type { Place } from "./node-order.ts";
+import type { TypedNode } from "./node-order.ts";
 
 const words = (text: string) => new Set(text.split(/\s+/));
 
@@ -26,7 +26,7 @@ const sizing: ReadonlyMap<string, readonly number[]> = new Map([
  * layers, only what follows the last layer, or the last node at which two values of layers meet. Casts to integers are
  * here where what they take must be float32.
  */
-export function integersIn(places: readonly Place[]): ReadonlySet<Node> {
+export function integersIn(places: readonly TypedNode[]): ReadonlySet<Node> {
   const placeOf = new Map(places.map((place) => [place.node, place]));
   const { counts, layered, layers } = originsIn(places);
   const found = new Set<Node>();
@@ -53,7 +53,7 @@ export function integersIn(places: readonly Place[]): ReadonlySet<Node> {
 }
 
 /** Values that come from integers, those that come from layers, and the nodes at which a way back ends. */
-function originsIn(places: readonly Place[]) {
+function originsIn(places: readonly TypedNode[]) {
   const counts = new Set<Value>();
   const layered = new Set<Value>();
   const layers = new Set<Node>();
@@ -77,7 +77,7 @@ function isExact(value: Value | undefined, found: ReadonlySet<Node>): boolean {
   return value !== undefined && (value.constant !== undefined || (value.maker !== undefined && found.has(value.maker)));
 }
 
-function isToInteger({ node, inputs, outputs }: Place): boolean {
+function isToInteger({ node, inputs, outputs }: TypedNode): boolean {
   return isCast(node) && isReal(inputs[0]) && isInteger(outputs[0]);
 }
 

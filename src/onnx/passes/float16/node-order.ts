@@ -1,6 +1,5 @@
-import type { Node } from "../../ir/graph.ts";
 import { opNameOf } from "../../ir/operators.ts";
-import type { Scope } from "../../ir/scopes.ts";
+import type { NodeSite, Scope } from "../../ir/scopes.ts";
 import { type Value, Values } from "../../ir/types/type-inference.ts";
 import { isKnown } from "./half-operators.ts";
 
@@ -25,19 +24,17 @@ export function isPending(value: Value | undefined): boolean {
   return value?.constant?.tensor.data.kind === "pending";
 }
 
-/** A node, where it stands, and the node whose graph that is. */
-export interface Place {
-  readonly node: Node;
-  readonly scope: Scope;
-  readonly owner: Place | undefined;
+/** A node with the values it takes and gives, and the node in whose graph it stands. */
+export interface TypedNode extends NodeSite {
+  readonly owner: TypedNode | undefined;
   readonly inputs: readonly (Value | undefined)[];
   readonly outputs: readonly (Value | undefined)[];
 }
 
 /** The nodes of all graphs, each before those of its own graphs and, in sorted graphs, behind those it takes from. */
-export function placesOf(root: Scope, values: Values): Place[] {
-  const places: Place[] = [];
-  const visit = (scope: Scope, owner: Place | undefined) => {
+export function typedNodesOf(root: Scope, values: Values): TypedNode[] {
+  const places: TypedNode[] = [];
+  const visit = (scope: Scope, owner: TypedNode | undefined) => {
     for (const node of scope.graph.nodes) {
       const inputs = node.inputs.map((name) => values.find(scope, name));
       const outputs = node.outputs.map((name) => values.within(scope, name));

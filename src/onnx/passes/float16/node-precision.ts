@@ -7,7 +7,7 @@ import type { ElementType } from "../../proto/schema.ts";
 import { anglesIn, isFilledOtherwise, isLarge, isMadeOfNone, isQuantizedNext, quantizedIn } from "./float32-islands.ts";
 import { fixedOf, halfSince, isControl, isFailing, isKnown, isMover, takesAny } from "./half-operators.ts";
 import { integersIn } from "./integer-values.ts";
-import { isFloat, isPending, type Place, placesOf } from "./node-order.ts";
+import { isFloat, isPending, type TypedNode, typedNodesOf } from "./node-order.ts";
 
 /** What a value that was float32 is, or is wanted as. */
 export type Precision = "half" | "float";
@@ -22,11 +22,11 @@ export interface RoleOptions {
 
 /** Which nodes run in half precision, and what they take and give. */
 export class Roles {
-  readonly places: readonly Place[];
+  readonly places: readonly TypedNode[];
   /** Nodes that stay float32, and why; "" for those that only stand between such nodes. */
   readonly kept = new Map<Node, string>();
-  readonly #byNode: ReadonlyMap<Node, Place>;
-  readonly #owners = new Map<Scope, Place>();
+  readonly #byNode: ReadonlyMap<Node, TypedNode>;
+  readonly #owners = new Map<Scope, TypedNode>();
   readonly #opset: number;
   readonly #integers: ReadonlySet<Node>;
 
@@ -37,7 +37,7 @@ export class Roles {
     private readonly options: RoleOptions,
   ) {
     this.#opset = model.opsets.get("") ?? 0;
-    this.places = placesOf(root, values);
+    this.places = typedNodesOf(root, values);
     this.#byNode = new Map(this.places.map((place) => [place.node, place]));
     this.#integers = integersIn(this.places);
     const islands = { quantized: quantizedIn(this.places), angles: anglesIn(this.places) };
@@ -51,7 +51,7 @@ export class Roles {
     this.#keepBetween();
   }
 
-  placeOf(node: Node): Place {
+  placeOf(node: Node): TypedNode {
     return this.#byNode.get(node)!;
   }
 
@@ -63,19 +63,19 @@ export class Roles {
   }
 
   /** What a node takes a float as; "any" as it is. */
-  takes({ node }: Pick<Place, "node">, input: number): Precision | "any" {
+  takes({ node }: Pick<TypedNode, "node">, input: number): Precision | "any" {
     if (takesAny(node)) return this.#integers.has(node) ? "float" : "any";
     return this.kept.has(node) || fixedOf(node).inputs?.includes(input) ? "float" : "half";
   }
 
   /** What a node gives a float as; "either" where it can give both. */
-  gives({ node }: Place, output: number): Precision | "either" {
+  gives({ node }: TypedNode, output: number): Precision | "either" {
     if (isCast(node)) return "either";
     return this.kept.has(node) || fixedOf(node).outputs?.includes(output) ? "float" : "half";
   }
 
   #reasonFor(
-    place: Place,
+    place: TypedNode,
     { quantized, angles }: { readonly quantized: ReadonlySet<Node>; readonly angles: ReadonlySet<Node> },
   ): string | undefined {
     const { node, owner, inputs, outputs } = place;
@@ -94,11 +94,11 @@ export class Roles {
   }
 
   /** Whether what passes into a node's graphs is not known, or that of a node around it. */
-  #isClosed({ node, owner }: Place): boolean {
+  #isClosed({ node, owner }: TypedNode): boolean {
     return (!isControl(node) && this.kept.has(node)) || (owner !== undefined && this.#isClosed(owner));
   }
 
-  #obstacleTo(place: Place): string | undefined {
+  #obstacleTo(place: TypedNode): string | undefined {
     const { node, inputs } = place;
     const { dtype } = this.options;
     const { functions } = this.model;
@@ -155,7 +155,7 @@ export function isCast(node: Node): boolean {
 }
 
 /** Whether a node was half already but for some inputs: what is being quantized with halves for scales. */
-function isMixed({ inputs }: Place, dtype: HalfDType): boolean {
+function isMixed({ inputs }: TypedNode, dtype: HalfDType): boolean {
   return inputs.some(isFloat) && inputs.some((value) => isPending(value) && value?.type === (dtype as ElementType));
 }
 

@@ -1,12 +1,11 @@
 import { attributeOf, type Model, type Node, type Tensor } from "../ir/graph.ts";
 import { opNameOf } from "../ir/operators.ts";
-import type { Scope } from "../ir/scopes.ts";
+import type { NodeSite, Scope } from "../ir/scopes.ts";
 import { Values } from "../ir/types/type-inference.ts";
 import type { ElementType } from "../proto/schema.ts";
 
-/** A node where it stands, and what rules ask of it. */
-export interface Place {
-  readonly node: Node;
+/** A node, and what the rules of targets ask of it. */
+export interface TargetNode extends NodeSite {
   readonly op: string;
   readonly opset: number;
   /** Whether its inputs are constants or shapes: such nodes are computed when a model is loaded, or cost nothing. */
@@ -16,19 +15,20 @@ export interface Place {
   typeOf(input: number): ElementType | undefined;
   constantAt(input: number): Tensor | undefined;
   /** The node that makes an input, and where that stands. */
-  before(input: number): Place | undefined;
+  before(input: number): TargetNode | undefined;
   /** The nodes beside it that take its first output. */
-  after(): readonly Place[];
+  after(): readonly TargetNode[];
   int(attribute: string, otherwise: number): number;
 }
 
 /** The nodes of a model, those of graphs within too. */
-export function* placesOf(model: Model, root: Scope): Generator<{ readonly place: Place; readonly scope: Scope }> {
+export function* targetNodesOf(model: Model, root: Scope): Generator<TargetNode> {
   const values = new Values(root);
   const light = lightValues(root);
   const functions = new Set(model.functions.map(({ domain, name }) => `${domain}:${name}`));
-  const placeOf = (node: Node, scope: Scope): Place => ({
+  const targetNodeOf = (node: Node, scope: Scope): TargetNode => ({
     node,
+    scope,
     op: opNameOf(node),
     opset: model.opsets.get(node.domain) ?? 1,
     isLight: light.has(node),
@@ -40,17 +40,17 @@ export function* placesOf(model: Model, root: Scope): Generator<{ readonly place
     },
     before: (input) => {
       const definition = scope.find(node.inputs[input] || "");
-      return definition?.kind === "node" ? placeOf(definition.node, definition.scope) : undefined;
+      return definition?.kind === "node" ? targetNodeOf(definition.node, definition.scope) : undefined;
     },
     after: () => {
       const takers = values.within(scope, node.outputs[0] ?? "")?.takers ?? [];
       const users = new Set(takers.filter((taker) => taker.scope === scope).map((taker) => taker.node));
-      return Array.from(users, (user) => placeOf(user, scope));
+      return Array.from(users, (user) => targetNodeOf(user, scope));
     },
     int: (attribute, otherwise) => attributeOf(node, attribute, "int") ?? otherwise,
   });
   for (const scope of root.all()) {
-    for (const node of scope.graph.nodes) yield { place: placeOf(node, scope), scope };
+    for (const node of scope.graph.nodes) yield targetNodeOf(node, scope);
   }
 }
 
