@@ -16,9 +16,11 @@ import type { FileType } from "./formats/detect-file-type.ts";
 import { FOR_HALVES, forIntegers, halfTypes, isHalf, type OnnxOptions, planOptionsOf } from "./onnx/onnx-options.ts";
 import { type TransformersJsVariant, transformersJsVariants } from "./onnx/transformers-js.ts";
 import type { Alternative } from "./onnx/unchanged.ts";
+import type { NameGlobs } from "./pipeline/name-globs.ts";
 import type { TaskOptions } from "./pipeline/progress.ts";
 
-export interface QuantizeModelOptions extends TaskOptions, OnnxOptions {
+/** Globs match names of tensors, and in models of nodes as well. */
+export interface QuantizeModelOptions extends TaskOptions, OnnxOptions, NameGlobs {
   /** Default: int8. float16 and bfloat16 are for files of tensors, and for models as a whole: weights and arithmetic. */
   readonly dtype?: CodeDType | HalfDType | undefined;
   /** Default: `symmetric` for signed types, `asymmetric` for unsigned ones. */
@@ -35,9 +37,6 @@ export interface QuantizeModelOptions extends TaskOptions, OnnxOptions {
   readonly layout?: Layout | undefined;
   readonly reduceRange?: boolean | undefined;
   readonly nonFinite?: NonFinite | undefined;
-  /** Globs over names of tensors, and of nodes; `*` matches across dots and slashes. One that matches nothing is an error. */
-  readonly include?: readonly string[] | undefined;
-  readonly exclude?: readonly string[] | undefined;
   /** Writes a file in which nothing can be quantized as it is. Default: false, that is an error. */
   readonly allowUnchanged?: boolean | undefined;
 }
@@ -113,22 +112,17 @@ function othersFor({ dtype, format, bits, opset }: QuantizeModelOptions): readon
   return [{ perChannel: false }, { dtype: "int8" }, { dtype: "int8", perChannel: false }];
 }
 
-export interface TransformersJsOptions extends TaskOptions {
+/**
+ * `perChannel` and `reduceRange` are about the 8-bit variants, `nonFinite` about all but bnb4, which takes no weights with NaN
+ * or infinities, `again` about all but fp16. Variants in which nothing can be quantized are left out unless
+ * `allowUnchanged`. Globs match names of weights and of nodes.
+ */
+export interface TransformersJsOptions
+  extends TaskOptions,
+    NameGlobs,
+    Pick<QuantizeModelOptions, "perChannel" | "reduceRange" | "nonFinite" | "again" | "allowUnchanged"> {
   /** Default: all of them. */
   readonly only?: readonly TransformersJsVariant[] | undefined;
-  /** Of the 8-bit variants: a scale for each channel (the default), or one for each tensor. */
-  readonly perChannel?: boolean | undefined;
-  /** Of the 8-bit variants: leaves half of the codes unused, for runtimes whose 16-bit accumulators saturate. */
-  readonly reduceRange?: boolean | undefined;
-  /** Not of bnb4, which takes no weights with NaN or infinities. */
-  readonly nonFinite?: NonFinite | undefined;
-  /** Globs over names of weights and nodes: which are made smaller, which stay as they are. */
-  readonly include?: readonly string[] | undefined;
-  readonly exclude?: readonly string[] | undefined;
-  /** Of all variants but fp16: quantizes the float weights of a model that has quantized ones already. Default: false. */
-  readonly again?: boolean | undefined;
-  /** Writes variants in which nothing can be quantized as they are. Default: false, they are left out. */
-  readonly allowUnchanged?: boolean | undefined;
 }
 
 /** @throws ArgumentError */

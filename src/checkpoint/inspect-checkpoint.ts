@@ -4,6 +4,7 @@ import type { TensorFileType } from "../formats/detect-file-type.ts";
 import { isFloatName } from "../formats/float-types.ts";
 import type { SafetensorsDType } from "../formats/safetensors.ts";
 import { inspectStored, isFinding } from "../pipeline/inspect-work.ts";
+import type { InspectedTensor } from "../pipeline/model-report.ts";
 import { shareOf, type TaskOptions, trackerOf, workersFor } from "../pipeline/progress.ts";
 import { allInOrder, Schedule } from "../pipeline/schedule.ts";
 import { type Files, workersOn } from "../pipeline/work.ts";
@@ -24,21 +25,12 @@ export interface ExpectedErrors {
 
 const BLOCK = 32;
 
-export interface TensorInspection {
-  readonly name: string;
-  readonly shape: readonly number[];
+export interface TensorInspection extends InspectedTensor {
   readonly dtype: SafetensorsDType;
-  /** With scales and zero points, where it is quantized. */
-  readonly bytes: number;
-  /** Of float tensors. */
-  readonly min?: number | undefined;
-  readonly max?: number | undefined;
   /** Of float tensors that would be quantized. */
   readonly sqnr?: ExpectedErrors | undefined;
   /** How it is quantized already. */
   readonly quantized?: QuantizedEntry | undefined;
-  /** Why it would not be quantized. */
-  readonly reason?: string | undefined;
 }
 
 export interface Inspection {

@@ -44,9 +44,7 @@ export function createProgram(version: string, actions: Actions): Command {
     .description("show what is in a model or a file of tensors, and what each weight would lose")
     .summary("what is in a file, and what each weight would lose")
     .addOption(
-      new Option("--target <name>", "models: list the nodes that fail, fall back, are inexact or slow there").choices(
-        targetNames,
-      ),
+      choice("--target <name>", "models: list the nodes that fail, fall back, are inexact or slow there", targetNames),
     );
   withCommon(withWork(inspect)).action(actions.inspect);
 
@@ -62,101 +60,86 @@ export function createProgram(version: string, actions: Actions): Command {
 }
 
 function quantizeCommand(program: Command): Command {
-  const dtypes = [...Object.keys(codeTypes), ...halfTypes];
-  const schemes = schemeNames.filter((name) => name !== "dynamic");
-  return program
+  const command = program
     .command("quantize <input>", { isDefault: true })
     .description("quantize a model or a file of tensors (what is done when no command is named)")
-    .summary("quantize a model or a file of tensors; the default")
-    .addOption(
-      new Option(
-        "--mode <name>",
-        "models: store weights in few bits (weight-only, the default), or integer layers",
-      ).choices(modes),
-    )
-    .addOption(
-      new Option(
-        "--dtype <type>",
-        "what to store (default: int8); float16 and bfloat16 convert models as a whole",
-      ).choices(dtypes),
-    )
-    .addOption(new Option("--per-channel", "a scale for each slice along the axis (default)").conflicts("perTensor"))
-    .option("--per-tensor", "one scale for each tensor")
-    .addOption(
-      new Option("--symmetric", "zero point in the middle (default for signed types)").conflicts([
-        "asymmetric",
-        "scheme",
-      ]),
-    )
-    .addOption(new Option("--asymmetric", "zero point by the range (default for unsigned types)").conflicts("scheme"))
-    .addOption(
-      new Option("--scheme <name>", "the same by name; float-offset keeps the offset in float").choices(schemes),
-    )
-    .addOption(
-      new Option("--block-size <n>", "a scale for each block of n values along the axis")
-        .argParser(positive)
-        .conflicts(["perChannel", "perTensor"]),
-    )
-    .addOption(
-      new Option("--axis <n>", "tensors: channel axis (default: 0), or that of the blocks (default: 1)")
-        .argParser(whole)
-        .conflicts("perTensor"),
-    )
-    .addOption(
-      new Option("--recipe <name>", "models: the set of files that a library looks for; <input> may be a folder")
-        .choices(["transformers.js"])
-        .conflicts([
-          ...["mode", "dtype", "format", "bits", "algorithm", "accuracyLevel", "io", "clamp", "blockSize", "axis"],
-          ...["symmetric", "asymmetric", "scheme", "layout", "target", "opset", "opTypes", "like"],
-        ]),
-    )
-    .addOption(
-      new Option(
-        "--layout <name>",
-        "tensors: plain (default), or compressed-tensors, a model that vLLM and transformers load",
-      ).choices(layouts),
-    )
-    .option("--only <list>", `recipe: these of the set, as q8,q4 (${transformersJsVariants.join(", ")})`, variantList)
-    .option("--reduce-range", "leave half of the codes unused, for runtimes that saturate")
-    .option("--include <glob>", "quantize these tensors only, or weights of these nodes (may be repeated)", collect)
-    .option("--exclude <glob>", "leave these as they are (may be repeated)", collect)
-    .addOption(
-      new Option(
-        "--format <name>",
-        "models: restore weights by Cast and Mul (cast; default for 8 and 16 bit) or DequantizeLinear (qdq), or have MatMulNBits take them (nbits; default for 4 bit)",
-      ).choices(formats),
-    )
-    .addOption(new Option("--bits <n>", "nbits: 2, 4 or 8 (default: 4)").argParser(numberOf(bitWidths)))
-    .addOption(
-      new Option(
-        "--algorithm <name>",
-        "nbits: how scales are found: rounding (rtn, the default), least squares, HQQ",
-      ).choices(algorithms),
-    )
-    .addOption(
-      new Option(
-        "--accuracy-level <n>",
-        "nbits: compute in float32 (1), float16 (2), bfloat16 (3), int8 (4)",
-      ).argParser(numberOf(accuracyLevels)),
-    )
-    .addOption(
-      new Option("--io <type>", "half precision: type of inputs and outputs (default: float32)").choices([
-        "float32",
-        ...halfTypes,
-      ]),
-    )
-    .option("--clamp", "half precision: values that are too large become the largest there is")
-    .addOption(new Option("--target <name>", "models: where it is to run; picks forms that do").choices(targetNames))
-    .option("--opset <n>", "models: raise to this opset first", positive)
-    .option("--op-types <list>", "models: only weights of nodes of these types, as Conv,MatMul", list)
-    .addOption(
-      new Option(
-        "--like <tool>",
-        "models: the choices and bytes of ONNX Runtime's Python tool (dynamic, nbits)",
-      ).choices(tools),
-    )
-    .option("--again", "models: quantize the float weights of a model that is quantized already")
-    .option("--allow-unchanged", "write a file in which nothing can be quantized as it is; an error otherwise");
+    .summary("quantize a model or a file of tensors; the default");
+  for (const option of [...numberOptions(), ...fileOptions(), ...modelOptions()]) command.addOption(option);
+  return command;
+}
+
+/** What values become. */
+function numberOptions(): Option[] {
+  const dtypes = [...Object.keys(codeTypes), ...halfTypes];
+  const schemes = schemeNames.filter((name) => name !== "dynamic");
+  return [
+    choice("--mode <name>", "models: store weights in few bits (weight-only, the default), or integer layers", modes),
+    choice("--dtype <type>", "what to store (default: int8); float16 and bfloat16 convert models as a whole", dtypes),
+    new Option("--per-channel", "a scale for each slice along the axis (default)").conflicts("perTensor"),
+    new Option("--per-tensor", "one scale for each tensor"),
+    new Option("--symmetric", "zero point in the middle (default for signed types)").conflicts([
+      "asymmetric",
+      "scheme",
+    ]),
+    new Option("--asymmetric", "zero point by the range (default for unsigned types)").conflicts("scheme"),
+    choice("--scheme <name>", "the same by name; float-offset keeps the offset in float", schemes),
+    parsed("--block-size <n>", "a scale for each block of n values along the axis", positive).conflicts([
+      "perChannel",
+      "perTensor",
+    ]),
+    parsed("--axis <n>", "tensors: channel axis (default: 0), or that of the blocks (default: 1)", whole).conflicts(
+      "perTensor",
+    ),
+  ];
+}
+
+/** What is written, and of which tensors. */
+function fileOptions(): Option[] {
+  const recipe = "models: the set of files that a library looks for; <input> may be a folder";
+  const layout = "tensors: plain (default), or compressed-tensors, a model that vLLM and transformers load";
+  const only = `recipe: these of the set, as q8,q4 (${transformersJsVariants.join(", ")})`;
+  return [
+    choice("--recipe <name>", recipe, ["transformers.js"]).conflicts([
+      ...["mode", "dtype", "format", "bits", "algorithm", "accuracyLevel", "io", "clamp", "blockSize", "axis"],
+      ...["symmetric", "asymmetric", "scheme", "layout", "target", "opset", "opTypes", "like"],
+    ]),
+    choice("--layout <name>", layout, layouts),
+    parsed("--only <list>", only, variantList),
+    new Option("--reduce-range", "leave half of the codes unused, for runtimes that saturate"),
+    parsed("--include <glob>", "quantize these tensors only, or weights of these nodes (may be repeated)", collect),
+    parsed("--exclude <glob>", "leave these as they are (may be repeated)", collect),
+  ];
+}
+
+function modelOptions(): Option[] {
+  const format =
+    "models: restore weights by Cast and Mul (cast; default for 8 and 16 bit) or DequantizeLinear (qdq), or have MatMulNBits take them (nbits; default for 4 bit)";
+  const algorithm = "nbits: how scales are found: rounding (rtn, the default), least squares, HQQ";
+  const accuracy = "nbits: compute in float32 (1), float16 (2), bfloat16 (3), int8 (4)";
+  const io = "half precision: type of inputs and outputs (default: float32)";
+  const like = "models: the choices and bytes of ONNX Runtime's Python tool (dynamic, nbits)";
+  return [
+    choice("--format <name>", format, formats),
+    parsed("--bits <n>", "nbits: 2, 4 or 8 (default: 4)", numberOf(bitWidths)),
+    choice("--algorithm <name>", algorithm, algorithms),
+    parsed("--accuracy-level <n>", accuracy, numberOf(accuracyLevels)),
+    choice("--io <type>", io, ["float32", ...halfTypes]),
+    new Option("--clamp", "half precision: values that are too large become the largest there is"),
+    choice("--target <name>", "models: where it is to run; picks forms that do", targetNames),
+    parsed("--opset <n>", "models: raise to this opset first", positive),
+    parsed("--op-types <list>", "models: only weights of nodes of these types, as Conv,MatMul", list),
+    choice("--like <tool>", like, tools),
+    new Option("--again", "models: quantize the float weights of a model that is quantized already"),
+    new Option("--allow-unchanged", "write a file in which nothing can be quantized as it is; an error otherwise"),
+  ];
+}
+
+function parsed<T>(flags: string, description: string, parse: (text: string, before: T) => T): Option {
+  return new Option(flags, description).argParser(parse);
+}
+
+function choice(flags: string, description: string, choices: readonly string[]): Option {
+  return new Option(flags, description).choices(choices);
 }
 
 function withOutput(command: Command, name: string): Command {

@@ -49,6 +49,9 @@ export type Blocks = [
 /** The widths of codes that matrices are quantized to in blocks. */
 export type BlockBits = 2 | 4 | 8;
 
+/** A matrix, the size of its blocks, and the width of codes. */
+type BlockedMatrix = [n: number, k: number, stride: number, size: number, bits: number];
+
 /**
  * A matrix [n, k] in blocks of `size` along k (assembly/quantize-nbits.ts says how codes, scales and zero points lie), its
  * rows `stride` elements apart; in the `Columns` form n columns of [k, stride]. `sums` takes 64 bytes for each of n,
@@ -61,11 +64,7 @@ export type Matrix = [
   zeroPoints: number,
   sums: number,
   scratch: number,
-  n: number,
-  k: number,
-  stride: number,
-  size: number,
-  bits: number,
+  ...shape: BlockedMatrix,
 ];
 
 type InBlocks<Name extends string, Tail extends number[] = [], Result = void> = {
@@ -81,11 +80,7 @@ export type Search = [
   scales: number,
   zeroPoints: number,
   scratch: number,
-  n: number,
-  k: number,
-  stride: number,
-  size: number,
-  bits: number,
+  ...shape: BlockedMatrix,
   symmetric: number,
   rounding: number,
 ];

@@ -8,10 +8,8 @@ import {
   type LayerOptions,
   layerOptions,
   type OutputChannels,
-  type QuantizedLayer,
+  type QuantizedFrom,
   quantizeLayer,
-  type ResidentLayer,
-  type ResidentQuantizedLayer,
   weightShapeOf,
 } from "./layer.ts";
 
@@ -37,9 +35,9 @@ const layouts: readonly ConvLayout[] = [
 ];
 
 export interface ConvOptions<D extends CodeDType = CodeDType> extends LayerOptions<D> {
-  /** OIW, OIHW or OIDHW if not said, by the weight's rank. */
+  /** Default: OIW, OIHW or OIDHW, by the weight's rank. */
   readonly layout?: ConvLayout | undefined;
-  /** How many groups the channels are divided into; 1 if not said. Transposed weights need it to count their outputs. */
+  /** How many groups the channels are divided into. Default: 1. Transposed weights need it to count their outputs. */
   readonly groups?: number | undefined;
 }
 
@@ -49,21 +47,11 @@ export interface ConvOptions<D extends CodeDType = CodeDType> extends LayerOptio
  *
  * @throws ArgumentError for shapes and options that do not fit, NonFiniteError, MemoryError for residents
  */
-export function quantizeConv<D extends CodeDType = "int8">(
+export function quantizeConv<D extends CodeDType = "int8", L extends Layer = Layer>(
   engine: Engine,
-  layer: ResidentLayer,
-  options?: ConvOptions<D>,
-): ResidentQuantizedLayer<D>;
-export function quantizeConv<D extends CodeDType = "int8">(
-  engine: Engine,
-  layer: Layer,
-  options?: ConvOptions<D>,
-): QuantizedLayer<D>;
-export function quantizeConv<D extends CodeDType = "int8">(
-  engine: Engine,
-  layer: Layer,
+  layer: L,
   options: ConvOptions<D> = {},
-): QuantizedLayer<D> {
+): QuantizedFrom<L, D> {
   checkKeys(options, [...layerOptions, "layout", "groups"]);
   const shape = weightShapeOf(layer);
   const channels = outputChannelsOf(shape, checkLayout(shape, options.layout), options.groups ?? 1);

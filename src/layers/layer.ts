@@ -2,9 +2,8 @@ import type { CodeDType } from "../dtypes.ts";
 import type { Engine } from "../engine/engine.ts";
 import { checkIsTensor } from "../engine/tensors/check-tensors.ts";
 import { type Axis, scaleShapeOf } from "../engine/tensors/granularity.ts";
-import { checkBoolean, type NonFinite } from "../engine/tensors/quantize-options.ts";
+import { checkBoolean, type QuantizeOptions } from "../engine/tensors/quantize-options.ts";
 import { type ResidentQuantizedTensor, type ResidentTensor, release } from "../engine/tensors/resident-tensor.ts";
-import type { SchemeName } from "../engine/tensors/schemes.ts";
 import { checkShape, elementsOf } from "../engine/tensors/shape.ts";
 import { checkData, type FloatTensor, floatTypeOf, type QuantizedTensor } from "../engine/tensors/tensor.ts";
 import { ArgumentError } from "../errors.ts";
@@ -16,22 +15,16 @@ export interface Layer {
   readonly bias?: FloatTensor | undefined;
 }
 
-export interface LayerOptions<D extends CodeDType = CodeDType> {
-  /** Of the weight; int8 if not said. */
-  readonly dtype?: D | undefined;
-  /** `symmetric` for signed types, `asymmetric` for unsigned ones if not said. */
-  readonly scheme?: SchemeName | undefined;
+/** `dtype`, `scheme` and `reduceRange` are the weight's; `nonFinite` is about weight and bias. */
+export interface LayerOptions<D extends CodeDType = CodeDType>
+  extends Pick<QuantizeOptions<D>, "dtype" | "scheme" | "reduceRange" | "nonFinite"> {
   /** A scale for each output channel (the default), or one for the whole weight. */
   readonly perChannel?: boolean | undefined;
-  /** Leaves half of the weight's codes unused, for runtimes whose 16-bit accumulators saturate. */
-  readonly reduceRange?: boolean | undefined;
-  /** What to do with NaN and infinities in weight or bias: `"error"` (the default) or `"ignore"`. */
-  readonly nonFinite?: NonFinite | undefined;
   /** Scale of the layer's quantized input: the bias becomes int32 with scale `inputScale * weight scale`. */
   readonly inputScale?: number | undefined;
   /**
-   * `int32` with `inputScale` and `float32` (left as it is) without it if not said; any other type quantizes the bias
-   * over its own range, with the weight's scheme.
+   * Default: `int32` with `inputScale`, `float32` (left as it is) without it. Any other type quantizes the bias over its
+   * own range, with the weight's scheme.
    */
   readonly biasDtype?: BiasDType | undefined;
 }
@@ -50,6 +43,11 @@ export interface ResidentLayer extends Layer {
 export interface ResidentQuantizedLayer<D extends CodeDType = CodeDType> extends QuantizedLayer<D> {
   readonly weight: ResidentQuantizedTensor<D>;
 }
+
+/** The quantized form of a layer: in linear memory where its weight is. */
+export type QuantizedFrom<L extends Layer, D extends CodeDType> = L extends ResidentLayer
+  ? ResidentQuantizedLayer<D>
+  : QuantizedLayer<D>;
 
 /** @throws ArgumentError unless there is a weight, with a shape. */
 export function weightShapeOf(layer: Layer): readonly number[] {
@@ -70,7 +68,16 @@ export interface OutputChannels {
 export const layerOptions = ["dtype", "scheme", "perChannel", "reduceRange", "nonFinite", "inputScale", "biasDtype"];
 
 /** Quantizes weight and bias together: the bias takes its scale from the weight's, and may have to widen it. */
-export function quantizeLayer<D extends CodeDType>(
+export function quantizeLayer<D extends CodeDType, L extends Layer>(
+  engine: Engine,
+  layer: L,
+  channels: OutputChannels,
+  options: LayerOptions<D>,
+): QuantizedFrom<L, D> {
+  return quantizeTogether(engine, layer, channels, options) as QuantizedFrom<L, D>;
+}
+
+function quantizeTogether<D extends CodeDType>(
   engine: Engine,
   { weight, bias }: Layer,
   { axis, outputs }: OutputChannels,

@@ -6,10 +6,8 @@ import {
   type Layer,
   type LayerOptions,
   layerOptions,
-  type QuantizedLayer,
+  type QuantizedFrom,
   quantizeLayer,
-  type ResidentLayer,
-  type ResidentQuantizedLayer,
   weightShapeOf,
 } from "./layer.ts";
 
@@ -17,7 +15,7 @@ import {
 export type LinearLayout = "OI" | "IO";
 
 export interface LinearOptions<D extends CodeDType = CodeDType> extends LayerOptions<D> {
-  /** OI if not said. */
+  /** Default: OI. */
   readonly layout?: LinearLayout | undefined;
 }
 
@@ -26,21 +24,11 @@ export interface LinearOptions<D extends CodeDType = CodeDType> extends LayerOpt
  *
  * @throws ArgumentError for shapes and options that do not fit, NonFiniteError, MemoryError for residents
  */
-export function quantizeLinear<D extends CodeDType = "int8">(
+export function quantizeLinear<D extends CodeDType = "int8", L extends Layer = Layer>(
   engine: Engine,
-  layer: ResidentLayer,
-  options?: LinearOptions<D>,
-): ResidentQuantizedLayer<D>;
-export function quantizeLinear<D extends CodeDType = "int8">(
-  engine: Engine,
-  layer: Layer,
-  options?: LinearOptions<D>,
-): QuantizedLayer<D>;
-export function quantizeLinear<D extends CodeDType = "int8">(
-  engine: Engine,
-  layer: Layer,
+  layer: L,
   options: LinearOptions<D> = {},
-): QuantizedLayer<D> {
+): QuantizedFrom<L, D> {
   checkKeys(options, [...layerOptions, "layout"]);
   const axis = oneOf("layout", options.layout ?? "OI", ["OI", "IO"]) === "OI" ? 0 : 1;
   const shape = weightShapeOf(layer);

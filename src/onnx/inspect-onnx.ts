@@ -2,6 +2,7 @@ import type { Engine } from "../engine/engine.ts";
 import { elementsOf } from "../engine/tensors/shape.ts";
 import type { ByteSource } from "../formats/byte-source.ts";
 import { inspectStored, isFinding } from "../pipeline/inspect-work.ts";
+import type { InspectedTensor } from "../pipeline/model-report.ts";
 import { shareOf, type TaskOptions, type Tracker, trackerOf, workersFor } from "../pipeline/progress.ts";
 import { allInOrder, Schedule } from "../pipeline/schedule.ts";
 import { readModel } from "./io/decode.ts";
@@ -28,21 +29,14 @@ export interface ExpectedWeightErrors {
 }
 
 /** A float constant of a model. */
-export interface WeightInspection {
-  readonly name: string;
+export interface WeightInspection extends InspectedTensor {
+  readonly dtype: string;
   /** Types of the nodes that use it. */
   readonly ops: readonly string[];
   /** Names of the nodes to which it is a weight. */
   readonly nodes: readonly string[];
-  readonly shape: readonly number[];
-  readonly dtype: string;
-  readonly bytes: number;
-  readonly min?: number | undefined;
-  readonly max?: number | undefined;
-  /** Of weights. */
+  /** Of weights, as int8 in the format "cast" and as int4. */
   readonly sqnr?: ExpectedWeightErrors | undefined;
-  /** Why it would not be quantized (as int8, in the format "cast"). */
-  readonly reason?: string | undefined;
 }
 
 /** A weight that is quantized already. */

@@ -4,6 +4,19 @@ import type { SafetensorsDType } from "../formats/safetensors.ts";
 /** A type as the file names it: F32 in safetensors, float32 in ONNX; codes by the engine's name for them. */
 type TypeName = CodeDType | SafetensorsDType | (string & {});
 
+/** A float tensor of a file, or a constant of a model. */
+export interface InspectedTensor {
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** Of floats, as far as they are finite. */
+  readonly min?: number | undefined;
+  readonly max?: number | undefined;
+  /** With scales and zero points, where it is quantized. */
+  readonly bytes: number;
+  /** Why it would not be quantized. */
+  readonly reason?: string | undefined;
+}
+
 /** What became of one tensor. */
 export interface TensorReport {
   readonly name: string;

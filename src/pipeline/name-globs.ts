@@ -2,6 +2,14 @@ import picomatch from "picomatch";
 import { ArgumentError } from "../errors.ts";
 import { listNames } from "./phrases.ts";
 
+/** Which things are meant, by name. A glob that matches nothing is an error. */
+export interface NameGlobs {
+  /** `*` matches across dots and slashes. Default: all. */
+  readonly include?: readonly string[] | undefined;
+  /** Default: none. */
+  readonly exclude?: readonly string[] | undefined;
+}
+
 /** Whether something of that name is meant. */
 export type Matcher = (name: string) => boolean;
 

@@ -1,6 +1,7 @@
 import type { CodeDType } from "../../dtypes.ts";
 import type { NonFinite } from "../../engine/tensors/quantize-options.ts";
 import type { SchemeName } from "../../engine/tensors/schemes.ts";
+import type { NameGlobs } from "../../pipeline/name-globs.ts";
 import type { TaskOptions } from "../../pipeline/progress.ts";
 
 export interface QuantizeCheckpointOptions extends Selection, TaskOptions {
@@ -10,7 +11,7 @@ export interface QuantizeCheckpointOptions extends Selection, TaskOptions {
 }
 
 /** Which tensors to quantize, and how. */
-export interface Selection {
+export interface Selection extends NameGlobs {
   readonly dtype: CodeDType;
   readonly scheme: SchemeName;
   /** A scale for each slice along `axis`, or one for the tensor. */
@@ -18,7 +19,4 @@ export interface Selection {
   /** The channel axis (0 if not said); with `blockSize` the axis that blocks run along (1 if not said). */
   readonly axis?: number | undefined;
   readonly blockSize?: number | undefined;
-  /** Globs over tensor names; `*` matches across dots and slashes. */
-  readonly include?: readonly string[] | undefined;
-  readonly exclude?: readonly string[] | undefined;
 }

@@ -1,4 +1,4 @@
-import { matcherOf } from "../../pipeline/name-globs.ts";
+import { matcherOf, type NameGlobs } from "../../pipeline/name-globs.ts";
 import { checkOpTypes } from "../ir/check-op-types.ts";
 import type { Model, Node, Tensor } from "../ir/graph.ts";
 import { opNameOf, weightOps } from "../ir/operators.ts";
@@ -6,11 +6,8 @@ import type { Scope } from "../ir/scopes.ts";
 import { findQuantized, type QuantizedConstant } from "./find-quantized.ts";
 import { type FloatConstant, usersOf } from "./find-weights.ts";
 
-/** Which weights to quantize. */
-export interface WeightSelection {
-  /** Globs over names of weights and of the nodes that use them. */
-  readonly include?: readonly string[] | undefined;
-  readonly exclude?: readonly string[] | undefined;
+/** Which weights to quantize; globs match names of weights and of the nodes that use them. */
+export interface WeightSelection extends NameGlobs {
   /** Only weights of nodes of these types: `Conv`, `com.microsoft.Attention`. */
   readonly opTypes?: readonly string[] | undefined;
   /** Whether another pass went before, which may have taken all that a glob or a type names. */

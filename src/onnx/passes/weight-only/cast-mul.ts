@@ -7,7 +7,7 @@ import type { FloatConstant, Use } from "../../weights/find-weights.ts";
 import { gatherAxisOf, isLookup } from "../../weights/table-lookup.ts";
 import type { WeightQuantization } from "../../weights/weight-granularity.ts";
 import { requirementOf } from "./opset-requirement.ts";
-import { type Chain, type DraftContext, WeightDraft } from "./weight-draft.ts";
+import { type Chain, type DraftContext, type StoredParts, WeightDraft } from "./weight-draft.ts";
 
 /**
  * Cast, Sub of the zero point where there is one, Mul by the scale: ops that every opset from 7 on has and runtimes fold
@@ -37,24 +37,16 @@ export function draftCast(constant: FloatConstant, recipe: WeightQuantization, a
   };
 
   const direct = constant.uses.filter((use) => gathersFirst(use, granularity, shape.length));
-  for (const { node } of direct) draft.replaced.set(node, gatherFirst(node, constant, granularity, parts, draft));
-  if (direct.length < constant.uses.length || constant.isShown) {
-    const chain = draft.chain(constant.name);
+  const rows = (node: Node) => gatherFirst(node, constant, granularity, parts, draft);
+  draft.replaceUses(direct, rows, (chain) => {
     const spread = (name: string, suffix: string) => (index ? spreadBlocks(chain, name, suffix, index) : name);
     restore(chain, constant, {
       codes: parts.codes,
       scale: spread(parts.scale, "scale"),
       zeroPoint: parts.zeroPoint && (narrowRange ? parts.zeroPoint : spread(parts.zeroPoint, "zero_point")),
     });
-    draft.nodes.push(...chain.nodes);
-  }
+  });
   return draft;
-}
-
-interface Parts {
-  readonly codes: string;
-  readonly scale: string;
-  readonly zeroPoint: string | undefined;
 }
 
 interface BlockIndex {
@@ -63,7 +55,7 @@ interface BlockIndex {
   readonly axis: number;
 }
 
-function restore(chain: Chain, { tensor, dtype }: FloatConstant, { codes, scale, zeroPoint }: Parts): void {
+function restore(chain: Chain, { tensor, dtype }: FloatConstant, { codes, scale, zeroPoint }: StoredParts): void {
   const toFloat32 = [intAttribute("to", codeOf("float32"))];
   const narrow = dtype !== "float32";
   let value = chain.add("Cast", [codes], toFloat32, { last: false });
@@ -84,7 +76,7 @@ function gatherFirst(
   node: Node,
   constant: FloatConstant,
   granularity: Granularity,
-  parts: Parts & { readonly index: BlockIndex | undefined; readonly isOneZeroPoint: boolean },
+  parts: StoredParts & { readonly index: BlockIndex | undefined; readonly isOneZeroPoint: boolean },
   draft: WeightDraft,
 ): Node[] {
   const [output = ""] = node.outputs;

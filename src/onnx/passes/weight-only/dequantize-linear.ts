@@ -7,7 +7,7 @@ import type { FloatConstant, Use } from "../../weights/find-weights.ts";
 import { gatherAxisOf, isLookup } from "../../weights/table-lookup.ts";
 import type { WeightQuantization } from "../../weights/weight-granularity.ts";
 import { requirementOf } from "./opset-requirement.ts";
-import { type Chain, type DraftContext, WeightDraft } from "./weight-draft.ts";
+import { type Chain, type DraftContext, type StoredParts, WeightDraft } from "./weight-draft.ts";
 
 /**
  * DequantizeLinear in front of the weight's users: per tensor from opset 10, per channel from 13, in blocks, of 4 and of
@@ -30,26 +30,16 @@ export function draftQdq(constant: FloatConstant, recipe: WeightQuantization, ar
     zeroPoint: job.zeroPoint && draft.tensor("zero_point", dtype, parameterShape, job.zeroPoint),
   };
   const direct = constant.uses.filter((use) => gathersFirst(use, recipe, shape.length));
-  for (const { node } of direct) draft.replaced.set(node, gatherFirst(node, constant, granularity, parts, draft));
+  const rows = (node: Node) => gatherFirst(node, constant, granularity, parts, draft);
+  draft.replaceUses(direct, rows, (chain) => restore(chain, constant, parts, granularity));
   for (const node of constant.viewers) if (lacksPerm(node)) draft.replaced.set(node, [withPerm(node, shape.length)]);
-  if (direct.length < constant.uses.length || constant.isShown) {
-    const chain = draft.chain(constant.name);
-    restore(chain, constant, parts, granularity);
-    draft.nodes.push(...chain.nodes);
-  }
   return draft;
-}
-
-interface Parts {
-  readonly codes: string;
-  readonly scale: string;
-  readonly zeroPoint: string | undefined;
 }
 
 function restore(
   chain: Chain,
   { tensor, dtype }: FloatConstant,
-  { codes, scale, zeroPoint }: Parts,
+  { codes, scale, zeroPoint }: StoredParts,
   { axis, blockSize }: Granularity,
 ): void {
   const attributes = [
@@ -82,7 +72,7 @@ function gatherFirst(
   node: Node,
   constant: FloatConstant,
   granularity: Granularity,
-  parts: Parts,
+  parts: StoredParts,
   draft: WeightDraft,
 ): Node[] {
   const [output = ""] = node.outputs;

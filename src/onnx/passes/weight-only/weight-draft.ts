@@ -4,9 +4,16 @@ import type { FreshNames } from "../../ir/fresh-names.ts";
 import { type Graph, makeNode, makeTensor, type Node, type Tensor } from "../../ir/graph.ts";
 import type { ElementType } from "../../proto/schema.ts";
 import { lengthOf, type Pending } from "../../proto/wire-format.ts";
-import type { FloatConstant } from "../../weights/find-weights.ts";
+import type { FloatConstant, Use } from "../../weights/find-weights.ts";
 import type { GraphEdits } from "../graph-edits.ts";
 import type { Requirement } from "./opset-requirement.ts";
+
+/** The names of the tensors that a weight is stored in. */
+export interface StoredParts {
+  readonly codes: string;
+  readonly scale: string;
+  readonly zeroPoint: string | undefined;
+}
 
 /** What takes the place of a constant: tensors and nodes of its graph, and nodes that replace those that used it. */
 export class WeightDraft {
@@ -36,6 +43,20 @@ export class WeightDraft {
   /** A chain of nodes that ends in `output`. */
   chain(output: string): Chain {
     return new Chain(this.names, output);
+  }
+
+  /** Puts nodes in the place of lookups that take rows first; restores the constant as a whole for all other uses. */
+  replaceUses(
+    lookups: readonly Use[],
+    gatherFirst: (node: Node) => readonly Node[],
+    restore: (chain: Chain) => void,
+  ): void {
+    const { uses, isShown, name } = this.constant;
+    for (const { node } of lookups) this.replaced.set(node, gatherFirst(node));
+    if (lookups.length === uses.length && !isShown) return;
+    const chain = this.chain(name);
+    restore(chain);
+    this.nodes.push(...chain.nodes);
   }
 
   putInto(edits: GraphEdits): void {
