@@ -1,26 +1,67 @@
 /**
  * Every error this library throws on purpose. Each says what was given and what is allowed, in one line; `tag` tells the
- * kinds apart where `instanceof` cannot, as with two copies of the package.
+ * kinds apart where `instanceof` cannot, as with two copies of the package, and `code` says more exactly what is wrong
+ * (docs/errors.md lists the codes).
  */
+import { option, textOf, type Words, words, wordsOf } from "./messages.ts";
+
 export type ErrorTag = "argument" | "non-finite" | "format" | "file" | "memory" | "worker" | "unchanged";
+
+export type ErrorCode =
+  | "invalid-argument"
+  | "unknown-option"
+  | "no-match"
+  | "opset-too-low"
+  | "non-finite"
+  | "out-of-range"
+  | "invalid-file"
+  | "already-quantized"
+  | "unsupported-operator"
+  | "file-access"
+  | "not-found"
+  | "exists"
+  | "out-of-memory"
+  | "worker-failed"
+  | "unchanged";
+
+interface CodedOptions extends ErrorOptions {
+  readonly code?: ErrorCode | undefined;
+}
 
 export abstract class WasmQuantError extends Error {
   abstract readonly tag: ErrorTag;
+
+  constructor(
+    /** The message in parts, in which options stand by name and value. */
+    readonly words: Words,
+    readonly code: ErrorCode,
+    options?: ErrorOptions,
+  ) {
+    super(textOf(words), options);
+  }
 }
 
 /** A call's argument (or a command's option) is not one of the allowed ones. */
 export class ArgumentError extends WasmQuantError {
   override readonly name = "ArgumentError";
   readonly tag = "argument";
+  /** What is wrong with it. */
+  readonly detail: string;
 
   constructor(
     /** Which argument, as its caller would write it: `axis`, `shape`, `scale`. */
     readonly argument: string,
     /** What is wrong with it. */
-    readonly detail: string,
-    options?: ErrorOptions,
+    detail: string | Words,
+    { code = "invalid-argument", ...options }: CodedOptions = {},
   ) {
-    super(`${argument}: ${detail}`, options);
+    super([option(argument), ": ", ...wordsOf(detail)], code, options);
+    this.detail = textOf(detail);
+  }
+
+  /** `detail` in parts. */
+  get detailWords(): Words {
+    return this.words.slice(2); // behind the argument and a colon
   }
 }
 
@@ -37,10 +78,9 @@ export class NonFiniteError extends WasmQuantError {
     /** The tensor's name, where it has one. */
     readonly tensor?: string,
   ) {
-    super(
-      `${tensor === undefined ? "tensor" : `tensor ${JSON.stringify(tensor)}`} holds ${value} at flat index ${index}; ` +
-        `a range needs finite values (nonFinite: "ignore" leaves such values out)`,
-    );
+    const which = tensor === undefined ? "tensor" : `tensor ${JSON.stringify(tensor)}`;
+    const advice = `a range needs finite values (nonFinite: "ignore" leaves such values out)`;
+    super([`${which} holds ${value} at flat index ${index}; ${advice}`], "non-finite");
   }
 }
 
@@ -52,12 +92,12 @@ export class FormatError extends WasmQuantError {
   constructor(
     /** The file, as the caller named it. */
     readonly file: string,
-    message: string,
+    message: string | Words,
     /** The tensor the complaint is about, where it is about one. */
     readonly tensor?: string,
-    options?: ErrorOptions,
+    { code = "invalid-file", ...options }: CodedOptions = {},
   ) {
-    super(`${file}: ${tensor === undefined ? "" : `tensor ${JSON.stringify(tensor)}: `}${message}`, options);
+    super(words`${file}: ${about(tensor)}${wordsOf(message)}`, code, options);
   }
 }
 
@@ -65,18 +105,19 @@ export class FormatError extends WasmQuantError {
 export class FileError extends WasmQuantError {
   override readonly name = "FileError";
   readonly tag = "file";
-  /** `exists` where it is there already and was not to be replaced. */
-  readonly reason: "exists" | undefined;
 
   constructor(
     /** The file, as the caller named it. */
     readonly file: string,
     message: string,
-    options?: ErrorOptions & { readonly reason?: "exists" },
+    { code = "file-access", ...options }: CodedOptions = {},
   ) {
-    super(`${file}: ${message}`, options);
-    this.reason = options?.reason;
+    super([`${file}: ${message}`], code, options);
   }
+}
+
+function about(tensor: string | undefined): string {
+  return tensor === undefined ? "" : `tensor ${JSON.stringify(tensor)}: `;
 }
 
 /** Options as they are given to the function that threw; undefined stands for one to leave out. */
@@ -98,8 +139,9 @@ export class UnchangedError extends WasmQuantError {
     readonly detail: string,
     { remedy, isCopied = true }: { readonly remedy?: Remedy | undefined; readonly isCopied?: boolean } = {},
   ) {
-    const copy = isCopied ? "; allowUnchanged: true copies it as it is" : "";
-    super(`${file}: ${detail}${remedy ? `; try ${inline(remedy)}` : copy}`);
+    const copy = words`; ${option("allowUnchanged", true)} copies it as it is`;
+    const advice = remedy ? [`; try ${inline(remedy)}`] : isCopied ? copy : [];
+    super(words`${file}: ${detail}${advice}`, "unchanged");
     this.remedy = remedy;
     this.isCopied = isCopied;
   }
@@ -121,6 +163,10 @@ function inline(options: Remedy): string {
 export class MemoryError extends WasmQuantError {
   override readonly name = "MemoryError";
   readonly tag = "memory";
+
+  constructor(message = "", options?: ErrorOptions) {
+    super([message], "out-of-memory", options);
+  }
 }
 
 /** A worker ended before its work did, was ended, or did not start. */
@@ -135,7 +181,7 @@ export class WorkerError extends WasmQuantError {
     readonly tensor?: string,
     options?: ErrorOptions,
   ) {
-    super(`${tensor === undefined ? "" : `tensor ${JSON.stringify(tensor)}: `}${detail}`, options);
+    super([`${about(tensor)}${detail}`], "worker-failed", options);
   }
 }
 

@@ -46,6 +46,7 @@ export type {
 } from "./engine/tensors/tensor.ts";
 export {
   ArgumentError,
+  type ErrorCode,
   type ErrorTag,
   FileError,
   FormatError,
@@ -86,6 +87,7 @@ export type {
   ResidentQuantizedLayer,
 } from "./layers/layer.ts";
 export { type LinearLayout, type LinearOptions, quantizeLinear } from "./layers/linear.ts";
+export { type OptionWord, textOf, type Words } from "./messages.ts";
 export {
   compareModels,
   type DequantizeModelOptions,
@@ -111,6 +113,6 @@ export type { Algorithm, OnnxOptions, QuantizationMode, WeightFormat } from "./o
 export type { Target, TargetFinding, TargetSeverity, TargetVerdict } from "./onnx/targets/target.ts";
 export { type TransformersJsVariant, transformersJsVariants } from "./onnx/transformers-js.ts";
 export type { RestoredFormat } from "./onnx/weights/weight-granularity.ts";
-export type { ModelReport, TensorReport } from "./pipeline/model-report.ts";
+export type { ModelReport, Remark, RemarkCode, TensorReport } from "./pipeline/model-report.ts";
 export type { TaskOptions, TaskProgress } from "./pipeline/progress.ts";
 export type { Workers } from "./pipeline/work.ts";

@@ -2,6 +2,7 @@
  * Files in, files out: what the command and the page both call. Bytes come from a ByteSource and go to a ByteSink, so
  * that nothing here knows where they live.
  */
+
 import { dequantizeCheckpoint } from "./checkpoint/dequantize-checkpoint.ts";
 import { halveCheckpoint } from "./checkpoint/halve-checkpoint.ts";
 import { type Inspection, inspectCheckpoint } from "./checkpoint/inspect-checkpoint.ts";
@@ -12,6 +13,7 @@ import { checkKeys, oneOf } from "./engine/tensors/quantize-options.ts";
 import { ArgumentError, FormatError } from "./errors.ts";
 import type { ByteSink, ByteSource } from "./formats/byte-source.ts";
 import { detectFileType, type TensorFileType } from "./formats/detect-file-type.ts";
+import { textOf, type Words } from "./messages.ts";
 import {
   checkQuantize,
   checkTransformersOptions,
@@ -68,6 +70,8 @@ export interface VariantReport extends ModelReport {
 export interface SkippedVariant {
   readonly variant: TransformersJsVariant;
   readonly reason: string;
+  /** The reason in parts, in which options stand by name and value. */
+  readonly words: Words;
 }
 
 /** What became of a set, each in the order of `variants`. */
@@ -109,7 +113,7 @@ export async function quantizeForTransformersJs(
     return {
       files: made.flatMap((each, i) => ("unchanged" in each ? [] : [{ variant: chosen[i]!, ...each }])),
       skipped: made.flatMap((each, i) =>
-        "unchanged" in each ? [{ variant: chosen[i]!, reason: each.unchanged }] : [],
+        "unchanged" in each ? [{ variant: chosen[i]!, reason: textOf(each.unchanged), words: each.unchanged }] : [],
       ),
     };
   });

@@ -13,5 +13,12 @@ it("npm pack holds what a user needs and nothing else", async () => {
     expect(files).toContain(needed);
   }
   const others = files.filter((file) => !/^dist\/.*\.(js|d\.ts|wasm)$/.test(file));
-  expect(others.sort()).toEqual(["CHANGELOG.md", "LICENSE", "README.md", "docs/onnx.md", "package.json"]);
+  expect(others.sort()).toEqual([
+    "CHANGELOG.md",
+    "LICENSE",
+    "README.md",
+    "docs/errors.md",
+    "docs/onnx.md",
+    "package.json",
+  ]);
 });

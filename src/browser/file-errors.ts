@@ -23,6 +23,9 @@ export async function explain<T>(
     const { name = "" } = (cause ?? {}) as Partial<Error>;
     const reason = special[name] ?? reasons[name];
     if (reason === undefined && !(cause instanceof DOMException)) throw cause;
-    throw new FileError(path, reason ?? `cannot be read or written (${name})`, { cause });
+    throw new FileError(path, reason ?? `cannot be read or written (${name})`, {
+      cause,
+      code: name === "NotFoundError" ? "not-found" : undefined,
+    });
   }
 }

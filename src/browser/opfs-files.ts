@@ -181,7 +181,7 @@ async function checkFree(
     ...refusals,
     TypeMismatchError: "is a folder; name the file to write",
   });
-  if (there && !overwrite) throw new FileError(path, "exists already", { reason: "exists" });
+  if (there && !overwrite) throw new FileError(path, "exists already", { code: "exists" });
   return there;
 }
 

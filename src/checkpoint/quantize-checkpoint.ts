@@ -35,5 +35,7 @@ export function quantizeCheckpoint(
 /** @throws FormatError for what has codes in it already, which are no floats to be made smaller */
 export function refuseQuantized({ name, files, tensors }: Checkpoint): void {
   if (!files.some(({ metadata }) => Object.hasOwn(metadata, METADATA_KEY)) && !holdsPacked(tensors)) return;
-  throw new FormatError(name, "is quantized already; quantize the float file it was made from");
+  throw new FormatError(name, "is quantized already; quantize the float file it was made from", undefined, {
+    code: "already-quantized",
+  });
 }

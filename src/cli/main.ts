@@ -5,7 +5,7 @@ import { join, resolve } from "node:path";
 import { CommanderError } from "commander";
 import type { ModelRuntime } from "../compare/model-runtime.ts";
 import { createEngine, type Engine } from "../engine/engine.ts";
-import { ArgumentError, FileError, FormatError, isWasmQuantError, UnchangedError } from "../errors.ts";
+import { ArgumentError, FileError, isWasmQuantError, UnchangedError } from "../errors.ts";
 import type { ByteSink, ByteSource } from "../formats/byte-source.ts";
 import { detectFileType, isShardIndex } from "../formats/detect-file-type.ts";
 import { shardIndexName } from "../formats/shards.ts";
@@ -23,7 +23,7 @@ import { quantizeRecipe } from "./recipe.ts";
 import { interruption, print, withProgress, withSource, withSources, withTask } from "./run-task.ts";
 import { printableName } from "./table.ts";
 import { type Outcome, renderInspection, renderReport, reportToJson, toJson } from "./tensor-tables.ts";
-import { inOptions } from "./words.ts";
+import { typedOption, typedOptions, typedText } from "./words.ts";
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
@@ -184,29 +184,16 @@ try {
   process.exitCode = explain(error);
 }
 
-/** The library says what is wrong; the words for doing something about it are the command's. */
+/** What to do about an error, where the command has options that the library has not. */
 function adviceOn(error: unknown): string {
-  if (error instanceof FileError && error.reason === "exists")
-    return `; --force replaces it, -o names another${process.argv.includes("--recipe") ? " folder" : ""}`;
-  if (error instanceof FormatError && error.message.endsWith("exclude it")) return " (--exclude GLOB)";
-  return "";
+  if (!(error instanceof FileError) || error.code !== "exists") return "";
+  return `; --force replaces it, -o names another${process.argv.includes("--recipe") ? " folder" : ""}`;
 }
 
-/** Options as they are typed: where the library says `blockSize`. */
-function asTyped(error: unknown, message: string): string {
-  const about = error instanceof FormatError ? error.cause : error;
-  if (!(about instanceof ArgumentError) || !isOption(about.argument)) return inOptions(message);
-  const { argument, detail } = about;
-  return inOptions(message).replace(
-    inOptions(`${argument}: ${detail}`),
-    () => `--${optionFor(argument)}: ${inOptions(detail)}`,
-  );
-}
-
-/** Whether there is an option for an argument: others are of the library alone. */
-function isOption(argument: string): boolean {
-  const name = `--${optionFor(argument)}`;
-  return program.commands.some(({ options }) => options.some(({ long }) => long === name));
+/** The option for an argument; undefined for those of the library alone. */
+function flagFor(argument: string): string | undefined {
+  const flag = optionFor(argument);
+  return program.commands.some(({ options }) => options.some(({ long }) => long === flag)) ? flag : undefined;
 }
 
 /** What was typed for an argument: some have several options. */
@@ -216,7 +203,7 @@ function optionFor(argument: string): string {
     scheme: ["symmetric", "asymmetric"],
   };
   const typed = others[argument]?.find((option) => process.argv.includes(`--${option}`));
-  return typed ?? argument.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  return typed === undefined ? typedOption(argument) : `--${typed}`;
 }
 
 /** Says what went wrong in one line on stderr; the exit code. */
@@ -232,33 +219,20 @@ function explain(error: unknown): number {
     process.stderr.write("wasm-quant: interrupted, nothing written\n");
     return EXIT_INTERRUPTED;
   }
-  const message =
-    error instanceof UnchangedError ? unchangedLine(error) : error instanceof Error ? error.message : String(error);
+  const line = `${messageOf(error)}${adviceOn(error)}`;
   const unexpected = isWasmQuantError(error) ? "" : "unexpected error: ";
-  process.stderr.write(
-    `wasm-quant: ${unexpected}${printableName(asTyped(error, message) + adviceOn(error), LONGEST_LINE)}\n`,
-  );
+  process.stderr.write(`wasm-quant: ${unexpected}${printableName(line, LONGEST_LINE)}\n`);
   if (process.argv.includes("--debug")) process.stderr.write(`${(error as Error).stack}\n`);
   return isUsage(error) ? EXIT_USAGE : EXIT_FAILED;
 }
 
-/** The same error with the options that would do something as they are typed. */
-function unchangedLine({ file, detail, remedy, isCopied }: UnchangedError): string {
-  const copy = isCopied ? "; --allow-unchanged copies it as it is" : "";
-  return `${file}: ${detail}${remedy ? `; try ${typedOptions(remedy)}` : copy}`;
-}
-
-function typedOptions(options: Readonly<Record<string, unknown>>): string {
-  const names = Object.keys(options);
-  const optionOf = (name: string) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
-  const given = names.flatMap((name) => {
-    const value = options[name];
-    if (value === undefined) return [];
-    if (name === "perChannel") return value ? "--per-channel" : "--per-tensor";
-    return value === true ? optionOf(name) : `${optionOf(name)} ${Array.isArray(value) ? value.join(",") : value}`;
-  });
-  const without = names.filter((name) => options[name] === undefined).map(optionOf);
-  return [...given, ...(without.length > 0 ? [`without ${without.join(", ")}`] : [])].join(" ");
+/** An error's message, with options as they are typed. */
+function messageOf(error: unknown): string {
+  if (error instanceof UnchangedError && error.remedy) {
+    return `${error.file}: ${error.detail}; try ${typedOptions(error.remedy)}`;
+  }
+  if (isWasmQuantError(error)) return typedText(error.words, flagFor);
+  return error instanceof Error ? error.message : String(error);
 }
 
 /** Options that no file would go with; patterns may match nothing in this one alone. */

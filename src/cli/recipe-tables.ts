@@ -2,7 +2,7 @@ import { basename } from "node:path";
 import type { SkippedVariant, VariantReport } from "../model.ts";
 import type { TransformersJsVariant } from "../onnx/transformers-js.ts";
 import { columnsOf, formatBytes, formatDecibels, printable, printableName, tableOf } from "./table.ts";
-import { inOptions } from "./words.ts";
+import { lineOf, typedText } from "./words.ts";
 
 /** The files of one session. */
 export interface RecipeReport {
@@ -31,14 +31,14 @@ export function renderRecipe({ input, bytesBefore, files, skipped }: RecipeRepor
   });
   const said = new Map<string, TransformersJsVariant[]>();
   for (const { variant, remarks = [] } of files) {
-    for (const remark of remarks) said.set(remark, [...(said.get(remark) ?? []), variant]);
+    for (const line of remarks.map(lineOf)) said.set(line, [...(said.get(line) ?? []), variant]);
   }
   const left = new Map<string, TransformersJsVariant[]>();
-  for (const { variant, reason } of skipped) left.set(reason, [...(left.get(reason) ?? []), variant]);
-  const skips = Array.from(
-    left,
-    ([reason, variants]) => `left out: ${variants.join(", ")} (${inOptions(printable(reason))})\n`,
-  );
-  const lines = Array.from(said, ([remark, variants]) => `${variants.join(", ")}: ${inOptions(printable(remark))}\n`);
+  for (const { variant, words } of skipped) {
+    const reason = typedText(words);
+    left.set(reason, [...(left.get(reason) ?? []), variant]);
+  }
+  const skips = Array.from(left, ([reason, variants]) => `left out: ${variants.join(", ")} (${printable(reason)})\n`);
+  const lines = Array.from(said, ([line, variants]) => `${variants.join(", ")}: ${printable(line)}\n`);
   return `${printable(input)}, ${formatBytes(bytesBefore)}\n${files.length > 0 ? tableOf(columns, rows) : ""}${skips.join("")}${lines.join("")}`;
 }

@@ -73,7 +73,11 @@ async function makeSession(
     return await withSource(path, (source) => quantizeForTransformersJs(engine, source, sinkFor, options));
   } catch (error) {
     if (!(error instanceof UnchangedError)) throw error;
-    const skipped = (options.only ?? transformersJsVariants).map((variant) => ({ variant, reason: error.detail }));
+    const skipped = (options.only ?? transformersJsVariants).map((variant) => ({
+      variant,
+      reason: error.detail,
+      words: [error.detail],
+    }));
     return { files: [], skipped };
   }
 }

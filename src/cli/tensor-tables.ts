@@ -11,7 +11,7 @@ import {
   printableName,
   tableOf,
 } from "./table.ts";
-import { inOptions } from "./words.ts";
+import { lineOf } from "./words.ts";
 
 /** What a finished task is told of besides its report. */
 export interface Outcome {
@@ -47,14 +47,14 @@ export function renderReport(
     formatDecibels(t.sqnr),
     formatBytes(t.bytesBefore),
     formatBytes(t.bytesAfter),
-    t.reason === undefined ? "" : `copied: ${inOptions(t.reason)}`,
+    t.reason === undefined ? "" : `copied: ${t.reason}`,
   ]);
   const changed = tensors.filter(({ reason }) => reason === undefined).length;
   const ratio = bytesBefore === 0 ? 1 : bytesAfter / bytesBefore;
   const totals =
     `${printable(output)}: ${changed} of ${tensors.length} tensors ${done}, ` +
     `${formatBytes(bytesBefore)} -> ${formatBytes(bytesAfter)} (${ratio.toFixed(3)} of the input), ${seconds.toFixed(2)} s\n`;
-  const lines = remarks?.map((remark) => `${inOptions(printable(remark))}\n`).join("") ?? "";
+  const lines = remarks?.map((remark) => `${printable(lineOf(remark))}\n`).join("") ?? "";
   return `${tableOf(columns, rows)}\n${totals}${lines}${isModel ? "" : remarkOn(done, changed, bytesBefore, bytesAfter)}`;
 }
 
@@ -122,7 +122,11 @@ function shorten(text: string): string {
   return text.length > 100 ? `${text.slice(0, 97)}...` : text;
 }
 
-/** JSON has no Infinity and no NaN: they become strings. */
+/** JSON has no Infinity and no NaN: they become strings. Messages stand there as texts, without their parts. */
 export function toJson(value: unknown): string {
-  return `${JSON.stringify(value, (_, x) => (typeof x === "number" && !Number.isFinite(x) ? String(x) : x), 2)}\n`;
+  const plain = (key: string, x: unknown) => {
+    if (key === "words") return undefined;
+    return typeof x === "number" && !Number.isFinite(x) ? String(x) : x;
+  };
+  return `${JSON.stringify(value, plain, 2)}\n`;
 }

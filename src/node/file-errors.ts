@@ -1,4 +1,4 @@
-import { FileError } from "../errors.ts";
+import { FileError, isWasmQuantError } from "../errors.ts";
 
 const reasons: Readonly<Record<string, string>> = {
   ENOENT: "no such file or folder",
@@ -34,6 +34,7 @@ export function explainNow<T>(path: string, action: () => T): T {
 
 function explained(path: string, cause: unknown): unknown {
   const { code } = cause as NodeJS.ErrnoException;
-  if (code === undefined || cause instanceof FileError) return cause;
-  return new FileError(path, reasons[code] ?? `cannot be read or written (${code})`, { cause });
+  if (code === undefined || isWasmQuantError(cause)) return cause;
+  const kind = code === "ENOENT" || code === "ENOTDIR" ? "not-found" : undefined;
+  return new FileError(path, reasons[code] ?? `cannot be read or written (${code})`, { cause, code: kind });
 }

@@ -34,7 +34,7 @@ async function beginFile(path: string, overwrite: boolean): Promise<AtomicFile> 
   const file = await explain(path, () =>
     open(temporary, "wx", replaced?.mode).catch((cause: NodeJS.ErrnoException) => {
       unfinished.delete(temporary);
-      if (cause.code === "ENOENT") throw new FileError(path, "its folder does not exist", { cause });
+      if (cause.code === "ENOENT") throw new FileError(path, "its folder does not exist", { cause, code: "not-found" });
       throw cause;
     }),
   );
@@ -109,6 +109,6 @@ export function removeUnfinished(): void {
 async function checkFree(path: string, overwrite: boolean): Promise<Stats | undefined> {
   const there = await stat(path).catch(() => undefined);
   if (there?.isDirectory()) throw new FileError(path, "is a folder; name the file to write");
-  if (there && !overwrite) throw new FileError(path, "exists already", { reason: "exists" });
+  if (there && !overwrite) throw new FileError(path, "exists already", { code: "exists" });
   return there;
 }

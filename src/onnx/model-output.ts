@@ -4,7 +4,7 @@ import { keyOf } from "./codecs/codec.ts";
 import { encodeModel } from "./io/encode.ts";
 import { type ExternalDataFile, layOutExternalData } from "./io/external-data-writer.ts";
 import type { TensorFiles } from "./io/tensor-data.ts";
-import { type Addresses, segmentSource, writeSegments } from "./io/write-chunks.ts";
+import { type Addresses, segmentSource, writeSegments } from "./io/write-segments.ts";
 import type { Model } from "./ir/graph.ts";
 import type { Plan } from "./plan-model.ts";
 import { isSpan, lengthOf, type Segment } from "./proto/wire-format.ts";
@@ -14,7 +14,7 @@ import { verifyWritten } from "./verify.ts";
 export class Output {
   private constructor(
     private readonly sink: ByteSink,
-    readonly chunks: readonly Segment[],
+    readonly segments: readonly Segment[],
     private readonly data: ExternalDataFile | undefined,
   ) {}
 
@@ -33,24 +33,24 @@ export class Output {
     const outside = jobs.filter(({ constant }) => constant.tensor.data.kind === "external");
     const replacements = outside.map((job) => ({ tensor: job.constant.tensor, parts: job.parts, key: keyOf(job) }));
     const data = await layOutExternalData(model, files, { sink, suffix: dataSuffix }, replacements, addresses);
-    const chunks = encodeModel(model);
-    await verifyWritten(segmentSource(files.source.name, chunks), model, nodes, drafts);
-    return new Output(sink, chunks, data);
+    const segments = encodeModel(model);
+    await verifyWritten(segmentSource(files.source.name, segments), model, nodes, drafts);
+    return new Output(sink, segments, data);
   }
 
   /** Bytes of the model and its data file. */
   get byteLength(): number {
-    return lengthOf(this.chunks) + (this.data?.byteLength ?? 0);
+    return lengthOf(this.segments) + (this.data?.byteLength ?? 0);
   }
 
   /** Bytes that are copied as they are. */
   get copiedBytes(): number {
-    return lengthOf(this.chunks.filter(isSpan)) + (this.data?.copiedBytes ?? 0);
+    return lengthOf(this.segments.filter(isSpan)) + (this.data?.copiedBytes ?? 0);
   }
 
   /** Writes all that is there, and tells `addresses` where in the model the rest belongs. */
   async write(addresses: Addresses, tracker: Tracker): Promise<void> {
-    await writeSegments(this.chunks, this.sink, addresses, tracker);
+    await writeSegments(this.segments, this.sink, addresses, tracker);
     await this.data?.copy(tracker);
   }
 }

@@ -9,6 +9,7 @@ import {
 import { checkBoolean, codeNames, oneOf, refuseGiven } from "../engine/tensors/quantize-options.ts";
 import type { SchemeName } from "../engine/tensors/schemes.ts";
 import { ArgumentError } from "../errors.ts";
+import { formatWord, words } from "../messages.ts";
 import { type AccuracyLevel, accuracyLevels } from "./passes/nbits/nbits-options.ts";
 import type { PlanOptions } from "./plan-model.ts";
 import { type Target, targetNames } from "./targets/target.ts";
@@ -118,9 +119,9 @@ export function planOptionsOf(options: All): PlanOptions {
   refuseGiven(
     options,
     ["like"],
-    `is for the mode dynamic and for nbits; the tool has no weights in the format "${format}"`,
+    words`is for the mode dynamic and for nbits; the tool has no weights in ${formatWord(format)}`,
   );
-  refuseGiven(options, ["bits", "accuracyLevel", "algorithm"], 'is for the format "nbits"');
+  refuseGiven(options, ["bits", "accuracyLevel", "algorithm"], words`is for ${formatWord("nbits")}`);
   return { kind: "restored", ...shared, ...restoredOptions(options, dtype ?? "int8", format) };
 }
 
@@ -152,7 +153,10 @@ function mixedPlan(
 
 function restoredOptions(options: All, dtype: CodeDType, form: "cast" | "qdq") {
   if (codeTypes[dtype].bits === 4 && form === "cast") {
-    throw new ArgumentError("dtype", `${dtype} needs the format "nbits" or "qdq": what "cast" uses has no 4-bit types`);
+    throw new ArgumentError(
+      "dtype",
+      words`${dtype} needs ${formatWord("nbits")} or "qdq": what "cast" uses has no 4-bit types`,
+    );
   }
   const { perChannel, blockSize } = options;
   if (perChannel === false && blockSize !== undefined) {
@@ -163,7 +167,7 @@ function restoredOptions(options: All, dtype: CodeDType, form: "cast" | "qdq") {
   if (!runs.includes(dtype)) {
     throw new ArgumentError(
       "target",
-      `${options.target} does not run ${dtype} in the format "${form}"; ${runs.join(", ")} it does`,
+      words`${options.target} does not run ${dtype} in ${formatWord(form)}; ${runs.join(", ")} it does`,
     );
   }
   return { dtype, form, scheme: schemeOf(options, dtype), blockSize, tableDtype: forms?.table, ...switches(options) };

@@ -1,4 +1,6 @@
 import { ArgumentError, FormatError } from "../errors.ts";
+import { option, type Words, words } from "../messages.ts";
+import { type Remark, remark } from "../pipeline/model-report.ts";
 import type { Job } from "./codecs/codec.ts";
 import type { TensorFiles } from "./io/tensor-data.ts";
 import type { Model, Node } from "./ir/graph.ts";
@@ -52,7 +54,7 @@ export interface Plan {
   /** Whether values between nodes are of another type from now on. */
   readonly changesValues: boolean;
   /** What changed besides weights. */
-  readonly remarks: readonly string[];
+  readonly remarks: readonly Remark[];
   readonly isRaised: boolean;
   /** How many weights the model had as codes before. */
   readonly quantized: number;
@@ -99,9 +101,9 @@ export async function planModel(model: Model, files: TensorFiles, options: PlanO
 function refuseQuantized(file: string, quantized: readonly QuantizedConstant[], hasMore: boolean): never {
   const types = [...new Set(quantized.map(({ dtype }) => dtype))].join(", ");
   const many = quantized.length === 1 ? "1 weight" : `${quantized.length} weights`;
-  const more = hasMore ? " (again: true quantizes the float weights that are left)" : "";
-  const cure = `quantize the float model it was made from${more}`;
-  throw new QuantizedError(file, `is quantized already: ${many} of ${types}; ${cure}`);
+  const more = hasMore ? words` (${option("again", true)} quantizes the float weights that are left)` : "";
+  const advice = words`quantize the float model it was made from${more}`;
+  throw new QuantizedError(file, words`is quantized already: ${many} of ${types}; ${advice}`);
 }
 
 /** A model has weights that are codes already, and `again` is not set. */
@@ -109,9 +111,9 @@ export class QuantizedError extends FormatError {
   constructor(
     file: string,
     /** What it has, and what to do. */
-    readonly detail: string,
+    readonly detail: Words,
   ) {
-    super(file, detail);
+    super(file, detail, undefined, { code: "already-quantized" });
   }
 }
 
@@ -121,10 +123,10 @@ function isOpen({ isWeight, isPart, jobs }: Decision): boolean {
 }
 
 /** What a reader of the report should know of the forms that weights have. */
-function remarksOnForms(options: PlanOptions, { decisions }: Plan): string[] {
+function remarksOnForms(options: PlanOptions, { decisions }: Plan): Remark[] {
   if (options.like) {
     const tool = options.kind === "dynamic" ? "quantize_dynamic" : "MatMulNBitsQuantizer";
-    return [`the choices of ONNX Runtime's ${tool} (like: onnxruntime)`];
+    return [remark("like", words`the choices of ONNX Runtime's ${tool} (${option("like", "onnxruntime")})`)];
   }
   return options.kind === "dynamic" ? weightOnlyInDynamic(decisions) : [];
 }
@@ -191,13 +193,23 @@ async function halve(model: Model, files: TensorFiles, options: HalfOptions): Pr
 /** The newest opset that a runtime was seen to take. */
 const RUNTIMES_TAKE = 26;
 
-async function raise(model: Model, files: TensorFiles, opset: number, cure?: string): Promise<string[]> {
+async function raise(
+  model: Model,
+  files: TensorFiles,
+  opset: number,
+  neededBy = "",
+  cure?: string | Words,
+): Promise<Remark[]> {
   // Loaded when it is wanted: it knows every op there is.
   const { raiseOpset } = await import("./passes/opset/raise-opset.ts");
   const { from, to, rewritten } = await raiseOpset(model, files, opset, files.source.name, cure);
   if (from === to) return [];
-  const beyond = to > RUNTIMES_TAKE ? [`ONNX Runtime up to 1.30 takes opsets up to ${RUNTIMES_TAKE}`] : [];
-  return [`opset ${from} raised to ${to}`, ...beyond, ...rewritten];
+  const beyond = `ONNX Runtime up to 1.30 takes opsets up to ${RUNTIMES_TAKE}`;
+  return [
+    remark("opset-raised", `opset ${from} raised to ${to}${neededBy}`),
+    ...(to > RUNTIMES_TAKE ? [remark("runtime-opset", beyond)] : []),
+    ...rewritten.map((line) => remark("operator-rewritten", line)),
+  ];
 }
 
 /**
@@ -211,13 +223,11 @@ async function raiseFor(
   model: Model,
   files: TensorFiles,
   given: number | undefined,
-): Promise<string[]> {
+): Promise<Remark[]> {
   if (given !== undefined) {
-    throw new ArgumentError(
-      "opset",
-      `${given} given; ${what} needs at least ${opset}${instead ? `, or ${instead}` : ""}`,
-    );
+    const other = instead ? words`, or ${instead}` : "";
+    const message = words`${given} given; ${what} needs at least ${opset}${other}`;
+    throw new ArgumentError("opset", message, { code: "opset-too-low" });
   }
-  const [first = "", ...rest] = await raise(model, files, opset, instead ?? `${what} needs opset ${opset}`);
-  return [`${first}, which ${what} needs`, ...rest];
+  return raise(model, files, opset, `, which ${what} needs`, instead ?? `${what} needs opset ${opset}`);
 }

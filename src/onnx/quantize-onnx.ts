@@ -2,6 +2,7 @@ import type { Engine } from "../engine/engine.ts";
 import type { NonFinite } from "../engine/tensors/quantize-options.ts";
 import { UnchangedError } from "../errors.ts";
 import type { ByteSink, ByteSource } from "../formats/byte-source.ts";
+import { textOf, type Words, wordsOf } from "../messages.ts";
 import type { ModelReport, TensorReport } from "../pipeline/model-report.ts";
 import { shareOf, type TaskOptions, trackerOf, workersFor } from "../pipeline/progress.ts";
 import { Schedule } from "../pipeline/schedule.ts";
@@ -10,7 +11,7 @@ import { bytesReadBy, runJobs } from "./codecs/run-codecs.ts";
 import { readModel } from "./io/decode.ts";
 import { checkKept } from "./io/external-data-writer.ts";
 import { bytesOfTensor, TensorFiles } from "./io/tensor-data.ts";
-import { Addresses } from "./io/write-chunks.ts";
+import { Addresses } from "./io/write-segments.ts";
 import type { Model } from "./ir/graph.ts";
 import { Scope } from "./ir/scopes.ts";
 import { Output } from "./model-output.ts";
@@ -37,7 +38,7 @@ export interface WantedModel {
 /** A model that was not made, as no weight of it would have changed. */
 export interface UnchangedModel {
   /** How many weights there are, and why none of them changes. */
-  readonly unchanged: string;
+  readonly unchanged: Words;
 }
 
 export interface QuantizeOnnxOptions extends TaskOptions {
@@ -98,7 +99,7 @@ async function planWanted(
 ): Promise<PlannedModel | UnchangedModel> {
   const options = typeof wanted.plan === "function" ? wanted.plan(model) : wanted.plan;
   const plan = await planModel(model, files, options);
-  if (!allowUnchanged && isUnchanged(plan, options)) return { unchanged: whyUnchanged(plan, options) };
+  if (!allowUnchanged && isUnchanged(plan, options)) return { unchanged: wordsOf(whyUnchanged(plan, options)) };
   return { ...wanted, model, plan };
 }
 
@@ -108,7 +109,7 @@ async function unchangedError(
   source: ByteSource,
   files: TensorFiles,
 ): Promise<UnchangedError> {
-  const reasons = [...new Set(planned.map(({ unchanged }) => unchanged))];
+  const reasons = [...new Set(planned.map(({ unchanged }) => textOf(unchanged)))];
   const alternatives = wanted.flatMap(({ alternatives }) => [...(alternatives?.() ?? [])]);
   return new UnchangedError(source.name, reasons.join("; "), {
     remedy: await remedyAmong(alternatives, source, files),

@@ -1,4 +1,4 @@
-import type { TensorReport } from "../pipeline/model-report.ts";
+import { type Remark, remark, type TensorReport } from "../pipeline/model-report.ts";
 import type { TensorFiles } from "./io/tensor-data.ts";
 import { graphsOf, type Model, type Tensor } from "./ir/graph.ts";
 import { opNameOf } from "./ir/operators.ts";
@@ -40,7 +40,7 @@ export function unknownConstants(root: Scope, files: TensorFiles): TensorReport[
 }
 
 /** A line for the report where sparse tensors, attributes and functions hold data types that this version does not know. */
-export function unknownElsewhere(model: Model): string[] {
+export function unknownElsewhere(model: Model): Remark[] {
   const found: string[] = [];
   for (const { sparse, nodes, origin } of graphsOf(model.graph)) {
     for (const [i, message] of messagesOf(origin.message, graphField.sparseInitializer).entries()) {
@@ -63,7 +63,9 @@ export function unknownElsewhere(model: Model): string[] {
       found.push(`function ${JSON.stringify(name ? textAt(message.index, name) : "")} (data type ${code})`);
     }
   }
-  return found.length === 0 ? [] : [`copied unchanged, as the data type is not known: ${found.join(", ")}`];
+  return found.length === 0
+    ? []
+    : [remark("unknown-type", `copied unchanged, as the data type is not known: ${found.join(", ")}`)];
 }
 
 /** The data types of tensors in a message that are not known, each once. */

@@ -1,4 +1,5 @@
 import { ArgumentError, FormatError, NonFiniteError } from "../errors.ts";
+import { EXCLUDE_IT, words } from "../messages.ts";
 
 /** Runs something whose errors know the tensor at best, and names the file and the tensor. */
 export function withErrorContext<T>(file: string, tensor: string | undefined, run: () => T): T {
@@ -24,11 +25,13 @@ export async function withErrorContextAsync<T>(
 
 function named(file: string, tensor: string | undefined, cause: unknown): unknown {
   if (cause instanceof NonFiniteError) {
-    return new FormatError(file, `holds ${cause.value} at flat index ${cause.index}; exclude it`, tensor, { cause });
+    const message = words`holds ${String(cause.value)} at flat index ${cause.index}; ${EXCLUDE_IT}`;
+    return new FormatError(file, message, tensor, { cause, code: cause.code });
   }
   if (cause instanceof ArgumentError) {
     // That it is the data that will not do goes without saying.
-    return new FormatError(file, cause.argument === "data" ? cause.detail : cause.message, tensor, { cause });
+    const message = cause.argument === "data" ? cause.detailWords : cause.words;
+    return new FormatError(file, message, tensor, { cause, code: cause.code });
   }
   return cause;
 }

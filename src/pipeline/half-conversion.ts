@@ -6,6 +6,7 @@ import type { ResidentTensor } from "../engine/tensors/resident-tensor.ts";
 import type { FloatTensor } from "../engine/tensors/tensor.ts";
 import { ArgumentError } from "../errors.ts";
 import { decodeHalf } from "../formats/half-arrays.ts";
+import { option, words } from "../messages.ts";
 
 /** How floats become halves. */
 export interface HalfConversion {
@@ -147,7 +148,8 @@ function raise(values: Float32Array, out: Uint16Array): number {
 }
 
 function beyond(value: number, index: number, { dtype, spared }: HalfConversion): ArgumentError {
-  const cures = `clamp: true makes it that, exclude ${spared}`;
+  const cures = words`${option("clamp", true)} makes it that, ${option("exclude")} ${spared}`;
   const limit = `${dtype} (up to ${floatTypes[dtype].largest})`;
-  return new ArgumentError("data", `${value} at flat index ${index} is beyond ${limit}; ${cures}`);
+  const message = words`${value} at flat index ${index} is beyond ${limit}; ${cures}`;
+  return new ArgumentError("data", message, { code: "out-of-range" });
 }

@@ -1,8 +1,54 @@
 import type { CodeDType } from "../dtypes.ts";
 import type { SafetensorsDType } from "../formats/safetensors.ts";
+import { textOf, type Words, wordsOf } from "../messages.ts";
 
 /** A type as the file names it: F32 in safetensors, float32 in ONNX; codes by the engine's name for them. */
 type TypeName = CodeDType | SafetensorsDType | (string & {});
+
+export type RemarkCode =
+  | "like"
+  | "opset-raised"
+  | "opset-imported"
+  | "operator-rewritten"
+  | "ir-version-raised"
+  | "runtime-opset"
+  | "inputs-dropped"
+  | "quantized-already"
+  | "other-tensors"
+  | "other-bytes"
+  | "unknown-type"
+  | "functions"
+  | "training"
+  | "unchanged"
+  | "larger"
+  | "float-layers"
+  | "slow-operator"
+  | "saturation"
+  | "stored-twice"
+  | "no-weights"
+  | "per-channel-instead"
+  | "float32-kept"
+  | "runtime-support"
+  | "clamped"
+  | "raised"
+  | "non-finite"
+  | "flushed-to-zero"
+  | "subnormal"
+  | "target"
+  | "config";
+
+/** A note on a run, beside what became of each tensor (docs/errors.md lists the codes). */
+export interface Remark {
+  readonly code: RemarkCode;
+  /** One line. */
+  readonly message: string;
+  /** The message in parts, in which options stand by name and value. */
+  readonly words: Words;
+}
+
+export function remark(code: RemarkCode, text: string | Words): Remark {
+  return { code, message: textOf(text), words: wordsOf(text) };
+}
 
 /** A float tensor of a file, or a constant of a model. */
 export interface InspectedTensor {
@@ -38,8 +84,8 @@ export interface TensorReport {
 
 export interface ModelReport {
   readonly tensors: readonly TensorReport[];
-  /** What changed besides tensors, and what was passed over: a line each. */
-  readonly remarks?: readonly string[] | undefined;
+  /** What changed besides tensors, and what was passed over. */
+  readonly remarks?: readonly Remark[] | undefined;
   /** Of the whole files, a model's data files among them. */
   readonly bytesBefore: number;
   readonly bytesAfter: number;

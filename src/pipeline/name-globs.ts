@@ -21,7 +21,7 @@ export type Matcher = (name: string) => boolean;
  * @throws ArgumentError for a glob that matches none of `names`
  */
 export function matcherOf(
-  option: "include" | "exclude",
+  name: "include" | "exclude",
   globs: readonly string[] | undefined,
   names: readonly string[] | undefined,
   things: string,
@@ -29,13 +29,11 @@ export function matcherOf(
   if (globs === undefined || globs.length === 0) return undefined;
   const matchers = globs.map(compile);
   globs.forEach((glob, i) => {
-    if (!names || names.some((name) => matchers[i]!(name))) return;
-    throw new ArgumentError(
-      option,
-      `"${glob}" matches no ${things}; there are ${listNames(names.map(show)) || "none"}`,
-    );
+    if (!names || names.some((each) => matchers[i]!(each))) return;
+    const there = listNames(names.map(show)) || "none";
+    throw new ArgumentError(name, `"${glob}" matches no ${things}; there are ${there}`, { code: "no-match" });
   });
-  return (name) => matchers.some((matches) => matches(name));
+  return (each) => matchers.some((matches) => matches(each));
 }
 
 /** A name in a message of one line: names of models may hold anything. */

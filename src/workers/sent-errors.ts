@@ -1,5 +1,6 @@
 import {
   ArgumentError,
+  type ErrorCode,
   FileError,
   FormatError,
   isWasmQuantError,
@@ -7,58 +8,66 @@ import {
   NonFiniteError,
   WorkerError,
 } from "../errors.ts";
+import type { Words } from "../messages.ts";
 
 /** An error as plain data: structured clone keeps neither its class nor its fields. */
-export type PlainError = { readonly message: string; readonly stack?: string | undefined } & (
-  | { readonly tag: "argument"; readonly argument: string; readonly detail: string }
+export interface PlainError {
+  readonly message: string;
+  readonly stack?: string | undefined;
+  readonly code?: ErrorCode | undefined;
+  readonly words?: Words | undefined;
+  /** What its class is made of; undefined for an error that is not the library's own. */
+  readonly of?: Origin | undefined;
+}
+
+type Origin =
+  | { readonly tag: "argument"; readonly argument: string; readonly detail: Words }
   | { readonly tag: "non-finite"; readonly value: number; readonly index: number; readonly tensor?: string | undefined }
   | { readonly tag: "format"; readonly file: string; readonly tensor?: string | undefined }
   | { readonly tag: "file"; readonly file: string }
-  | { readonly tag: "memory" }
-  | { readonly tag: "unknown" }
-);
+  | { readonly tag: "memory" };
 
 export function plainError(error: unknown): PlainError {
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
-  const common = { message, stack };
+  if (!isWasmQuantError(error)) return { message, stack };
+  const { code, words } = error;
+  return { message, stack, code, words, of: originOf(error) };
+}
+
+function originOf(error: unknown): Origin | undefined {
   if (isWasmQuantError(error, "argument")) {
-    return { ...common, tag: "argument", argument: error.argument, detail: error.detail };
+    return { tag: "argument", argument: error.argument, detail: error.detailWords };
   }
   if (isWasmQuantError(error, "non-finite")) {
-    return { ...common, tag: "non-finite", value: error.value, index: error.index, tensor: error.tensor };
+    return { tag: "non-finite", value: error.value, index: error.index, tensor: error.tensor };
   }
-  if (isWasmQuantError(error, "format")) {
-    return { ...common, tag: "format", file: error.file, tensor: error.tensor };
-  }
-  if (isWasmQuantError(error, "file")) return { ...common, tag: "file", file: error.file };
-  if (isWasmQuantError(error, "memory")) return { ...common, tag: "memory" };
-  return { ...common, tag: "unknown" };
+  if (isWasmQuantError(error, "format")) return { tag: "format", file: error.file, tensor: error.tensor };
+  if (isWasmQuantError(error, "file")) return { tag: "file", file: error.file };
+  return isWasmQuantError(error, "memory") ? { tag: "memory" } : undefined;
 }
 
 /** The error it was, with its stack as the cause's. */
-export function revivedError(plain: PlainError): Error {
-  const { message, stack } = plain;
-  const error = bare(plain);
+export function revivedError({ message, stack, code, words, of }: PlainError): Error {
+  const error = of ? bare(of) : new Error();
   error.message = message;
+  if (words) Object.assign(error, { words, code });
   if (stack !== undefined) error.stack = stack;
   error.cause = Object.assign(new Error(message), { stack });
   return error;
 }
 
-function bare(plain: PlainError): Error {
-  switch (plain.tag) {
+function bare(origin: Origin): Error {
+  switch (origin.tag) {
     case "argument":
-      return new ArgumentError(plain.argument, plain.detail);
+      return new ArgumentError(origin.argument, origin.detail);
     case "non-finite":
-      return new NonFiniteError(plain.value, plain.index, plain.tensor);
+      return new NonFiniteError(origin.value, origin.index, origin.tensor);
     case "format":
-      return new FormatError(plain.file, "", plain.tensor);
+      return new FormatError(origin.file, "", origin.tensor);
     case "file":
-      return new FileError(plain.file, "");
+      return new FileError(origin.file, "");
     case "memory":
       return new MemoryError();
-    case "unknown":
-      return new Error();
   }
 }
 

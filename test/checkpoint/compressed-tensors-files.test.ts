@@ -21,6 +21,7 @@ import {
 import { fileSink, fileSource } from "../../src/node.ts";
 import { f32, safetensorsFile } from "../helpers/checkpoints.ts";
 import { builtPool } from "../helpers/pools.ts";
+import { remarksOf } from "../helpers/remarks.ts";
 import { differingFile, indexSource, readFiles, shardedCheckpoint, writeFiles } from "../helpers/shards.ts";
 
 const engine = await createEngine();
@@ -117,7 +118,7 @@ describe("--layout compressed-tensors", () => {
       config_groups: { group_0: { targets: ["Linear"], weights: { num_bits: 4, strategy: "group", group_size: 32 } } },
       ignore: ["model.embed_tokens", "lm_head"],
     });
-    expect(report.remarks).toEqual([
+    expect(remarksOf(report)).toEqual([
       expect.stringMatching(/^config\.json is written beside it: the input's .* are to be copied beside it$/),
     ]);
     expect(report.tensors).toMatchObject([
@@ -133,7 +134,7 @@ describe("--layout compressed-tensors", () => {
     expect(sink.result("config.json")).toBeUndefined();
     const written = JSON.parse(decode(sink.result("model.quantization_config.json")!));
     expect(written).toMatchObject({ quant_method: "compressed-tensors" });
-    expect(report.remarks![0]).toMatch(
+    expect(remarksOf(report)[0]).toMatch(
       /^no config\.json to add to \(.*\): .* is beside the output in model\.quantization_config\.json$/,
     );
   });

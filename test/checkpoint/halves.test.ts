@@ -23,6 +23,7 @@ import { DEFLATED, npy, zip } from "../helpers/npz.ts";
 import { differenceOf } from "../helpers/onnx-values.ts";
 import { builtPool } from "../helpers/pools.ts";
 import { normals, randomOf } from "../helpers/random.ts";
+import { remarksOf } from "../helpers/remarks.ts";
 import { differingFile, indexSource, readFiles, shardedCheckpoint, writeFiles } from "../helpers/shards.ts";
 
 // Files of tensors in half precision.
@@ -185,7 +186,7 @@ describe.each(dtypes)("the other halves to %s", (dtype) => {
     const expected = reference(clamped, [65536], dtype);
     expect(differenceOf((await contents(made)).byName.get("w")!.bytes, expected.bytes)).toBeUndefined();
     const nonFinite = values.filter((x) => !Number.isFinite(x)).length;
-    expect(report.remarks).toContain(`NaN or infinite, as before: w (${nonFinite} of 65536)`);
+    expect(remarksOf(report)).toContain(`NaN or infinite, as before: w (${nonFinite} of 65536)`);
     expect(report.tensors[0]!.sqnr).not.toBeNaN();
   });
 });
@@ -199,7 +200,7 @@ it("a bfloat16 beyond float16 is told by its value", async () => {
   );
   const { file, report } = await convert(input, { clamp: true });
   expect(bitsOf((await contents(file)).byName.get("w")!.bytes)[68]).toBe(0xfbff);
-  expect(report.remarks).toEqual(["beyond float16, now its largest: w (1 of 70, such as -65536)"]);
+  expect(remarksOf(report)).toEqual(["beyond float16, now its largest: w (1 of 70, such as -65536)"]);
 });
 
 describe.each(dtypes)("float64 to %s", (dtype) => {
@@ -233,7 +234,7 @@ describe.each(dtypes)("float64 to %s", (dtype) => {
     const { file, report } = await convert(input, { dtype, clamp: true });
     const found = bitsOf((await contents(file)).byName.get("w")!.bytes);
     expect(found.slice(1_050_000, 1_050_002)).toEqual(dtype === "float16" ? [0x7bff, 0xfbff] : [0x7f7f, 0xff7f]);
-    expect(report.remarks).toEqual([`beyond ${dtype}, now its largest: w (2 of ${values.length}, such as 1e+300)`]);
+    expect(remarksOf(report)).toEqual([`beyond ${dtype}, now its largest: w (2 of ${values.length}, such as 1e+300)`]);
   });
 });
 
@@ -268,7 +269,7 @@ describe("numbers beyond float16", () => {
     const { file, report } = await convert(input, { clamp: true });
     expect(bitsOf((await contents(file)).byName.get("layer.weight")!.bytes)[at]).toBe(0xfbff);
     expect(report.tensors[1]).toMatchObject({ maxAbs: 70_000 - 65_504 });
-    expect(report.remarks).toContain(
+    expect(remarksOf(report)).toContain(
       `beyond float16, now its largest: layer.weight (1 of ${1030 * 1021}, such as -70000)`,
     );
     const inParts = await convert(input, { clamp: true, memory: 1 });
@@ -281,7 +282,7 @@ describe("numbers beyond float16", () => {
     expect(bitsOf((await contents(file)).byName.get("layer.weight")!.bytes)[at]).toBe(0x7bff);
     const brain = await convert(await withValue(-3.4028234663852886e38), { dtype: "bfloat16" });
     expect(bitsOf((await contents(brain.file)).byName.get("layer.weight")!.bytes)[at]).toBe(0xff7f);
-    expect(brain.report.remarks![0]).toMatch(/^beyond bfloat16, now its largest: layer.weight \(1 of /);
+    expect(remarksOf(brain.report)[0]).toMatch(/^beyond bfloat16, now its largest: layer.weight \(1 of /);
   });
 });
 
@@ -293,7 +294,7 @@ it("NaN and infinities stay; what became 0 or lost bits is counted", async () =>
     expect(bitsOf((await contents(file)).byName.get("w")!.bytes)).toEqual([
       0x7e00, 0x7c00, 0xfc00, 0x3c00, 0, 0x80a8, 0,
     ]);
-    expect(report.remarks).toEqual([
+    expect(remarksOf(report)).toEqual([
       "NaN or infinite, as before: w (3 of 7)",
       "too small for float16, now 0: w (1 of 7)",
       "too small to keep all bits in float16: w (1 of 7)",

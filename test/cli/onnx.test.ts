@@ -201,7 +201,7 @@ describe("quantize", () => {
         { ...weight, name: "fc1.weight", shape: [64, 64], bytesBefore: 16384, bytesAfter: 64 * 64 + 64 * 4 },
         { ...weight, name: "fc2.weight", shape: [64, 10], bytesBefore: 2560, bytesAfter: 64 * 10 + 10 * 4 },
       ],
-      remarks: ["1 other float tensor (biases and the like, 256 bytes): as before"],
+      remarks: [{ code: "other-tensors", message: "1 other float tensor (biases and the like, 256 bytes): as before" }],
       bytesBefore: (await bytesIn("model.onnx")).length,
       bytesAfter: (await bytesIn("model.int8.onnx")).length,
     });
@@ -377,7 +377,7 @@ describe("inspect", () => {
     const { weights, ...facts } = JSON.parse((await run("inspect", "model.onnx", "--json")).stdout);
     expect(facts).toEqual({
       input: "model.onnx",
-      format: "onnx",
+      fileType: "onnx",
       bytes: (await bytesIn("model.onnx")).length,
       irVersion: 8,
       opsets: { "": 17 },

@@ -2,6 +2,7 @@ import { expect } from "vitest";
 import type { Engine } from "../../src/engine/engine.ts";
 import type { QuantizeModelOptions } from "../../src/model.ts";
 import { quantizerOf } from "./quantized.ts";
+import { remarksOf } from "./remarks.ts";
 import { nearness, opsIn, type Sketch, sketch } from "./sketch.ts";
 
 /** dB: a random input and a random weight of 8 bits lose about 40 each, those of half the codes 6 more. */
@@ -45,9 +46,9 @@ export function rewriterOf(engine: () => Engine, always: QuantizeModelOptions) {
     async expectFloat(model: Sketch, reasons: readonly string[], options: QuantizeModelOptions = {}) {
       const { ops, report } = await rewritten(model, options);
       expect(Object.keys(ops).filter((op) => /Integer|^Q|DynamicQuantize/.test(op))).toEqual([]);
-      const said = [...report.tensors.map(({ reason = "" }) => reason), ...report.remarks!];
+      const said = [...report.tensors.map(({ reason = "" }) => reason), ...remarksOf(report)];
       for (const reason of reasons) expect(said).toContainEqual(expect.stringContaining(reason));
-      return report.remarks!;
+      return remarksOf(report);
     },
 
     /** Expects that the model is written as it was, its weights for these reasons, and gives the report's remarks. */
@@ -55,7 +56,7 @@ export function rewriterOf(engine: () => Engine, always: QuantizeModelOptions) {
       const result = await rewritten(model, options);
       expect(result.reasons).toEqual(reasons);
       expect(result.bytes).toEqual(result.before);
-      return result.report.remarks!;
+      return remarksOf(result.report);
     },
   };
 }

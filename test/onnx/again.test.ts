@@ -5,6 +5,7 @@ import { inspectModel, type QuantizeModelOptions } from "../../src/model.ts";
 import { graph, graphIn, model, node, readGraph, tensor, value } from "../helpers/onnx-build.ts";
 import { quantizerOf } from "../helpers/quantized.ts";
 import { normals, randomOf } from "../helpers/random.ts";
+import { remarksOf } from "../helpers/remarks.ts";
 import { type Feeds, runtimes, withSession } from "../helpers/sessions.ts";
 
 // A model that is quantized already, by this library or by another: its scales are floats of two dimensions, and some are
@@ -94,21 +95,21 @@ describe("our own output", () => {
     expect(first.report.tensors.map(({ name, reason }) => [name, reason])).toEqual(
       ["table", "first", "second", "kernel"].map((name) => [name, undefined]),
     );
-    expect(first.report.remarks!.join("\n")).not.toMatch(/quantized already/);
+    expect(remarksOf(first.report).join("\n")).not.toMatch(/quantized already/);
     for (const again of greedy) {
       const { bytes, report } = await quantized(first.bytes, again);
       expect(bytes).toEqual(first.bytes);
       expect(report.tensors).toEqual([]);
-      expect(report.remarks).toEqual(expect.arrayContaining([already("4 tensors"), nothing]));
+      expect(remarksOf(report)).toEqual(expect.arrayContaining([already("4 tensors"), nothing]));
       // The bias is one of the others, scales are not.
-      expect(report.remarks).toContain("1 other float tensor (biases and the like, 256 bytes): as before");
+      expect(remarksOf(report)).toContain("1 other float tensor (biases and the like, 256 bytes): as before");
     }
   });
 
   it.each(firstRuns)("%s has four quantized weights to inspect, and no others", async (_, opset, options) => {
     const { bytes } = await quantized(reader(opset), options);
     const inspection = await inspectModel(engine, bytesSource(bytes, "model.onnx"));
-    expect(inspection).toMatchObject({ format: "onnx", weights: [] });
+    expect(inspection).toMatchObject({ fileType: "onnx", weights: [] });
     const names = (inspection as unknown as { quantized: { name: string }[] }).quantized.map(({ name }) => name);
     expect(names.sort()).toEqual(["first", "kernel", "second", "table"]);
   });
@@ -121,7 +122,7 @@ describe("our own output", () => {
       ["first", undefined],
       ["second", undefined],
     ]);
-    expect(report.remarks).toContain(already("2 tensors"));
+    expect(remarksOf(report)).toContain(already("2 tensors"));
     const whole = await quantized(before, how);
     // Of the indices that spread blocks each run has its own.
     const tensorsOf = (of: Uint8Array) =>
@@ -190,8 +191,8 @@ describe("weights of com.microsoft's MatMulNBits", () => {
     for (const options of greedy.filter(({ opTypes }) => !opTypes)) {
       const { bytes, report } = await quantized(before, options);
       expect(report.tensors.map(({ name, reason }) => [name, reason])).toEqual([["W", undefined]]);
-      expect(report.remarks).toContain(already(count));
-      expect(report.remarks!.join("\n")).not.toMatch(/other float tensor/);
+      expect(remarksOf(report)).toContain(already(count));
+      expect(remarksOf(report).join("\n")).not.toMatch(/other float tensor/);
       const kept = readGraph(graphIn(bytes)).initializers;
       for (const { name, message } of readGraph(graphIn(before)).initializers) {
         if (name !== "W") expect(kept.find((each) => each.name === name)?.message).toEqual(message);
@@ -235,6 +236,6 @@ describe("what looks like a part of a quantized weight and is none", () => {
       ["T", "int8"],
       ["T_scale", "int8"],
     ]);
-    expect(report.remarks!.join("\n")).not.toMatch(/quantized already/);
+    expect(remarksOf(report).join("\n")).not.toMatch(/quantized already/);
   });
 });

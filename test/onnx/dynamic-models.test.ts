@@ -16,6 +16,7 @@ import {
   value,
 } from "../helpers/onnx-build.ts";
 import { normals, randomOf } from "../helpers/random.ts";
+import { remarksOf } from "../helpers/remarks.ts";
 import { integerTypes, rewriterOf } from "../helpers/rewritten.ts";
 import { openNode, runtimes, withSession } from "../helpers/sessions.ts";
 import { drawnTensor, floats, nearness, nodesIn, type Sketch, sketch } from "../helpers/sketch.ts";
@@ -45,14 +46,14 @@ describe("opset", () => {
   it.each([7, 8, 9, 10])("%d is raised to 11, which DynamicQuantizeLinear came with", async (opset) => {
     const ops = await expectNear(layers(opset));
     expect(ops).toMatchObject({ MatMulInteger: 1, ConvInteger: 1 });
-    expect((await rewritten(layers(opset))).report.remarks).toContain(
+    expect(remarksOf((await rewritten(layers(opset))).report)).toContain(
       `opset ${opset} raised to 11, which DynamicQuantizeLinear needs`,
     );
   });
 
   it.each([11, 12, 13, 15, 17, 19, 21, 22, 23])("%d stays", async (opset) => {
     expect(await expectNear(layers(opset))).toMatchObject({ MatMulInteger: 1, ConvInteger: 1 });
-    expect((await rewritten(layers(opset))).report.remarks!.join()).not.toMatch(/raised/);
+    expect(remarksOf((await rewritten(layers(opset))).report).join()).not.toMatch(/raised/);
   });
 
   it("is not raised for a model with nothing to quantize, which stays as it was", async () => {
@@ -71,7 +72,7 @@ describe("opset", () => {
 
   it("of an IR that knows no initializers but inputs is raised to one that does", async () => {
     const { bytes, report, before } = await rewritten({ ...layers(8), ir: 3 });
-    expect(report.remarks).toContain("IR version 3 raised to 6");
+    expect(remarksOf(report)).toContain("IR version 3 raised to 6");
     expect(await nearness(before, bytes, layers(8).feeds)).toBeGreaterThan(30);
   });
 });

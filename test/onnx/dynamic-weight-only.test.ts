@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { createEngine, type Engine } from "../../src/engine/engine.ts";
 import type { QuantizeModelOptions } from "../../src/model.ts";
 import { graph, graphIn, node, type ReadTensor, readGraph, value } from "../helpers/onnx-build.ts";
+import { remarksOf } from "../helpers/remarks.ts";
 import { NEAR, rewriterOf } from "../helpers/rewritten.ts";
 import { drawnTensor, floats, nearness, type Sketch } from "../helpers/sketch.ts";
 
@@ -43,9 +44,9 @@ describe("Conv", () => {
         { name: "k", to: dtype },
         { name: "w", to: dtype },
       ]);
-      expect(report.remarks).toContain(
+      expect(remarksOf(report)).toContain(
         "1 weight is stored as codes, and the layer computes in floating point as before " +
-          "(Conv: ConvInteger is slower than Conv in ONNX Runtime on CPUs; opTypes: Conv uses it anyway)",
+          "(Conv: ConvInteger is slower than Conv in ONNX Runtime on CPUs; op types that name Conv use it anyway)",
       );
     }
   });
@@ -60,7 +61,7 @@ describe("Conv", () => {
       expect(await expectNear(layers, { ...options, opTypes })).toMatchObject({ ConvInteger: 1, MatMulInteger: 1 });
       const { bytes, report } = await rewritten(layers, { ...options, opTypes });
       expect(tensorIn(bytes, "k_quantized").typeCode).toBe(code);
-      expect(report.remarks!.join("\n")).toContain("1 Conv as ConvInteger, which is slower than Conv");
+      expect(remarksOf(report).join("\n")).toContain("1 Conv as ConvInteger, which is slower than Conv");
     }
     const alone = await rewritten(layers, { opTypes: ["Conv"] });
     expect(alone.ops).toMatchObject({ ConvInteger: 1, MatMul: 1 });
@@ -124,7 +125,7 @@ describe("layers without an integer form", () => {
     expect(await expectNear(recurrent(op))).toEqual({ [op]: 1, Cast: 2, Mul: 2 });
     const { report } = await rewritten(recurrent(op));
     expect(report.tensors.map(({ to }) => to)).toEqual(["int8", "int8"]);
-    expect(report.remarks).toContain(
+    expect(remarksOf(report)).toContain(
       "2 weights are stored as codes, and the layer computes in floating point as before " +
         `(${op}: has no dynamic form in ${op})`,
     );
@@ -158,7 +159,7 @@ describe("layers without an integer form", () => {
     const { report } = await rewritten(model);
     expect(report.tensors.map(({ to }) => to)).toEqual(["int8", "int8", "int8", "int8"]);
     expect(Object.keys(await expectNear(model))).not.toContain("MatMulInteger");
-    const remarks = report.remarks!.join("\n");
+    const remarks = remarksOf(report).join("\n");
     for (const why of ["Gemm with alpha 2", "MatMul takes it on its left", "from Transpose", "in ConvTranspose"]) {
       expect(remarks).toContain(why);
     }
@@ -187,7 +188,7 @@ describe("layers without an integer form", () => {
       outputs: ["y", "z", "q"],
     };
     const { bytes, report } = await rewritten(model);
-    expect(report.remarks).toContain("stored as codes and as before, as some nodes take it as it was: w");
+    expect(remarksOf(report)).toContain("stored as codes and as before, as some nodes take it as it was: w");
     const names = readGraph(graphIn(bytes)).initializers.map(({ name }) => name);
     expect(names.toSorted()).toEqual(["w", "w_quantized", "w_scale", "w_zero_point"]);
   });
@@ -202,7 +203,7 @@ describe("layers without an integer form", () => {
     for (const dtype of ["int8", "uint8"] as const) {
       const { report, ops } = await rewritten(lstm, { dtype });
       expect(ops).toMatchObject({ DynamicQuantizeLSTM: 1 });
-      const remarks = report.remarks!.join("\n");
+      const remarks = remarksOf(report).join("\n");
       expect(remarks).not.toContain("quantized already");
       // Its weights are int8 whatever the type, so another type does not help.
       expect(remarks).toMatch(/16-bit sums saturate; if such processors matter: reduceRange: true$/m);
@@ -211,7 +212,7 @@ describe("layers without an integer form", () => {
 
   it("of low opsets are not raised for integer layers that there are none of", async () => {
     const { report } = await rewritten({ ...layers, nodes: layers.nodes.slice(0, 2), opset: 9, outputs: ["z"] });
-    expect(report.remarks!.join()).not.toContain("raised");
+    expect(remarksOf(report).join()).not.toContain("raised");
   });
 });
 
@@ -222,14 +223,14 @@ describe("like: onnxruntime", () => {
     const { ops, bytes, report } = await rewritten(layers, like);
     expect(ops).toMatchObject({ ConvInteger: 1, MatMulInteger: 1 });
     expect(tensorIn(bytes, "w_scale").shape).toEqual([]);
-    expect(report.remarks).toContain("the choices of ONNX Runtime's quantize_dynamic (like: onnxruntime)");
+    expect(remarksOf(report)).toContain("the choices of ONNX Runtime's quantize_dynamic (like: onnxruntime)");
     const perChannel = (await rewritten(layers, { ...like, perChannel: true })).bytes;
     expect(tensorIn(perChannel, "w_scale").shape).toEqual([8]);
     expect(tensorIn(perChannel, "k_scale").shape).toEqual([]);
     // What is true of the file is said, whoever's choice it is.
     const words =
       "1 Conv as ConvInteger, which is slower than Conv in ONNX Runtime on CPUs; ONNX Runtime before 1.24 does not";
-    expect(report.remarks!.join("\n")).toContain(words);
+    expect(remarksOf(report).join("\n")).toContain(words);
     const uint8 = (await rewritten(layers, { ...like, dtype: "uint8" })).bytes;
     expect(valuesOf(tensorIn(uint8, "k_zero_point"))).not.toEqual([128]);
   });
@@ -269,7 +270,7 @@ describe("like: onnxruntime", () => {
     expect(ops).toEqual({ MatMulNBits: 1, Gemm: 1 });
     expect(tensorIn(bytes, "w_scales").shape).toEqual([32, 2]);
     expect(tensorIn(bytes, "w_zero_points")).toBeDefined();
-    expect(report.remarks).toContain("the choices of ONNX Runtime's MatMulNBitsQuantizer (like: onnxruntime)");
+    expect(remarksOf(report)).toContain("the choices of ONNX Runtime's MatMulNBitsQuantizer (like: onnxruntime)");
   });
 
   it.each<[QuantizeModelOptions, string]>([

@@ -31,6 +31,7 @@ import {
 } from "../helpers/onnx-build.ts";
 import { quantizerOf } from "../helpers/quantized.ts";
 import { normals, normalsOf, randomOf } from "../helpers/random.ts";
+import { remarksOf } from "../helpers/remarks.ts";
 import {
   type Feeds,
   halvesOf,
@@ -1112,7 +1113,7 @@ describe("old and unusual models", () => {
     const { bytes, report } = await quantized(three(3));
     expect(integers(bytes, 1)).toEqual([4]);
     expect(readGraph(graphIn(bytes)).inputs).toEqual(["x"]);
-    expect(report.remarks).toEqual(expect.arrayContaining(["IR version 3 raised to 4", leaves("2 initializers")]));
+    expect(remarksOf(report)).toEqual(expect.arrayContaining(["IR version 3 raised to 4", leaves("2 initializers")]));
     for (const runtime of runtimeNames) {
       const want = await outputsOf(runtime, three(3), [x32], plain);
       expect(distance(await outputsOf(runtime, bytes, [x32]), want)).toBeLessThan(0.02);
@@ -1124,8 +1125,8 @@ describe("old and unusual models", () => {
     expect(integers(bytes, 1)).toEqual([8]);
     // What stays may be set from IR 4 on, and callers may rely on that.
     expect(readGraph(graphIn(bytes)).inputs).toEqual(["x", "b"]);
-    expect(report.remarks).toContain(leaves("1 initializer"));
-    expect(report.remarks!.join("\n")).not.toMatch(/IR version/);
+    expect(remarksOf(report)).toContain(leaves("1 initializer"));
+    expect(remarksOf(report).join("\n")).not.toMatch(/IR version/);
   });
 
   it("IR 3 with nothing to quantize stays as it is", async () => {
@@ -1144,7 +1145,7 @@ describe("old and unusual models", () => {
     );
     const { bytes, report } = await quantized(before, { format: "qdq", dtype: "int4", blockSize: 16 });
     expect(integers(bytes, 1)).toEqual([10]);
-    expect(report.remarks).toContain("IR version 8 raised to 10");
+    expect(remarksOf(report)).toContain("IR version 8 raised to 10");
   });
 
   const fused = (opsets: Readonly<Record<string, number>>) =>
@@ -1174,7 +1175,7 @@ describe("old and unusual models", () => {
   it("a model whose opset is too old is raised, unless another was asked for", async () => {
     const before = fused({ "": 6, "com.microsoft": 1 });
     const { bytes, report } = await quantized(before);
-    expect(report.remarks).toContain(
+    expect(remarksOf(report)).toContain(
       'opset 6 raised to 7, which Mul that broadcasts as numpy does (format "cast") needs',
     );
     expect(bytes.length).toBeLessThan(before.length);

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { expectAlike, graphWithin, halved, linesOf, modelOf } from "../helpers/halves.ts";
 import { functionOf, graph, graphIn, node, payloads, tensor, texts, value } from "../helpers/onnx-build.ts";
 import { normals, randomOf } from "../helpers/random.ts";
+import { remarksOf } from "../helpers/remarks.ts";
 import type { Feed } from "../helpers/sessions.ts";
 
 const noise = (seed: number, ...dims: number[]) =>
@@ -70,7 +71,7 @@ describe("a graph in float16", () => {
       "Cast(c)>c_float16",
       "Cast(y_float16)>y",
     ]);
-    expect(report.remarks).toContain("float32 as before: 2 Celu (has float16 from opset 28 on)");
+    expect(remarksOf(report)).toContain("float32 as before: 2 Celu (has float16 from opset 28 on)");
     await expectAlike(bytes, half, [{ x: fed(1, 4) }]);
   });
 
@@ -183,7 +184,7 @@ describe("a graph in float16", () => {
     });
     const { types, report, bytes: half } = await halved(bytes);
     expect(types).toMatchObject({ one: "float16", list: "float16", table: "float16" });
-    expect(report.remarks).toContain("float32 as before: RandomUniform (ONNX Runtime makes no float16 there)");
+    expect(remarksOf(report)).toContain("float32 as before: RandomUniform (ONNX Runtime makes no float16 there)");
     await expectAlike(bytes, half, [{ x: fed(1, 3), x2: fed(2, 3, 3) }]);
   });
 
@@ -252,7 +253,7 @@ describe("a graph in float16", () => {
     });
     const { bytes: half, report } = await halved(bytes);
     expect(Buffer.from(half).equals(bytes)).toBe(true);
-    expect(report.remarks).toContain("nothing to convert to float16: it has no float32");
+    expect(remarksOf(report)).toContain("nothing to convert to float16: it has no float32");
   });
 });
 
@@ -386,7 +387,7 @@ describe("nodes that stay float32", () => {
     const body = graphWithin(made, "Walk", "body");
     expect(linesOf(body)).toEqual(["If(which)>q", "Add(q,h_float32)>z"]);
     expect(linesOf(graphWithin(body, "If", "else_branch"))).toEqual(["MatMul(h_float32,V)>o"]);
-    expect(report.remarks).toContain("float32 as before: com.microsoft.Walk (nothing is known of it in float16)");
+    expect(remarksOf(report)).toContain("float32 as before: com.microsoft.Walk (nothing is known of it in float16)");
   });
 
   it("are functions of the model's own", async () => {
@@ -411,7 +412,7 @@ describe("nodes that stay float32", () => {
     );
     const { lines, report, bytes: half } = await halved(bytes);
     expect(lines).toContain("Twice(h_float32)>t");
-    expect(report.remarks).toContain("float32 as before: own.Twice (a function of the model's own)");
+    expect(remarksOf(report)).toContain("float32 as before: own.Twice (a function of the model's own)");
     await expectAlike(bytes, half, [{ x: fed(1, 2, 8) }]);
   });
 
@@ -455,7 +456,7 @@ describe("nodes that stay float32", () => {
     const { lines, types, report, bytes: half } = await halved(bytes);
     expect(types.frequencies).toBe("float32");
     expect(lines).toContain("Cast(c)>c_float16");
-    expect(report.remarks).toContain("float32 as before: Unsqueeze, MatMul, Concat, Cos, Sin (reckons angles)");
+    expect(remarksOf(report)).toContain("float32 as before: Unsqueeze, MatMul, Concat, Cos, Sin (reckons angles)");
     await expectAlike(bytes, half, [{ positions: whole(2047, 4099), x: fed(1, 2, 4) }]);
   });
 
@@ -538,8 +539,8 @@ describe("nodes that stay float32", () => {
     expect((await halved(bytes, { exclude: ["V"] })).lines.slice(1)).toEqual(first);
     const { types, report } = await halved(bytes, { include: ["W"] });
     expect(types).toEqual({ W: "float16", V: "float32" });
-    expect(report.remarks).toContain("float32 as before: Relu, MatMul (not included)");
-    expect((await halved(bytes, { opTypes: ["MatMul"] })).report.remarks).toContain(
+    expect(remarksOf(report)).toContain("float32 as before: Relu, MatMul (not included)");
+    expect(remarksOf((await halved(bytes, { opTypes: ["MatMul"] })).report)).toContain(
       "float32 as before: Relu (not of those op types)",
     );
     await expect(halved(bytes, { exclude: ["nowhere"] })).rejects.toThrow("matches no weight or node");
@@ -558,10 +559,10 @@ describe("opsets", () => {
   it("that have no bfloat16, or no Cast that could be written, are raised", async () => {
     const { types, report } = await halved(modelOf(spec, 12), { dtype: "bfloat16" });
     expect(types).toEqual({ W: "bfloat16" });
-    expect(report.remarks).toContain("opset 12 raised to 13, which bfloat16 needs");
+    expect(remarksOf(report)).toContain("opset 12 raised to 13, which bfloat16 needs");
     const older = await halved(modelOf(spec, 5));
     expect(older.types).toEqual({ W: "float16" });
-    expect(older.report.remarks).toContain("opset 5 raised to 7, which float16 needs");
+    expect(remarksOf(older.report)).toContain("opset 5 raised to 7, which float16 needs");
     await expect(halved(modelOf(spec, 12), { dtype: "bfloat16", opset: 12 })).rejects.toThrow(
       "opset: 12 given; bfloat16 needs at least 13",
     );
@@ -576,8 +577,8 @@ describe("opsets", () => {
       "Cast(h)>h_float32",
       "LeakyRelu(h_float32)>y",
     ]);
-    expect(report.remarks).toContain("float32 as before: LeakyRelu (has bfloat16 from opset 16 on)");
-    expect(report.remarks?.join()).toContain("bfloat16 is for GPUs and other runtimes");
+    expect(remarksOf(report)).toContain("float32 as before: LeakyRelu (has bfloat16 from opset 16 on)");
+    expect(remarksOf(report).join()).toContain("bfloat16 is for GPUs and other runtimes");
     const newer = await halved(modelOf(spec, 16), { dtype: "bfloat16", io: "bfloat16" });
     expect(newer.lines).toEqual(["MatMul(x,W)>h", "LeakyRelu(h)>y"]);
   });

@@ -3,6 +3,7 @@ import { halved, modelOf, type Spec } from "../helpers/halves.ts";
 import { runAll } from "../helpers/model-feeds.ts";
 import { node, tensor, value } from "../helpers/onnx-build.ts";
 import { normals, randomOf } from "../helpers/random.ts";
+import { remarksOf } from "../helpers/remarks.ts";
 import { type Feed, type Feeds, runtimes, withSession } from "../helpers/sessions.ts";
 
 // Sizes, indices and counts that are reckoned in floats: of them a half keeps 11 bits.
@@ -53,7 +54,7 @@ describe("numbers that become integers", () => {
     const feeds = long.map((n) => ({ x: zeros(1, n) }));
     const { report, types } = await expectSameIntegers(spec, feeds, { io });
     expect(types).toMatchObject({ window: "float32", hop: "float32", hop_float16: "float16" });
-    expect(report.remarks).toContain("float32 as before: Sub, Div, Floor, Add (numbers that become integers)");
+    expect(remarksOf(report)).toContain("float32 as before: Sub, Div, Floor, Add (numbers that become integers)");
   });
 
   it("are sizes to resize to", async () => {
@@ -85,7 +86,7 @@ describe("numbers that become integers", () => {
     };
     const feeds = long.map((n) => ({ x: zeros(1, 1, 1, n), to: whole(1, 1, 1, 2 * n) }));
     const { report } = await expectSameIntegers(spec, feeds);
-    expect(report.remarks).toContain("float32 as before: Div (numbers that become integers)");
+    expect(remarksOf(report)).toContain("float32 as before: Div (numbers that become integers)");
   });
 
   it("are ids of tokens, which a layer takes too", async () => {
@@ -128,7 +129,7 @@ describe("numbers that become integers", () => {
     };
     const mask = whole(...Array.from({ length: 5000 }, (_, i) => (i < 4099 ? 1 : 0)));
     const { report } = await expectSameIntegers(spec, [{ mask, x: zeros(5000) }]);
-    expect(report.remarks).toContain("float32 as before: ReduceSum, Less (numbers that become integers)");
+    expect(remarksOf(report)).toContain("float32 as before: ReduceSum, Less (numbers that become integers)");
   });
 
   it("are what follows a network's last layer, and no more of it", async () => {
@@ -149,7 +150,7 @@ describe("numbers that become integers", () => {
       ...["Cast(s)>s_float32", "Mul(s_float32,most)>m", "Round(m)>n", "Clip(n,low,most)>c", "Cast(c)>y"],
       ...["ArgMax(s)>best", "Cast(s_float32)>z"],
     ]);
-    expect(report.remarks).toContain("float32 as before: Mul, Round, Clip (numbers that become integers)");
+    expect(remarksOf(report)).toContain("float32 as before: Mul, Round, Clip (numbers that become integers)");
   });
 });
 
@@ -162,7 +163,7 @@ describe("what ONNX Runtime does not run in float16", () => {
     };
     const x = { data: normals(randomOf(3), 96), dims: [2, 3, 4, 4] };
     const { report } = await expectSameIntegers(spec, [{ x }], {}, opset);
-    expect(report.remarks).toContain(
+    expect(remarksOf(report)).toContain(
       "float32 as before: MeanVarianceNormalization (ONNX Runtime does not run it in float16)",
     );
   });
@@ -180,7 +181,7 @@ describe("what ONNX Runtime does not run in float16", () => {
       {},
       20,
     );
-    expect(report.remarks).toContain("float32 as before: AffineGrid (ONNX Runtime does not run it in float16)");
+    expect(remarksOf(report)).toContain("float32 as before: AffineGrid (ONNX Runtime does not run it in float16)");
   });
 });
 
@@ -215,6 +216,6 @@ describe("what ConstantOfShape is filled with", () => {
     const made = await halved(bytes, { clamp: true });
     const [outputs] = await withSession(runtimes.node(made.bytes), (session) => runAll(session, [{ x: zeros(3) }]));
     expect([...(outputs!.y!.data as Float32Array)]).toEqual([-65504, -65504, -65504]);
-    expect(made.report.remarks).toContain("beyond float16, now its largest: filled (1 of 1, such as -100000)");
+    expect(remarksOf(made.report)).toContain("beyond float16, now its largest: filled (1 of 1, such as -100000)");
   });
 });

@@ -4,6 +4,7 @@ import { expectAlike, halved, modelOf } from "../helpers/halves.ts";
 import { node, tensor, value } from "../helpers/onnx-build.ts";
 import { halvesWidened } from "../helpers/onnx-values.ts";
 import { normals, randomOf } from "../helpers/random.ts";
+import { remarksOf } from "../helpers/remarks.ts";
 import { halvesOf } from "../helpers/sessions.ts";
 
 // What becomes of numbers that a half does not hold.
@@ -22,7 +23,7 @@ const with1 = (op: string, values: readonly number[], { inputs = "x k", shape = 
 async function constantOf(bytes: Uint8Array, wishes = {}): Promise<{ values: number[]; remarks: readonly string[] }> {
   const { graph, report } = await halved(bytes, wishes);
   const { raw } = graph.initializers.find(({ name }) => name === "k")!;
-  return { values: [...halvesWidened(new Uint16Array(raw.slice().buffer))], remarks: report.remarks ?? [] };
+  return { values: [...halvesWidened(new Uint16Array(raw.slice().buffer))], remarks: remarksOf(report) };
 }
 
 describe("numbers beyond the largest half", () => {

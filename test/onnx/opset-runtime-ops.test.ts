@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { createEngine, type Engine } from "../../src/engine/engine.ts";
 import { node } from "../helpers/onnx-build.ts";
 import { quantizerOf } from "../helpers/quantized.ts";
+import { remarksOf } from "../helpers/remarks.ts";
 import { floats, nearness, opsIn, type Sketch, sketch } from "../helpers/sketch.ts";
 
 // Operators that ONNX Runtime has under ONNX's own domain pass through a raised opset, and forms that need a newer opset
@@ -38,7 +39,7 @@ describe("pass through", () => {
     for (const options of [{ opset: 21 }, { format: "qdq", dtype: "int4", blockSize: 16 }] as const) {
       const { bytes, report } = await quantized(before, options);
       expect(opsIn(bytes)).toMatchObject({ [op]: 1 });
-      expect(report.remarks!.join("\n")).toContain(`opset ${opset} raised to 21`);
+      expect(remarksOf(report).join("\n")).toContain(`opset ${opset} raised to 21`);
       expect(await nearness(before, bytes, normalized(op, opset).feeds)).toBeGreaterThan(12);
     }
   });
@@ -80,7 +81,7 @@ describe("are raised by themselves", () => {
   ] as const)("%o from opset %i to %i", async (options, from, to, what) => {
     const before = sketch(model(from));
     const { bytes, report } = await quantized(before, options);
-    expect(report.remarks).toContain(`opset ${from} raised to ${to}, which ${what} (format "qdq") needs`);
+    expect(remarksOf(report)).toContain(`opset ${from} raised to ${to}, which ${what} (format "qdq") needs`);
     expect(await nearness(before, bytes, model(from).feeds)).toBeGreaterThan(12);
   });
 

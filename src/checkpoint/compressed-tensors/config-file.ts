@@ -1,5 +1,6 @@
 import { FileError, FormatError } from "../../errors.ts";
 import { type ByteSink, type ByteSource, readExactly } from "../../formats/byte-source.ts";
+import { type Remark, remark } from "../../pipeline/model-report.ts";
 import type { Checkpoint } from "../files/open-checkpoint.ts";
 import { besides, stemOf } from "../files/output-files.ts";
 import { addToConfig, type QuantizationConfig } from "./quantization-config.ts";
@@ -21,14 +22,17 @@ export async function writeConfig(
   checkpoint: Checkpoint,
   sink: ByteSink,
   config: QuantizationConfig,
-): Promise<string[]> {
+): Promise<Remark[]> {
   const found = await findConfig(checkpoint);
   if (typeof found === "string") {
     const name = `${stemOf(sink)}.quantization_config.json`;
     const output = await besides(checkpoint, sink, name);
     await output.write(0, new TextEncoder().encode(`${JSON.stringify(config, null, 2)}\n`));
     return [
-      `no config.json to add to (${found}): what it needs as "quantization_config" is beside the output in ${name}`,
+      remark(
+        "config",
+        `no config.json to add to (${found}): what it needs as "quantization_config" is beside the output in ${name}`,
+      ),
     ];
   }
   const { name, identity, text } = found;
@@ -39,7 +43,10 @@ export async function writeConfig(
   }
   await output.write(0, new TextEncoder().encode(added));
   return [
-    `${CONFIG} is written beside it: the input's with a quantization_config; tokenizer, generation config and the like are to be copied beside it`,
+    remark(
+      "config",
+      `${CONFIG} is written beside it: the input's with a quantization_config; tokenizer, generation config and the like are to be copied beside it`,
+    ),
   ];
 }
 

@@ -1,5 +1,6 @@
 import { ArgumentError, FormatError } from "../../errors.ts";
 import { isFloatName, type SafetensorsFloat } from "../../formats/float-types.ts";
+import { EXCLUDE_IT, words } from "../../messages.ts";
 import { type Matcher, matcherOf } from "../../pipeline/name-globs.ts";
 import type { Selection } from "./checkpoint-options.ts";
 import type { CheckpointTensor } from "./open-checkpoint.ts";
@@ -64,7 +65,7 @@ export function checkNames<Way extends object>(
     const parts = partsOf(decision.tensor, decision.entry);
     const taken = parts.find((part) => part.name !== name && names.has(part.name));
     if (!taken) continue;
-    const message = `its ${taken.part} would go by the name of the file's tensor "${taken.name}"; exclude it`;
+    const message = words`its ${taken.part} would go by the name of the file's tensor "${taken.name}"; ${EXCLUDE_IT}`;
     throw new FormatError(file, message, name);
   }
 }

@@ -3,6 +3,7 @@ import { elementsOf } from "../../engine/tensors/shape.ts";
 import { ArgumentError, FormatError } from "../../errors.ts";
 import type { SafetensorsFloat } from "../../formats/float-types.ts";
 import { type SafetensorsItem, safetensorsTypes } from "../../formats/safetensors.ts";
+import { EXCLUDE_IT, words } from "../../messages.ts";
 import type { Selection } from "../files/checkpoint-options.ts";
 import type { Checkpoint, CheckpointTensor } from "../files/open-checkpoint.ts";
 import { type Decision, selectTensors } from "../files/select-tensors.ts";
@@ -45,7 +46,10 @@ export function entryOf(
     return { dtype: selection.dtype, shape, source, scheme, granularity };
   } catch (cause) {
     if (!(cause instanceof ArgumentError)) throw cause;
-    throw new FormatError(file, `${cause.message}; give another or exclude it`, name, { cause });
+    throw new FormatError(file, words`${cause.words}; give another or ${EXCLUDE_IT}`, name, {
+      cause,
+      code: cause.code,
+    });
   }
 }
 function isSmaller(tensor: CheckpointTensor, entry: QuantizedEntry): boolean {

@@ -3,6 +3,7 @@ import { ArgumentError } from "../../errors.ts";
 import type { BlockBits, Kernels } from "../../kernels/abi.ts";
 import { blockParameters, roundings } from "../../kernels/block-parameters.ts";
 import { packZeroPoint } from "../../kernels/nbits-zero-points.ts";
+import { EXCLUDE_IT, words } from "../../messages.ts";
 import { refuseNonFinite } from "../measure/find-range.ts";
 import type { QuantizationError } from "../measure/quantization-error.ts";
 import type { KernelContext } from "../tensors/context.ts";
@@ -321,6 +322,6 @@ export function takeScales(
 export function scaleError(where: string): ArgumentError {
   return new ArgumentError(
     "data",
-    `the scale of ${where} is beyond float16's ${floatTypes.float16.largest}; exclude it`,
+    words`the scale of ${where} is beyond float16's ${floatTypes.float16.largest}; ${EXCLUDE_IT}`,
   );
 }

@@ -1,5 +1,6 @@
 import { type ArrayOf, type CodeDType, codeTypes, type IntegerType } from "../../dtypes.ts";
 import { ArgumentError } from "../../errors.ts";
+import type { Words } from "../../messages.ts";
 import { checkGranularity, type Granularity, type Layout, layoutOf } from "./granularity.ts";
 import {
   type Parameters,
@@ -66,7 +67,8 @@ export function checkKeys(options: object, known: readonly string[]): void {
     throw new ArgumentError("options", `${String(options)} given; an object is wanted`);
   }
   for (const key in options) {
-    if (!known.includes(key)) throw new ArgumentError(key, `no such option; there are ${known.join(", ")}`);
+    if (!known.includes(key))
+      throw new ArgumentError(key, `no such option; there are ${known.join(", ")}`, { code: "unknown-option" });
   }
 }
 
@@ -78,7 +80,11 @@ export function checkBoolean(argument: string, value: boolean | undefined, other
 }
 
 /** @throws ArgumentError for an option that is given where it means nothing */
-export function refuseGiven<O extends object>(options: O, names: readonly (keyof O & string)[], why: string): void {
+export function refuseGiven<O extends object>(
+  options: O,
+  names: readonly (keyof O & string)[],
+  why: string | Words,
+): void {
   for (const name of names) if (options[name] !== undefined) throw new ArgumentError(name, why);
 }
 

@@ -5,7 +5,7 @@ import type { Tracker } from "../../pipeline/progress.ts";
 import { allInOrder, type Schedule } from "../../pipeline/schedule.ts";
 import { storedTensorOf } from "../io/load-tensor.ts";
 import { bytesOfTensor, type TensorFiles } from "../io/tensor-data.ts";
-import type { Addresses } from "../io/write-chunks.ts";
+import type { Addresses } from "../io/write-segments.ts";
 import { type Job, keyOf, type Loss } from "./codec.ts";
 import type { Order } from "./codec-order.ts";
 import { jobWork } from "./codec-work.ts";

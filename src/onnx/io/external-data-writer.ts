@@ -5,7 +5,7 @@ import type { Tracker } from "../../pipeline/progress.ts";
 import { graphsOf, type Model, type Tensor } from "../ir/graph.ts";
 import type { Pending } from "../proto/wire-format.ts";
 import { type FileRange, type TensorFiles, tensorsOf } from "./tensor-data.ts";
-import type { Addresses } from "./write-chunks.ts";
+import type { Addresses } from "./write-segments.ts";
 
 /** ONNX asks for pages, so that runtimes can map what is long. */
 const PAGE = 4096;

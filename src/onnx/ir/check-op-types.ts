@@ -21,12 +21,14 @@ export function checkOpTypes(model: Model, types: Iterable<string>, ops?: readon
   for (const type of named) {
     if (there.has(type)) {
       if (ops && !ops.includes(type))
-        throw new ArgumentError("opTypes", `${type} has no weights that can be quantized so; ${own}`);
+        throw new ArgumentError("opTypes", `${type} has no weights that can be quantized so; ${own}`, {
+          code: "no-match",
+        });
     } else if (none || !known.includes(type)) {
       const close = weightOps.includes(type) ? undefined : suggestionFor(type, there, weightOps);
       const hint = close === undefined ? "" : `; did you mean ${close}?`;
       const has = close !== undefined && there.has(close) ? "" : `; with weights it has: ${taken || "none"}`;
-      throw new ArgumentError("opTypes", `the model has no ${type} node${hint}${has}`);
+      throw new ArgumentError("opTypes", `the model has no ${type} node${hint}${has}`, { code: "no-match" });
     }
   }
 }

@@ -1,3 +1,5 @@
+import type { Words } from "../../messages.ts";
+import type { Remark } from "../../pipeline/model-report.ts";
 import type { Job } from "../codecs/codec.ts";
 import type { Candidate } from "../weights/select-weights.ts";
 import type { GraphEdits } from "./graph-edits.ts";
@@ -8,7 +10,7 @@ export interface OpsetNeed {
   /** What needs it, for errors. */
   readonly what: string;
   /** What to do where a model cannot be raised; undefined where no other form exists. */
-  readonly instead?: string | undefined;
+  readonly instead?: Words | undefined;
 }
 
 /** What a pass that rewrites nodes makes of a model. */
@@ -22,7 +24,7 @@ export interface PassResult {
   /** Whether values between nodes are of another type from now on. */
   readonly changesValues?: boolean | undefined;
   /** What a reader of the report should know besides. */
-  readonly remarks?: readonly string[];
+  readonly remarks?: readonly Remark[];
 }
 
 /** What becomes of a constant, or the reason why it stays. */

@@ -1,3 +1,4 @@
+import { type Remark, remark } from "../../pipeline/model-report.ts";
 import { listNames } from "../../pipeline/phrases.ts";
 import type { Node } from "../ir/graph.ts";
 import { opNameOf } from "../ir/operators.ts";
@@ -18,7 +19,7 @@ export function whyLeft(constant: FloatConstant, unfit: (users: string) => strin
 }
 
 /** A line on products of two values that only a run tells, if there are any: nothing of them is a weight. */
-export function withoutWeights(root: Scope, constants: readonly FloatConstant[]): string[] {
+export function withoutWeights(root: Scope, constants: readonly FloatConstant[]): Remark[] {
   const users = new Set(constants.flatMap(({ uses }) => uses.map(({ node }) => node)));
   const nodes: Node[] = [];
   for (const scope of root.all()) {
@@ -33,7 +34,7 @@ export function withoutWeights(root: Scope, constants: readonly FloatConstant[])
   if (nodes.length === 0) return [];
   const names = nodes.map(({ name, outputs: [output = ""] }) => name || output);
   const many = nodes.length === 1 ? "1 MatMul has" : `${nodes.length} MatMul have`;
-  return [`${many} no constant to multiply with, so no weight: ${listNames(names)}`];
+  return [remark("no-weights", `${many} no constant to multiply with, so no weight: ${listNames(names)}`)];
 }
 
 /** What a weight that is quantized already goes through on its way to a product. */

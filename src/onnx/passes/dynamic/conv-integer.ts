@@ -16,7 +16,7 @@ export const rewriteConv: Rewrite = ({ node, scope }, pass) => {
   const refused = pass.usages.refusal(node, usage) ?? (pass.usages.find(scope, x) && "Conv of two constants");
   if (refused !== undefined) return refused;
   if (!pass.options.conv)
-    return "ConvInteger is slower than Conv in ONNX Runtime on CPUs; opTypes: Conv uses it anyway";
+    return "ConvInteger is slower than Conv in ONNX Runtime on CPUs; op types that name Conv use it anyway";
   const { names } = pass;
   const [output = ""] = node.outputs;
   const { dtype: type, tensor } = usage.constant;

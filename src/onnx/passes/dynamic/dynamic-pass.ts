@@ -1,3 +1,5 @@
+import { option, words } from "../../../messages.ts";
+import { type Remark, remark } from "../../../pipeline/model-report.ts";
 import { listNames } from "../../../pipeline/phrases.ts";
 import { constantProducts, lacksPerm } from "../../ir/constant-products.ts";
 import { FreshNames } from "../../ir/fresh-names.ts";
@@ -130,14 +132,16 @@ function restoreLeft(model: Model, root: Scope, { usages, weights, edits, ...pas
   }
 }
 
-function keptBeside(usages: WeightUsages): string[] {
+function keptBeside(usages: WeightUsages): Remark[] {
   const names = usages.taken.flatMap((usage) => (usage.isLeft && !usage.isRestored ? [usage.constant.name] : []));
   if (names.length === 0) return [];
-  return [`stored as codes and as before, as some nodes take it as it was: ${listNames(names)}`];
+  return [
+    remark("stored-twice", `stored as codes and as before, as some nodes take it as it was: ${listNames(names)}`),
+  ];
 }
 
 /** A line where Conv became ConvInteger: what that costs, and which versions do not run it. */
-function convInteger(usages: WeightUsages, { dtype, conv }: DynamicOptions): string[] {
+function convInteger(usages: WeightUsages, { dtype, conv }: DynamicOptions): Remark[] {
   if (!conv) return [];
   const isConv = ({ constant: { uses } }: WeightUsage) => uses.some(({ node }) => opNameOf(node) === "Conv");
   const count = usages.taken.filter(
@@ -147,17 +151,20 @@ function convInteger(usages: WeightUsages, { dtype, conv }: DynamicOptions): str
   // onnxruntime up to 1.23.2: NOT_IMPLEMENTED at load for int8 weights (targets/common-rules.ts).
   const old = "ONNX Runtime before 1.24 does not run ConvInteger with int8 weights";
   const note = conv.dtype === "int8" ? `; ${old}` : conv.dtype === dtype ? "" : `; uint8 weights, as ${old}`;
-  return [`${count} Conv as ConvInteger, which is slower than Conv in ONNX Runtime on CPUs${note}`];
+  return [
+    remark("slow-operator", `${count} Conv as ConvInteger, which is slower than Conv in ONNX Runtime on CPUs${note}`),
+  ];
 }
 
 /** A line on what 16-bit sums do to the widest codes. onnxruntime issues 5849, 6004, 14642. */
-function saturation(usages: WeightUsages, { reduceRange, dtype, isVariant }: DynamicOptions): string[] {
+function saturation(usages: WeightUsages, { reduceRange, dtype, isVariant }: DynamicOptions): Remark[] {
   const signed = usages.taken.filter(({ jobs }) => jobs.some((job) => job.dtype === "int8"));
   if (reduceRange || signed.length === 0) return [];
   const where = "int8 weights are inexact on x64 processors without VNNI, whose 16-bit sums saturate";
   // Those of LSTM are int8 whatever the type.
   const isChosen = dtype === "int8" && signed.some(({ constant: { uses } }) => !uses.every(isOfLstm));
-  return [`${where}; if such processors matter: reduceRange: true${isChosen && !isVariant ? ", or dtype: uint8" : ""}`];
+  const other = isChosen && !isVariant ? words`, or ${option("dtype", "uint8")}` : "";
+  return [remark("saturation", words`${where}; if such processors matter: ${option("reduceRange", true)}${other}`)];
 }
 
 function isOfLstm({ node }: Use): boolean {
@@ -165,7 +172,7 @@ function isOfLstm({ node }: Use): boolean {
 }
 
 /** Lines on weights that dynamic mode stores as codes without an integer layer, and why: one for each reason. */
-export function weightOnlyInDynamic(decisions: readonly Decision[]): string[] {
+export function weightOnlyInDynamic(decisions: readonly Decision[]): Remark[] {
   const counts = new Map<string, number>();
   for (const { isRestored, before, constant } of decisions) {
     if (!isRestored) continue;
@@ -175,6 +182,9 @@ export function weightOnlyInDynamic(decisions: readonly Decision[]): string[] {
   }
   return Array.from(counts, ([what, count]) => {
     const many = count === 1 ? "1 weight is" : `${count} weights are`;
-    return `${many} stored as codes, and the layer computes in floating point as before (${what})`;
+    return remark(
+      "float-layers",
+      `${many} stored as codes, and the layer computes in floating point as before (${what})`,
+    );
   });
 }

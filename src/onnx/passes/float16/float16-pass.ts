@@ -1,5 +1,6 @@
 import type { HalfDType } from "../../../dtypes.ts";
 import { ArgumentError } from "../../../errors.ts";
+import { remark } from "../../../pipeline/model-report.ts";
 import type { HalfJob } from "../../codecs/half-codec.ts";
 import type { TensorFiles } from "../../io/tensor-data.ts";
 import { graphsOf, type Model } from "../../ir/graph.ts";
@@ -41,7 +42,7 @@ export async function planHalf(model: Model, files: TensorFiles, options: HalfOp
   if (!valuesOf(new Scope(file, model.graph)).all.some(isFloat)) {
     const constants = findConstants(new Scope(file, model.graph), await readIntegers(model, files));
     const decisions = constants.map((constant) => decisionOn(constant));
-    return { edits, decisions, remarks: [`nothing to convert to ${dtype}: it has no float32`] };
+    return { edits, decisions, remarks: [remark("unchanged", `nothing to convert to ${dtype}: it has no float32`)] };
   }
   const needs = { opset: LEAST[dtype], what: dtype };
   if ((model.opsets.get("") ?? needs.opset) < needs.opset) return { edits, decisions: [], needs, isBlocked: true };

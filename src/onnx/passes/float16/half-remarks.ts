@@ -1,13 +1,14 @@
 import type { HalfDType } from "../../../dtypes.ts";
 import { elementsOf } from "../../../engine/tensors/shape.ts";
 import { remarksOnHalves } from "../../../pipeline/half-losses.ts";
+import { type Remark, remark } from "../../../pipeline/model-report.ts";
 import type { Job, Loss } from "../../codecs/codec.ts";
 import { HalfJob, type HalfLoss } from "../../codecs/half-codec.ts";
 import { opNameOf } from "../../ir/operators.ts";
 import type { Roles } from "./node-precision.ts";
 
 /** Which nodes stay float32, a line for each reason, and what is to be known of the type. */
-export function remarksOnRoles(roles: Roles, dtype: HalfDType): string[] {
+export function remarksOnRoles(roles: Roles, dtype: HalfDType): Remark[] {
   const byReason = new Map<string, Map<string, number>>();
   for (const [node, reason] of roles.kept) {
     if (reason === "") continue;
@@ -16,9 +17,9 @@ export function remarksOnRoles(roles: Roles, dtype: HalfDType): string[] {
   }
   const kept = Array.from(byReason, ([reason, ops]) => {
     const list = Array.from(ops, ([op, n]) => (n === 1 ? op : `${n} ${op}`)).join(", ");
-    return `float32 as before: ${list} (${reason})`;
+    return remark("float32-kept", `float32 as before: ${list} (${reason})`);
   });
-  return dtype === "bfloat16" ? [...kept, BFLOAT16_RUNS] : kept;
+  return dtype === "bfloat16" ? [...kept, remark("runtime-support", BFLOAT16_RUNS)] : kept;
 }
 
 /** Its CPU has no Add, MatMul or Conv for it, and casts for float16 alone. */
@@ -26,7 +27,7 @@ const BFLOAT16_RUNS =
   "bfloat16 is for GPUs and other runtimes: ONNX Runtime up to 1.30 does not run it on CPUs or the web";
 
 /** What half precision does not hold of the weights, once all jobs are done. */
-export function remarksOnLosses(jobs: readonly Job[], losses: ReadonlyMap<Job, Loss>): string[] {
+export function remarksOnLosses(jobs: readonly Job[], losses: ReadonlyMap<Job, Loss>): Remark[] {
   const narrowed = jobs.filter((job) => job instanceof HalfJob);
   if (narrowed.length === 0) return [];
   const tensors = narrowed.map((job) => {

@@ -1,5 +1,6 @@
 import { FormatError } from "../../../errors.ts";
 import { encodeFloat16 } from "../../../formats/half-arrays.ts";
+import { type Words, words, wordsOf } from "../../../messages.ts";
 import type { TensorFiles } from "../../io/tensor-data.ts";
 import { makeTensor, type Tensor } from "../../ir/graph.ts";
 import { toInt64 } from "../../proto/wire-format.ts";
@@ -54,6 +55,7 @@ const readers = {
 };
 
 /** An error about a node, in one line: what it is, why it cannot be, what to do. */
-export function nodeError(file: string, opType: string, name: string, why: string, cure: string): FormatError {
-  return new FormatError(file, `${opType} ${JSON.stringify(name)} ${why}; ${cure}`);
+export function nodeError(file: string, opType: string, name: string, why: string, cure: string | Words): FormatError {
+  const message = words`${opType} ${JSON.stringify(name)} ${why}; ${wordsOf(cure)}`;
+  return new FormatError(file, message, undefined, { code: "unsupported-operator" });
 }

@@ -1,3 +1,4 @@
+import { option, type Words, words } from "../../../messages.ts";
 import type { TensorFiles } from "../../io/tensor-data.ts";
 import type { FreshNames } from "../../ir/fresh-names.ts";
 import { type Attribute, intAttribute, makeAttribute, makeNode, type Node } from "../../ir/graph.ts";
@@ -26,7 +27,7 @@ export interface Surroundings {
   readonly from: number;
   readonly opset: number;
   /** What to do about a node that cannot be taken there; by default to take a lower opset. */
-  readonly cure?: string | undefined;
+  readonly cure?: string | Words | undefined;
 }
 
 /** One node on its way from one opset to the next: what can be asked about it, and what may be put beside it. */
@@ -109,7 +110,8 @@ export class Step implements NodeSite {
   /** Says why the node cannot be taken to this opset. */
   refuse(why: string): never {
     const { file, from, opset, cure } = this.around;
-    const lower = opset - 1 > from ? `raise no further (opset: ${opset - 1})` : `leave the model at opset ${from}`;
+    const lower =
+      opset - 1 > from ? words`raise no further (${option("opset", opset - 1)})` : `leave the model at opset ${from}`;
     throw nodeError(file, this.#opType, this.label, `cannot be raised to opset ${opset}: ${why}`, cure ?? lower);
   }
 

@@ -1,4 +1,5 @@
 import { ArgumentError, FormatError } from "../../../errors.ts";
+import { option, type Words, words } from "../../../messages.ts";
 import type { TensorFiles } from "../../io/tensor-data.ts";
 import { FreshNames } from "../../ir/fresh-names.ts";
 import { type Graph, graphsOf, type Model, type Node } from "../../ir/graph.ts";
@@ -31,7 +32,7 @@ export async function raiseOpset(
   files: TensorFiles,
   target: number,
   file: string,
-  cure?: string,
+  cure?: string | Words,
 ): Promise<RaiseReport> {
   if (!Number.isInteger(target) || target < 1 || target > NEWEST_OPSET) {
     throw new ArgumentError("opset", `${target} given; a whole number up to ${NEWEST_OPSET} is allowed`);
@@ -54,11 +55,11 @@ export async function raiseOpset(
   };
 }
 
-function checkModel(model: Model, from: number, target: number, file: string, cure: string | undefined): void {
+function checkModel(model: Model, from: number, target: number, file: string, cure: string | Words | undefined): void {
   if (target < from) {
     throw new FormatError(
       file,
-      `is of opset ${from}, and opsets are only raised; take that or a higher one (opset: ${from})`,
+      words`is of opset ${from}, and opsets are only raised; take that or a higher one (${option("opset", from)})`,
     );
   }
   if (model.irVersion < 3) {
@@ -81,7 +82,7 @@ function checkNode(
   { opType, name, outputs, domain }: Node,
   from: number,
   file: string,
-  cure = `leave the model at opset ${from}`,
+  cure: string | Words = `leave the model at opset ${from}`,
 ): void {
   if (domain !== "" || runtimeOps.has(opType)) return;
   const history = histories.get(opType);

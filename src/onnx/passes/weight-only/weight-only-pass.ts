@@ -1,3 +1,5 @@
+import { formatWord, words } from "../../../messages.ts";
+import { type Remark, remark } from "../../../pipeline/model-report.ts";
 import { listNames } from "../../../pipeline/phrases.ts";
 import type { TensorFiles } from "../../io/tensor-data.ts";
 import type { Model } from "../../ir/graph.ts";
@@ -37,18 +39,18 @@ export async function planWeightOnly(
 function needsOf(drafts: readonly WeightDraft[], { form }: WeightOnlyOptions): OpsetNeed | undefined {
   const [most] = drafts.map(({ requirement }) => requirement).sort((a, b) => b.opset - a.opset);
   if (!most) return undefined;
-  const instead = most.others === undefined ? undefined : `take the format "${most.others}"`;
+  const instead = most.others === undefined ? undefined : words`take ${formatWord(most.others)}`;
   return { opset: most.opset, what: `${most.what} (format "${form}")`, instead };
 }
 
 /** Weights to which blocks were of no use. */
-function unsuitedBlocks(decisions: readonly PlannedWeight[], { blockSize }: WeightOnlyOptions): string[] {
+function unsuitedBlocks(decisions: readonly PlannedWeight[], { blockSize }: WeightOnlyOptions): Remark[] {
   if (blockSize === undefined) return [];
   const others = decisions.filter(({ draft }) => draft && draft.job.recipe.granularity.blockSize === undefined);
   if (others.length === 0) return [];
   const names = listNames(others.map(({ constant }) => constant.name));
   const many = `${others.length} weight${others.length === 1 ? "" : "s"}`;
-  return [`a scale per channel, as blocks do not suit them: ${names} (${many})`];
+  return [remark("per-channel-instead", `a scale per channel, as blocks do not suit them: ${names} (${many})`)];
 }
 
 /** A common opset, for models that so far have nodes of other domains only. */
