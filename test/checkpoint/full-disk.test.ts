@@ -8,7 +8,8 @@ import {
   quantizeModel,
 } from "../../src/index.ts";
 import { f32, safetensorsFile } from "../helpers/checkpoints.ts";
-import { graph, model, node, tensor, value } from "../helpers/onnx-build.ts";
+import { graph, model, node, value } from "../helpers/onnx-build.ts";
+import { tensor } from "../helpers/onnx-tensors.ts";
 
 // A disk that is full: the file is named, and the tensor that was being dealt with.
 

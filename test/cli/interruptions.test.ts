@@ -6,7 +6,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { planSafetensors, type SafetensorsPlan } from "../../src/formats/safetensors.ts";
 import { encodeShardIndex } from "../../src/formats/shards.ts";
 import { main } from "../helpers/command.ts";
-import { graph, model, node, tensor, value } from "../helpers/onnx-build.ts";
+import { graph, model, node, value } from "../helpers/onnx-build.ts";
+import { tensor } from "../helpers/onnx-tensors.ts";
 import { between, randomOf } from "../helpers/random.ts";
 
 // Ctrl-C at any moment: the command is done, or nothing of it is left. Where a signal hits is not ours to say: these tests

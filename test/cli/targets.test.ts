@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { f32, safetensorsFile } from "../helpers/checkpoints.ts";
 import { runnerIn } from "../helpers/command.ts";
-import { graph, model, node, tensor, value } from "../helpers/onnx-build.ts";
+import { graph, model, node, value } from "../helpers/onnx-build.ts";
+import { tensor } from "../helpers/onnx-tensors.ts";
 
 // `inspect --target` of the built command; what is said of each op is in ../onnx/targets.test.ts.
 let folder: string;

@@ -10,7 +10,8 @@ import {
   type Tensor,
   type ValueInfo,
 } from "../../src/onnx/ir/graph.ts";
-import { cut, numbers } from "./onnx-build.ts";
+import { cut } from "./onnx-read.ts";
+import { numbers } from "./wire-fields.ts";
 
 // A model in a form that does not depend on the names of inner values and nodes, nor on the order of nodes: every value
 // has a key, made of what computes it and of the keys of what that takes. Initializers, inputs and outputs go by name.

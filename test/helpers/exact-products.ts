@@ -1,5 +1,7 @@
 import type { Need } from "./needs.ts";
-import { graph, graphsIn, model, node, tensor, value } from "./onnx-build.ts";
+import { graph, model, node, value } from "./onnx-build.ts";
+import { graphsIn } from "./onnx-read.ts";
+import { tensor } from "./onnx-tensors.ts";
 import { openNode, type runtimes, withSession } from "./sessions.ts";
 
 // On x64 without VNNI onnxruntime-node adds up products of uint8 and int8 in int16, which saturates: whole codes do not fit.

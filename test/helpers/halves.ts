@@ -4,7 +4,8 @@ import { bytesSink, bytesSource } from "../../src/formats/byte-source.ts";
 import { quantizeOnnx } from "../../src/onnx/quantize-onnx.ts";
 import type { ModelReport } from "../../src/pipeline/model-report.ts";
 import { compareOutputs, runAll } from "./model-feeds.ts";
-import { graph, graphIn, model, payloads, type ReadGraph, readGraph } from "./onnx-build.ts";
+import { graph, model } from "./onnx-build.ts";
+import { graphIn, payloads, type ReadGraph, readGraph } from "./onnx-read.ts";
 import { type Feeds, type Outputs, runtimes, withSession } from "./sessions.ts";
 
 // Models in half precision: how they are made in tests, what is in them, and whether they run.

@@ -1,5 +1,6 @@
-import { graphsIn, integers, type ReadNode, type ReadTensor, typeCodes } from "./onnx-build.ts";
+import { graphsIn, integers, type ReadNode, type ReadTensor } from "./onnx-read.ts";
 import { halvesWidened } from "./onnx-values.ts";
+import { typeCodes } from "./wire-fields.ts";
 
 /** A matrix of MatMulNBits or a table of GatherBlockQuantized, restored one value at a time from what the file holds. */
 export interface RestoredMatrix {

@@ -1,6 +1,8 @@
 import { exactRuntimes } from "./exact-products.ts";
 import { compareOutputs } from "./model-feeds.ts";
-import { graph, graphsIn, model, type ReadNode, type TypeName, tensor, value } from "./onnx-build.ts";
+import { graph, model, value } from "./onnx-build.ts";
+import { graphsIn, type ReadNode } from "./onnx-read.ts";
+import { tensor } from "./onnx-tensors.ts";
 import { normalsOf } from "./random.ts";
 import {
   type Feed,
@@ -11,6 +13,7 @@ import {
   type SessionOptions,
   withSession,
 } from "./sessions.ts";
+import type { TypeName } from "./wire-fields.ts";
 
 // Small models by their nodes, and what they give in both runtimes beside what the float model gives.
 

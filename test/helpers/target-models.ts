@@ -1,6 +1,8 @@
 import { bytesSource, createEngine, inspectModel, type Target, type TargetFinding } from "../../src/index.ts";
-import { type AttributeSpec, graph, model, node, type TypeName, tensor, typeCodes, value } from "./onnx-build.ts";
+import { type AttributeSpec, graph, model, node, value } from "./onnx-build.ts";
+import { tensor } from "./onnx-tensors.ts";
 import { type Session, withSession } from "./sessions.ts";
+import { type TypeName, typeCodes } from "./wire-fields.ts";
 
 // Small models, each for an op that some runtime treats in a way of its own: the node in question is called n.
 const engine = await createEngine();

@@ -13,6 +13,7 @@ import { bytesSource } from "../../src/formats/byte-source.ts";
 import { fileSource, onnxRuntimeNode } from "../../src/node.ts";
 import type { OnnxModel } from "../helpers/onnx.ts";
 import * as build from "../helpers/onnx-build.ts";
+import { tensor } from "../helpers/onnx-tensors.ts";
 import { writeModel } from "../helpers/onnx-writer.ts";
 import { normals, randomOf } from "../helpers/random.ts";
 
@@ -195,7 +196,7 @@ describe("what the runtime refuses", () => {
         opsets: { "": opset },
         graph: build.graph({
           nodes: [build.node("Reshape", "x s", "y")],
-          initializers: [build.tensor("s", "int64", [1], [5])],
+          initializers: [tensor("s", "int64", [1], [5])],
           inputs: [build.value("x", "float32[n]")],
           outputs: [build.value("y", "float32[5]")],
         }),

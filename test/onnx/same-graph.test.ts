@@ -1,18 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { bytesSource } from "../../src/formats/byte-source.ts";
-import {
-  type AttributeSpec,
-  attribute,
-  field,
-  graph,
-  model,
-  node,
-  numbers,
-  type Storage,
-  tensor,
-  value,
-} from "../helpers/onnx-build.ts";
+import { type AttributeSpec, attribute, graph, model, node, value } from "../helpers/onnx-build.ts";
+import { type Storage, tensor } from "../helpers/onnx-tensors.ts";
 import { graphDifferences, nameDifferences } from "../helpers/same-graph.ts";
+import { field, numbers } from "../helpers/wire-fields.ts";
 
 // The comparison that golden files are held against: it has to see what differs, and nothing else.
 

@@ -5,23 +5,12 @@ import type { ModelReport, QuantizeModelOptions } from "../../src/index.ts";
 import { compareModels, inspectModel, quantizeForTransformersJs, quantizeModel } from "../../src/model.ts";
 import type { WorkerPool } from "../../src/node.ts";
 import { lib } from "../helpers/built.ts";
-import {
-  attribute,
-  concat,
-  field,
-  functionOf,
-  graph,
-  integer,
-  model,
-  node,
-  sparseTensor,
-  tensor,
-  tensorOfCode,
-  value,
-} from "../helpers/onnx-build.ts";
+import { attribute, functionOf, graph, model, node, value } from "../helpers/onnx-build.ts";
+import { sparseTensor, tensor, tensorOfCode } from "../helpers/onnx-tensors.ts";
 import { builtPool } from "../helpers/pools.ts";
 import { remarksOf } from "../helpers/remarks.ts";
 import { drawnTensor } from "../helpers/sketch.ts";
+import { concat, field, integer } from "../helpers/wire-fields.ts";
 
 // Data types that no version of ONNX has, in initializers, Constant nodes, attributes and sparse tensors: they are copied as
 // they are, listed, and leave the engine as it was. Once the size of such a tensor was NaN, which moved the end of linear
