@@ -51,14 +51,21 @@ export async function quantizeModel(
   sink: ByteSink,
   options: QuantizeModelOptions = {},
 ): Promise<ModelReport> {
-  return commitSinks([sink], async () => {
-    const wanted = checkQuantize(source.name, await detectFileType(source), options);
-    if (wanted.kind === "halves") return halveCheckpoint(engine, source, sink, wanted.options);
-    if (wanted.kind === "codes") return quantizeCheckpoint(engine, source, sink, wanted.options);
-    const { plan, alternatives } = wanted;
-    const [made] = await quantizeOnnx(engine, source, [{ sink: () => sink, plan, alternatives }], wanted.options);
-    return made as ModelReport; // with nothing made there would have been an error
-  });
+  return commitSinks([sink], quantizeInto(engine, source, sink, options));
+}
+
+async function quantizeInto(
+  engine: Engine,
+  source: ByteSource,
+  sink: ByteSink,
+  options: QuantizeModelOptions,
+): Promise<ModelReport> {
+  const wanted = checkQuantize(source.name, await detectFileType(source), options);
+  if (wanted.kind === "halves") return halveCheckpoint(engine, source, sink, wanted.options);
+  if (wanted.kind === "codes") return quantizeCheckpoint(engine, source, sink, wanted.options);
+  const { plan, alternatives } = wanted;
+  const [made] = await quantizeOnnx(engine, source, [{ sink: () => sink, plan, alternatives }], wanted.options);
+  return made as ModelReport; // with nothing made there would have been an error
 }
 
 /** One file of a set. */
@@ -99,24 +106,22 @@ export async function quantizeForTransformersJs(
   const { chosen, how, ...rest } = checkTransformersOptions(options);
   if ((await detectFileType(source)) !== "onnx") throw new FormatError(source.name, "is not an ONNX model");
   const sinks: ByteSink[] = [];
-  return commitSinks(sinks, async () => {
-    const wanted = chosen.map((variant) => ({
-      async sink() {
-        const sink = await sinkFor(suffixes[variant]);
-        sinks.push(sink);
-        return sink;
-      },
-      plan: (model: Model) => planOf(variant, model, how),
-      dataSuffix: DATA_SUFFIX,
-    }));
-    const made = await quantizeOnnx(engine, source, wanted, { ...options, ...rest });
-    return {
-      files: made.flatMap((each, i) => ("unchanged" in each ? [] : [{ variant: chosen[i]!, ...each }])),
-      skipped: made.flatMap((each, i) =>
-        "unchanged" in each ? [{ variant: chosen[i]!, reason: textOf(each.unchanged), words: each.unchanged }] : [],
-      ),
-    };
-  });
+  const wanted = chosen.map((variant) => ({
+    async sink() {
+      const sink = await sinkFor(suffixes[variant]);
+      sinks.push(sink);
+      return sink;
+    },
+    plan: (model: Model) => planOf(variant, model, how),
+    dataSuffix: DATA_SUFFIX,
+  }));
+  const made = await commitSinks(sinks, quantizeOnnx(engine, source, wanted, { ...options, ...rest }));
+  return {
+    files: made.flatMap((each, i) => ("unchanged" in each ? [] : [{ variant: chosen[i]!, ...each }])),
+    skipped: made.flatMap((each, i) =>
+      "unchanged" in each ? [{ variant: chosen[i]!, reason: textOf(each.unchanged), words: each.unchanged }] : [],
+    ),
+  };
 }
 
 export interface DequantizeModelOptions extends TaskOptions {
@@ -136,11 +141,18 @@ export async function dequantizeModel(
   sink: ByteSink,
   options: DequantizeModelOptions = {},
 ): Promise<ModelReport> {
-  return commitSinks([sink], async () => {
-    checkKeys(options, ["fileType", "onProgress", "signal", "workers", "memory"]);
-    const fileType = oneOf("fileType", options.fileType ?? "safetensors", ["safetensors", "npy"]);
-    return dequantizeCheckpoint(engine, source, sink, { ...options, fileType });
-  });
+  return commitSinks([sink], dequantizeInto(engine, source, sink, options));
+}
+
+async function dequantizeInto(
+  engine: Engine,
+  source: ByteSource,
+  sink: ByteSink,
+  options: DequantizeModelOptions,
+): Promise<ModelReport> {
+  checkKeys(options, ["fileType", "onProgress", "signal", "workers", "memory"]);
+  const fileType = oneOf("fileType", options.fileType ?? "safetensors", ["safetensors", "npy"]);
+  return dequantizeCheckpoint(engine, source, sink, { ...options, fileType });
 }
 
 /**

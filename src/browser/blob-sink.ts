@@ -43,6 +43,7 @@ export function blobSink({ name = "model.onnx", type = "application/octet-stream
     return made().get(beside);
   }
   return {
+    name,
     write: write(""),
     async companion(suffix) {
       files.set(suffix, new Stretches());

@@ -53,7 +53,7 @@ export async function quantizeRecipe(input: string, options: QuantizeArguments):
     const reasons = reports.flatMap(({ skipped }) => skipped.map(({ reason }) => reason));
     throw new UnchangedError(input, [...new Set(reasons)].join("; "));
   };
-  await withTask(options, (task) => withFolder(folder, () => commitSinks(sinks, () => makeAll(task))));
+  await withTask(options, (task) => withFolder(folder, () => commitSinks(sinks, makeAll(task))));
   if (options.quiet) return;
   print(
     options.json

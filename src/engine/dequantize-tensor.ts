@@ -6,8 +6,7 @@ import type { KernelContext } from "./tensors/context.ts";
 import type { Layout } from "./tensors/granularity.ts";
 import type { Operand, QuantizedTensor } from "./tensors/tensor.ts";
 import { type KernelSlice, kernelArguments, slicesOf } from "./tiling/kernel-slices.ts";
-import { parameterTileOf } from "./tiling/parameter-tile.ts";
-import { tileDestinationOf, tileSourceOf } from "./tiling/tile-io.ts";
+import { parameterTileOf, tileDestinationOf, tileSourceOf } from "./tiling/tile-io.ts";
 
 /** What codes stand for: all of a quantized tensor but its codes. */
 export type Dequantizable = Pick<QuantizedTensor, "dtype" | "scale" | "zeroPoint" | "min">;

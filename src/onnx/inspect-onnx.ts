@@ -13,7 +13,7 @@ import { opNameOf } from "./ir/operators.ts";
 import { validateGraph } from "./ir/validate-graph.ts";
 import type { Decision } from "./passes/pass-result.ts";
 import { planWeights } from "./passes/weight-only/plan-weights.ts";
-import { isReported } from "./reported-weights.ts";
+import { isReported } from "./report.ts";
 import type { Target, TargetFinding } from "./targets/target.ts";
 import { findingsFor } from "./targets/target-findings.ts";
 import { findQuantized } from "./weights/find-quantized.ts";

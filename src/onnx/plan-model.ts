@@ -16,7 +16,7 @@ import type { Decision, OpsetNeed, PassResult } from "./passes/pass-result.ts";
 import type { WeightDraft } from "./passes/weight-only/weight-draft.ts";
 import { planWeightOnly } from "./passes/weight-only/weight-only-pass.ts";
 import type { Target } from "./targets/target.ts";
-import { remarksFor } from "./targets/target-remarks.ts";
+import { remarksFor } from "./targets/target-findings.ts";
 import { findQuantized, type QuantizedConstant } from "./weights/find-quantized.ts";
 import { findConstants, readIntegers } from "./weights/find-weights.ts";
 import { hasFloatWeights, type WeightSelection } from "./weights/select-weights.ts";

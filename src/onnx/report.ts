@@ -5,7 +5,6 @@ import type { Output } from "./model-output.ts";
 import type { Decision } from "./passes/pass-result.ts";
 import type { Plan } from "./plan-model.ts";
 import { isSpan, type Segment } from "./proto/wire-format.ts";
-import { isReported } from "./reported-weights.ts";
 import { unknownElsewhere } from "./unknown-types.ts";
 
 /** What a reader of a report would wonder about, a line each: what changed besides weights, and what did not. */
@@ -118,4 +117,12 @@ function growth(files: TensorFiles, bytesAfter: number): Remark[] {
 
 function count(n: number, what: string): string {
   return `${n} ${what}${n === 1 ? "" : "s"}`;
+}
+
+/** Constants that are no weights are told of one by one from this size on, in bytes. */
+const WORTH_TELLING = 1024;
+/** Whether reports have a line for a constant: weights always, others where they are matrices of some size. */
+export function isReported({ isWeight, isPart, constant: { tensor } }: Decision): boolean {
+  if (isPart) return false;
+  return isWeight || (tensor.shape.length > 1 && bytesOfTensor(tensor) >= WORTH_TELLING);
 }

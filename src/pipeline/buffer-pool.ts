@@ -1,6 +1,6 @@
 import type { Engine } from "../engine/engine.ts";
 
-/** Bytes that are lent for one tensor at a time, as many as the longest needs: fresh ones would cost page faults. */
+/** Output buffers that are used again, as long as the longest tensor needs: fresh ones would cost page faults. */
 export class BufferPool {
   #buffer = new ArrayBuffer(0);
 
@@ -10,16 +10,15 @@ export class BufferPool {
   }
 }
 
-const shelves = new WeakMap<Engine, BufferPool[]>();
+const pools = new WeakMap<Engine, BufferPool[]>();
 
-/** Lends one of an engine's shelves. */
-export async function withBufferPool(engine: Engine, use: (buffers: BufferPool) => Promise<void>): Promise<void> {
-  const free = shelves.get(engine) ?? [];
-  shelves.set(engine, free);
-  const buffers = free.pop() ?? new BufferPool();
-  try {
-    await use(buffers);
-  } finally {
-    free.push(buffers);
-  }
+/** One of an engine's buffer pools, for one task at a time until it is given back. */
+export function borrowBuffers(engine: Engine): BufferPool {
+  return pools.get(engine)?.pop() ?? new BufferPool();
+}
+
+export function giveBuffersBack(engine: Engine, buffers: BufferPool): void {
+  const free = pools.get(engine);
+  if (free) free.push(buffers);
+  else pools.set(engine, [buffers]);
 }

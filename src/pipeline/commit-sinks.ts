@@ -1,9 +1,14 @@
 import type { ByteSink } from "../formats/byte-source.ts";
 
-/** Writes to sinks, more of which may come on the way: closes all of them in the end, aborts all when something goes wrong. */
-export async function commitSinks<T>(sinks: readonly ByteSink[], write: () => Promise<T>): Promise<T> {
+/**
+ * Closes sinks once what is written to them is complete, aborts all of them when something goes wrong.
+ *
+ * @param sinks more may be added while `written` is pending
+ * @param written settles when everything is written
+ */
+export async function commitSinks<T>(sinks: readonly ByteSink[], written: Promise<T>): Promise<T> {
   try {
-    const result = await write();
+    const result = await written;
     for (const sink of sinks) await sink.close();
     return result;
   } catch (error) {

@@ -1,29 +1,17 @@
 import { ArgumentError, FormatError, NonFiniteError } from "../errors.ts";
 import { EXCLUDE_IT, words } from "../messages.ts";
 
-/** Runs something whose errors know the tensor at best, and names the file and the tensor. */
-export function withErrorContext<T>(file: string, tensor: string | undefined, run: () => T): T {
+/** Names the file and the tensor in the errors of `work`, which know the tensor at best. */
+export async function withErrorContext<T>(file: string, tensor: string | undefined, work: Promise<T>): Promise<T> {
   try {
-    return run();
+    return await work;
   } catch (cause) {
-    throw named(file, tensor, cause);
+    throw inContext(cause, file, tensor);
   }
 }
 
-/** The same for what takes time. */
-export async function withErrorContextAsync<T>(
-  file: string,
-  tensor: string | undefined,
-  run: () => Promise<T>,
-): Promise<T> {
-  try {
-    return await run();
-  } catch (cause) {
-    throw named(file, tensor, cause);
-  }
-}
-
-function named(file: string, tensor: string | undefined, cause: unknown): unknown {
+/** An error that names the file and the tensor that it is about. */
+export function inContext(cause: unknown, file: string, tensor?: string): unknown {
   if (cause instanceof NonFiniteError) {
     const message = words`holds ${String(cause.value)} at flat index ${cause.index}; ${EXCLUDE_IT}`;
     return new FormatError(file, message, tensor, { cause, code: cause.code });

@@ -4,9 +4,9 @@ import type { FloatTensor } from "../engine/tensors/tensor.ts";
 import { type Chunk, chunkAt, chunkingOf } from "../engine/tiling/chunks.ts";
 import { readExactly } from "../formats/byte-source.ts";
 import { viewOf } from "../formats/float-types.ts";
-import { withBufferPool } from "./buffer-pool.ts";
-import { type ChunkRun, chunkRunsOf } from "./chunk-runs.ts";
+import { borrowBuffers, giveBuffersBack } from "./buffer-pool.ts";
 import { addHalfSums, convertInto, type HalfConversion, type HalfSums } from "./half-conversion.ts";
+import { type ChunkRun, chunkRunsOf } from "./quantize-chunks.ts";
 import { allInOrder } from "./schedule.ts";
 import { roomFor, type StoredTensor, spanOf, withPart } from "./stored-tensor.ts";
 import type { FileSpan, Files } from "./work.ts";
@@ -29,23 +29,23 @@ export async function convertStored(
 ): Promise<HalfSums> {
   const { count } = chunkingOf(tensor.shape, {});
   const units = chunkRunsOf(count, tensor).map((run): HalfUnit => ({ tensor, conversion, ...run }));
-  const elementsIn = (unit: HalfUnit) => windowsOf(unit).reduce((sum, { length }) => sum + length, 0);
+  const elementsIn = (unit: HalfUnit) => chunksIn(unit).reduce((sum, { length }) => sum + length, 0);
   const found = await allInOrder(units.map((unit) => perform(unit, elementsIn(unit))));
   return addHalfSums(found.flat());
 }
 
-function windowsOf({ tensor, from, until }: HalfUnit): Chunk[] {
+function chunksIn({ tensor, from, until }: HalfUnit): Chunk[] {
   const chunking = chunkingOf(tensor.shape, {});
   return Array.from({ length: until - from }, (_, i) => chunkAt(chunking, from + i));
 }
 
 /** What a unit reads. */
 export function readsOfHalf(unit: HalfUnit): FileSpan[] {
-  return windowsOf(unit).map((chunk) => spanOf(unit.tensor, chunk));
+  return chunksIn(unit).map((chunk) => spanOf(unit.tensor, chunk));
 }
 
 export function roomOfHalf(unit: HalfUnit): number {
-  return Math.max(...windowsOf(unit).map(({ length }) => roomFor(unit.tensor, length)));
+  return Math.max(...chunksIn(unit).map(({ length }) => roomFor(unit.tensor, length)));
 }
 
 /**
@@ -59,18 +59,21 @@ export async function convertChunks(
   unit: HalfUnit,
   write: (offset: number, bytes: Uint8Array) => Promise<void>,
 ): Promise<readonly HalfSums[]> {
-  const found: HalfSums[] = [];
-  for (const chunk of windowsOf(unit)) {
-    const { start, length } = chunk;
-    await withFloats(engine, files, unit.tensor, chunk, (values, exact) =>
-      withBufferPool(engine, async (buffers) => {
+  const lost: HalfSums[] = [];
+  const buffers = borrowBuffers(engine);
+  try {
+    for (const chunk of chunksIn(unit)) {
+      const { start, length } = chunk;
+      await withFloats(engine, files, unit.tensor, chunk, async (values, exact) => {
         const bytes = buffers.bytes(2 * length);
-        found.push(convertInto(engine, values, unit.conversion, bytes, { base: start, exact }));
+        lost.push(convertInto(engine, values, unit.conversion, bytes, { base: start, exact }));
         await write(2 * start, bytes);
-      }),
-    );
+      });
+    }
+  } finally {
+    giveBuffersBack(engine, buffers);
   }
-  return found;
+  return lost;
 }
 
 type UseFloats = (values: FloatTensor | ResidentTensor, exact?: Float64Array) => Promise<void>;

@@ -10,7 +10,6 @@ import { elementsOf } from "../engine/tensors/shape.ts";
 import type { QuantizedTensor } from "../engine/tensors/tensor.ts";
 import { type Chunk, chunkAt, chunkingOf } from "../engine/tiling/chunks.ts";
 import { NonFiniteError } from "../errors.ts";
-import { type ChunkRun, chunkRunsOf } from "./chunk-runs.ts";
 import { roomFor, type StoredTensor, spanOf, withPart } from "./stored-tensor.ts";
 import type { FileSpan, Files, Work } from "./work.ts";
 
@@ -66,7 +65,7 @@ export function passesOver(tensor: StoredTensor, { dtype, granularity }: ChunkQu
 }
 
 /** What a unit goes through: chunks, or the tensor as one. */
-function* windowsOfUnit(unit: QuantizeUnit): Generator<Chunk> {
+function* chunksOfUnit(unit: QuantizeUnit): Generator<Chunk> {
   const { part, tensor, recipe } = unit;
   if (part === "whole") {
     const count = elementsOf(scaleShapeOf(tensor.shape, recipe.granularity));
@@ -79,16 +78,16 @@ function* windowsOfUnit(unit: QuantizeUnit): Generator<Chunk> {
 
 /** What a unit reads. */
 export function readsOf(unit: QuantizeUnit): FileSpan[] {
-  return Array.from(windowsOfUnit(unit), (chunk) => spanOf(unit.tensor, chunk));
+  return Array.from(chunksOfUnit(unit), (chunk) => spanOf(unit.tensor, chunk));
 }
 
 /** How many elements a unit is for. */
 export function elementsIn(unit: QuantizeUnit): number {
-  return Array.from(windowsOfUnit(unit), ({ length }) => length).reduce((a, b) => a + b, 0);
+  return Array.from(chunksOfUnit(unit), ({ length }) => length).reduce((a, b) => a + b, 0);
 }
 
 export function roomOf(unit: QuantizeUnit): number {
-  return Math.max(...Array.from(windowsOfUnit(unit), ({ length }) => roomFor(unit.tensor, length)));
+  return Math.max(...Array.from(chunksOfUnit(unit), ({ length }) => roomFor(unit.tensor, length)));
 }
 
 /** What a unit gives back: the sums of each of its chunks, or those of the tensor. */
@@ -109,7 +108,7 @@ export async function quantizeChunks(
   const sums: LossSums[] = [];
   const { granularity, reduceRange, narrowRange, ...how } = unit.recipe;
   const levels = { reduceRange, ...(narrowRange && { narrowRange }) };
-  for (const chunk of windowsOfUnit(unit)) {
+  for (const chunk of chunksOfUnit(unit)) {
     await withPart(engine, files, unit.tensor, chunk, async (values) => {
       const range = unit.range && rangeIn(unit.range, chunk);
       let found = within(chunk, () =>
@@ -170,7 +169,7 @@ export const rangeWork: Work<QuantizeUnit, UnitExtremes> = {
   reads: readsOf,
   room: roomOf,
   async run(engine, files, unit) {
-    const chunks = [...windowsOfUnit(unit)];
+    const chunks = [...chunksOfUnit(unit)];
     const first = Math.min(...chunks.map((chunk) => chunk.first));
     const count = Math.max(...chunks.map((chunk) => chunk.first + chunk.count)) - first;
     const into = new Extremes(first, count);
@@ -215,9 +214,34 @@ export class Extremes implements UnitExtremes {
 export function withOwnRange<U extends QuantizeUnit>(unit: U): U {
   const { range } = unit;
   if (!range) return unit;
-  const chunks = [...windowsOfUnit(unit)];
+  const chunks = [...chunksOfUnit(unit)];
   const first = Math.min(...chunks.map((chunk) => chunk.first));
   const end = Math.max(...chunks.map((chunk) => chunk.first + chunk.count));
   const own = (values: Float32Array) => values.slice(first - range.first, end - range.first);
   return { ...unit, range: { first, min: own(range.min), max: own(range.max) } };
+}
+
+/** Chunks of a unit at the most: 16 MiB of float32, enough that to send it costs nothing. */
+const MOST_CHUNKS = 4;
+/** Chunks `from` to `until` (exclusive) of a tensor, one after the other. */
+export interface ChunkRun {
+  readonly from: number;
+  readonly until: number;
+}
+export interface RunOptions {
+  /** Whether they are read front to back at the best: all in one run then. */
+  readonly sequential?: boolean | undefined;
+  /** Whether a run may begin with a chunk; with any if not said. */
+  readonly mayBegin?: (chunk: number) => boolean;
+}
+/** `count` chunks in runs of a few, in order: a unit each. */
+export function chunkRunsOf(count: number, { sequential = false, mayBegin = () => true }: RunOptions = {}): ChunkRun[] {
+  const runs: ChunkRun[] = [];
+  for (let from = 0; from < count; ) {
+    let until = sequential ? count : Math.min(from + MOST_CHUNKS, count);
+    while (until < count && !mayBegin(until)) until++;
+    runs.push({ from, until });
+    from = until;
+  }
+  return runs;
 }

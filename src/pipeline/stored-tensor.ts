@@ -45,11 +45,46 @@ export function spanOf(tensor: StoredTensor, { start, length }: Pick<Chunk, "sta
   return { file: tensor.file, start: begin, end: begin + width * length };
 }
 
+/** Values of a part of a tensor: in linear memory, where a source can be read to a place. */
+export interface OpenPart {
+  readonly values: FloatTensor | ResidentTensor;
+  /** Gives the memory back. */
+  close(): void;
+}
+
 /**
- * Reads a part of a tensor and gives it back once `use` is done: to linear memory, where a source can be read to a place.
+ * Reads a part of a tensor.
  *
  * @throws FormatError when there is less than there should be
  */
+export async function openPart(
+  engine: Engine,
+  files: Files,
+  tensor: StoredTensor,
+  part: Pick<Chunk, "start" | "length" | "shape">,
+): Promise<OpenPart> {
+  const span = spanOf(tensor, part);
+  const source = files.sources[tensor.file]!;
+  const { name, dtype } = tensor;
+  const type = residentTypeOf(tensor);
+  if (!source.read && type !== undefined) {
+    const bytes = await readExactly(source, span.start, span.end, name);
+    const values = floatTensorOf(source.name, bytes, { name, dtype, shape: part.shape, start: part.start });
+    return { values, close() {} };
+  }
+  const values = engine.reserve(type ?? "float32", part.shape);
+  values.name = name;
+  try {
+    if (type === undefined) await fillRounded(source, span, values as ResidentTensor<"float32">, part.start);
+    else await fill(source, span, bytesOf(values.data), name);
+  } catch (error) {
+    values.dispose();
+    throw error;
+  }
+  return { values, close: () => values.dispose() };
+}
+
+/** Reads a part of a tensor, and closes it once `use` is done. @throws as `openPart` does */
 export async function withPart<T>(
   engine: Engine,
   files: Files,
@@ -57,22 +92,11 @@ export async function withPart<T>(
   part: Pick<Chunk, "start" | "length" | "shape">,
   use: (values: FloatTensor | ResidentTensor) => Promise<T>,
 ): Promise<T> {
-  const span = spanOf(tensor, part);
-  const source = files.sources[tensor.file]!;
-  const { name, dtype } = tensor;
-  const type = residentTypeOf(tensor);
-  if (!source.read && type !== undefined) {
-    const bytes = await readExactly(source, span.start, span.end, name);
-    return use(floatTensorOf(source.name, bytes, { name, dtype, shape: part.shape, start: part.start }));
-  }
-  const values = engine.reserve(type ?? "float32", part.shape);
-  values.name = name;
+  const open = await openPart(engine, files, tensor, part);
   try {
-    if (type === undefined) await fillRounded(source, span, values as ResidentTensor<"float32">, part.start);
-    else await fill(source, span, bytesOf(values.data), name);
-    return await use(values);
+    return await use(open.values);
   } finally {
-    values.dispose();
+    open.close();
   }
 }
 

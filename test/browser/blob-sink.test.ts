@@ -83,6 +83,11 @@ describe("blobSink", () => {
     expect(sink.result(".none")).toBeUndefined();
   });
 
+  it("has the name that it is given, after which files beside it are called", () => {
+    expect(blobSink({ name: "weights.safetensors" }).name).toBe("weights.safetensors");
+    expect(blobSink().name).toBe("model.onnx");
+  });
+
   it("makes siblings, by their own names", async () => {
     const sink = blobSink({ name: "model.safetensors.index.json" });
     const shard = await sink.sibling!("model-00001-of-00001.safetensors");

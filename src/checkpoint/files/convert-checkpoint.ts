@@ -6,7 +6,7 @@ import type { ByteSink } from "../../formats/byte-source.ts";
 import type { SafetensorsItem, SafetensorsPlan } from "../../formats/safetensors.ts";
 import { copyFile } from "../../pipeline/copy-bytes.ts";
 import { copyUnits, copyWork } from "../../pipeline/copy-work.ts";
-import { withErrorContext, withErrorContextAsync } from "../../pipeline/error-context.ts";
+import { inContext, withErrorContext } from "../../pipeline/error-context.ts";
 import type { ModelReport, TensorReport } from "../../pipeline/model-report.ts";
 import { listReasons } from "../../pipeline/phrases.ts";
 import { shareOf, type TaskOptions, trackerOf, workersFor } from "../../pipeline/progress.ts";
@@ -56,6 +56,15 @@ export function copyStep(tensor: CheckpointTensor, reason: string | undefined): 
 /** Plans a file of the output. */
 export type Planner = (items: readonly SafetensorsItem[], output: number) => SafetensorsPlan;
 
+/** The layouts of the output files. @throws FormatError for items that do not go into one */
+function planned(file: string, items: readonly SafetensorsItem[][], plan: Planner): SafetensorsPlan[] {
+  try {
+    return items.map(plan);
+  } catch (cause) {
+    throw inContext(cause, file);
+  }
+}
+
 /**
  * Takes the steps and writes what they make: a file for each of the checkpoint's, and the index of shards. Leaves the sink
  * open.
@@ -72,7 +81,7 @@ export async function convert(
   const count = checkpoint.index ? checkpoint.files.length : 1;
   const items = Array.from({ length: count }, (): SafetensorsItem[] => []);
   for (const step of steps) items[outputOf(checkpoint, step.tensor)]!.push(...step.items);
-  const plans = items.map((each, i) => withErrorContext(checkpoint.name, undefined, () => plan(each, i)));
+  const plans = planned(checkpoint.name, items, plan);
   const placed = new Map(plans.flatMap(({ tensors }) => tensors.map((tensor) => [tensor.name, tensor] as const)));
   const total = steps.reduce((sum, { report: told }) => sum + told.bytesBefore, 0);
   const tracker = trackerOf(options, total);
@@ -86,7 +95,8 @@ export async function convert(
     const files: Files = { sources: [source], sinks: [outputs[outputOf(checkpoint, tensor)]!] };
     const places = items.map(({ name }) => placed.get(name)!);
     const starts = places.map(({ start }) => start);
-    const sums = await withErrorContextAsync(source.name, told.name, () => make(run, files, starts));
+    const makeNow = async () => make(run, files, starts);
+    const sums = await withErrorContext(source.name, told.name, makeNow());
     const bytesAfter = places.reduce((sum, { start, end }) => sum + end - start, 0);
     if (!sums) return { ...told, bytesAfter };
     const { sqnr, maxAbs } = lossOf(sums, elementsOf(told.shape));

@@ -6,8 +6,13 @@ import type { Layout } from "../tensors/granularity.ts";
 import type { Levels, Parameters } from "../tensors/schemes.ts";
 import type { Operand } from "../tensors/tensor.ts";
 import { type KernelSlice, kernelArguments, slicesOf } from "../tiling/kernel-slices.ts";
-import { parameterTileOf } from "../tiling/parameter-tile.ts";
-import { type TileDestination, type TileSource, tileDestinationOf, tileSourceOf } from "../tiling/tile-io.ts";
+import {
+  parameterTileOf,
+  type TileDestination,
+  type TileSource,
+  tileDestinationOf,
+  tileSourceOf,
+} from "../tiling/tile-io.ts";
 
 /** How kernels name the codes of a type; 4-bit codes are worked on a byte each. */
 export function codeNameOf(dtype: CodeDType): CodeName {

@@ -1,7 +1,7 @@
 import type { NonFinite } from "../../engine/tensors/quantize-options.ts";
 import { elementsOf } from "../../engine/tensors/shape.ts";
-import { withBufferPool } from "../../pipeline/buffer-pool.ts";
-import { roomFor, type StoredTensor, spanOf, withPart } from "../../pipeline/stored-tensor.ts";
+import { borrowBuffers, giveBuffersBack } from "../../pipeline/buffer-pool.ts";
+import { openPart, roomFor, type StoredTensor, spanOf } from "../../pipeline/stored-tensor.ts";
 import type { Files, Work } from "../../pipeline/work.ts";
 import { encodeBnb4 } from "./bnb4-codec.ts";
 import type { Encoder, JobSpec, Loss } from "./codec.ts";
@@ -17,15 +17,15 @@ export interface JobUnit {
   readonly nonFinite: NonFinite;
 }
 
-const makers: Readonly<Record<JobSpec["kind"], Encoder<never>>> = {
+const encoders: Readonly<Record<JobSpec["kind"], Encoder<never>>> = {
   integer: encodeIntegers,
   matrix: encodeNbits,
   bnb4: encodeBnb4,
   narrow: encodeHalf,
 };
 
-function makerOf({ kind }: JobSpec): Encoder<JobSpec> {
-  return makers[kind] as Encoder<JobSpec>;
+function encoderOf({ kind }: JobSpec): Encoder<JobSpec> {
+  return encoders[kind] as Encoder<JobSpec>;
 }
 
 /** Makes everything of a constant that is wanted of it; what each lost, in the order asked for. */
@@ -35,19 +35,21 @@ export const jobWork: Work<JobUnit, readonly Loss[]> = {
   room: ({ tensor }) => roomFor(tensor, elementsOf(tensor.shape)),
   async run(engine, files, { tensor, orders, nonFinite }) {
     const { shape } = tensor;
-    const whole = { start: 0, length: elementsOf(shape), shape };
-    return withPart(engine, files, tensor, whole, async (values) => {
+    const part = await openPart(engine, files, tensor, { start: 0, length: elementsOf(shape), shape });
+    const buffers = borrowBuffers(engine);
+    try {
       const losses: Loss[] = [];
       for (const { spec, parts } of orders) {
-        await withBufferPool(engine, async (buffers) => {
-          const made = makerOf(spec)(values, spec, { engine, nonFinite, buffers });
-          losses.push(made.loss);
-          const writes = made.bytes.map((bytes, i) => writePart(files, parts[i]!, bytes));
-          await Promise.all(writes).finally(made.release);
-        });
+        const made = encoderOf(spec)(part.values, spec, { engine, nonFinite, buffers });
+        losses.push(made.loss);
+        const writes = made.bytes.map((bytes, i) => writePart(files, parts[i]!, bytes));
+        await Promise.all(writes).finally(made.release);
       }
       return losses;
-    });
+    } finally {
+      giveBuffersBack(engine, buffers);
+      part.close();
+    }
   },
 };
 

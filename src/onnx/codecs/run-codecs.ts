@@ -1,6 +1,6 @@
 import type { NonFinite } from "../../engine/tensors/quantize-options.ts";
 import type { ByteSource } from "../../formats/byte-source.ts";
-import { withErrorContextAsync } from "../../pipeline/error-context.ts";
+import { withErrorContext } from "../../pipeline/error-context.ts";
 import type { Tracker } from "../../pipeline/progress.ts";
 import { allInOrder, type Schedule } from "../../pipeline/schedule.ts";
 import { storedTensorOf } from "../io/load-tensor.ts";
@@ -45,7 +45,7 @@ export async function runJobs(
     });
     const { source, stored } = storedTensorOf(files, name, tensor);
     const run = { sources: [source], sinks: addresses.targets };
-    const found = await withErrorContextAsync(files.source.name, name, () => {
+    const encode = async (): Promise<readonly Loss[]> => {
       if (!isLarge(stored, share)) {
         return schedule.run(name, bytesOfTensor(tensor), jobWork, run, { tensor: stored, orders, nonFinite });
       }
@@ -53,7 +53,8 @@ export async function runJobs(
       return allInOrder(orders.map((order) => doInParts(how, stored, order))).finally(() => {
         tracker.advance(bytesOfTensor(tensor));
       });
-    });
+    };
+    const found = await withErrorContext(files.source.name, name, encode());
     same.forEach((alike, i) => {
       for (const job of alike) losses.set(job, found[i]!);
     });

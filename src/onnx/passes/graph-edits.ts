@@ -1,6 +1,5 @@
 import type { Job } from "../codecs/codec.ts";
 import { type Graph, graphsOf, type Model, type Node, type Tensor } from "../ir/graph.ts";
-import { dropInputs, raiseIr } from "../ir/ir-version.ts";
 import type { Constant } from "../ir/scopes.ts";
 import { sortNodes } from "../ir/topological-sort.ts";
 
@@ -106,4 +105,25 @@ function append<K, V>(lists: Map<K, V[]>, key: K, values: readonly V[]): void {
   const list = lists.get(key);
   if (list) list.push(...values);
   else lists.set(key, [...values]);
+}
+
+/** Up to IR 3 initializers had to be inputs; from 4 on that means that callers may set them. */
+const FREE_INITIALIZERS = 4;
+/**
+ * Raises a model's IR version, if it is below `least`. Initializers that old models had to list among their inputs leave
+ * them: what may be set is no constant to a runtime, and is not fused with what uses it.
+ */
+export function raiseIr(model: Model, least: number): void {
+  if (model.irVersion >= least) return;
+  if (model.irVersion < FREE_INITIALIZERS && least >= FREE_INITIALIZERS) {
+    for (const graph of graphsOf(model.graph)) {
+      dropInputs(graph, new Set([...graph.initializers, ...graph.sparse].map(({ name }) => name)));
+    }
+  }
+  model.irVersion = least;
+}
+/** Takes names from a graph's inputs. */
+export function dropInputs(graph: Graph, names: ReadonlySet<string>): void {
+  if (!graph.inputs.some(({ name }) => names.has(name))) return;
+  graph.inputs = graph.inputs.filter(({ name }) => !names.has(name));
 }

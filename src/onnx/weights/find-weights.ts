@@ -3,7 +3,7 @@ import { elementsOf } from "../../engine/tensors/shape.ts";
 import { ArgumentError } from "../../errors.ts";
 import type { TensorFiles } from "../io/tensor-data.ts";
 import { tensorsOf } from "../io/tensor-data.ts";
-import type { Model, Node, Tensor } from "../ir/graph.ts";
+import { attributeOf, type Model, type Node, type Tensor } from "../ir/graph.ts";
 import { opNameOf, type WeightAxes, weightAxesOf } from "../ir/operators.ts";
 import type { Constant, Scope } from "../ir/scopes.ts";
 import { type Integers, isViewOp, type View, viewOf } from "../ir/views.ts";
@@ -126,4 +126,13 @@ export function weightTypeOf({ name, dtype }: FloatConstant): FloatDType {
 /** The types of the nodes that use a constant, each once. */
 export function usersOf({ uses }: FloatConstant): readonly string[] {
   return [...new Set(uses.map(({ node }) => opNameOf(node)))];
+}
+
+/** Whether a node takes rows of a table as it lies. */
+export function isLookup({ node, direct, input }: Pick<Use, "node" | "direct" | "input">): boolean {
+  return node.opType === "Gather" && node.domain === "" && direct && input === 0 && Boolean(node.outputs[0]);
+}
+export function gatherAxisOf(node: Node, rank: number): number {
+  const axis = attributeOf(node, "axis", "int") ?? 0;
+  return axis < 0 ? axis + rank : axis;
 }

@@ -1,7 +1,6 @@
 import { matcherOf, type NameGlobs } from "../../pipeline/name-globs.ts";
-import { checkOpTypes } from "../ir/check-op-types.ts";
 import type { Model, Node, Tensor } from "../ir/graph.ts";
-import { opNameOf, weightOps } from "../ir/operators.ts";
+import { checkOpTypes, opNameOf, weightOps } from "../ir/operators.ts";
 import type { Scope } from "../ir/scopes.ts";
 import { findQuantized, type QuantizedConstant } from "./find-quantized.ts";
 import { type FloatConstant, usersOf } from "./find-weights.ts";

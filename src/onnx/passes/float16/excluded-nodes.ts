@@ -1,7 +1,6 @@
 import { matcherOf } from "../../../pipeline/name-globs.ts";
-import { checkOpTypes } from "../../ir/check-op-types.ts";
 import { graphsOf, type Model, type Node } from "../../ir/graph.ts";
-import { opNameOf } from "../../ir/operators.ts";
+import { checkOpTypes, opNameOf } from "../../ir/operators.ts";
 import type { Values } from "../../ir/types/type-inference.ts";
 import type { WeightSelection } from "../../weights/select-weights.ts";
 import { isControl, isMover } from "./half-operators.ts";

@@ -1,6 +1,6 @@
 import { intAttribute, makeNode } from "../../ir/graph.ts";
 import { MICROSOFT } from "../../ir/operators.ts";
-import { gatherAxisOf } from "../../weights/table-lookup.ts";
+import { gatherAxisOf } from "../../weights/find-weights.ts";
 import type { NbitsOptions } from "./nbits-options.ts";
 import { storageOf } from "./nbits-tensors.ts";
 import type { Propose } from "./plan-blockwise.ts";

@@ -3,8 +3,8 @@ import { Bnb4Job } from "../../codecs/bnb4-codec.ts";
 import { intAttribute, makeTensor } from "../../ir/graph.ts";
 import { QUANT_TYPES } from "../../ir/operators.ts";
 import type { WeightSelection } from "../../weights/select-weights.ts";
+import { makeProduct } from "./nbits-tensors.ts";
 import type { Propose } from "./plan-blockwise.ts";
-import { makeProduct } from "./product-node.ts";
 
 export interface Bnb4PassOptions extends WeightSelection {
   /** As NbitsWishes has it. */

@@ -1,10 +1,8 @@
 import { attributeOf, intAttribute, makeNode } from "../../ir/graph.ts";
 import { unfitGemm } from "../gemm-as-matmul.ts";
 import type { NbitsOptions } from "./nbits-options.ts";
-import { storageOf } from "./nbits-tensors.ts";
+import { makeProduct, type Product, storageOf } from "./nbits-tensors.ts";
 import type { Propose } from "./plan-blockwise.ts";
-import { makeProduct, type Product } from "./product-node.ts";
-
 /** MatMul with a constant [K, N] on its right. */
 export const proposeMatMul: Propose<NbitsOptions> = (node, constant, options) => {
   const { shape } = constant.tensor;

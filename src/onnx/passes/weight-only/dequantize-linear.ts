@@ -3,8 +3,7 @@ import { type Granularity, scaleShapeOf } from "../../../engine/tensors/granular
 import { IntegerJob } from "../../codecs/integer-codec.ts";
 import { lacksPerm } from "../../ir/constant-products.ts";
 import { intAttribute, makeAttribute, type Node } from "../../ir/graph.ts";
-import type { FloatConstant, Use } from "../../weights/find-weights.ts";
-import { gatherAxisOf, isLookup } from "../../weights/table-lookup.ts";
+import { type FloatConstant, gatherAxisOf, isLookup, type Use } from "../../weights/find-weights.ts";
 import type { WeightQuantization } from "../../weights/weight-granularity.ts";
 import { requirementOf } from "./opset-requirement.ts";
 import { type Chain, type DraftContext, type StoredParts, WeightDraft } from "./weight-draft.ts";

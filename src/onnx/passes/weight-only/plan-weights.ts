@@ -6,15 +6,13 @@ import { FreshNames } from "../../ir/fresh-names.ts";
 import type { Model, Tensor } from "../../ir/graph.ts";
 import type { Scope } from "../../ir/scopes.ts";
 import { lengthOf } from "../../proto/wire-format.ts";
-import { type FloatConstant, findConstants, readIntegers } from "../../weights/find-weights.ts";
+import { type FloatConstant, findConstants, isLookup, readIntegers } from "../../weights/find-weights.ts";
 import { Selection, type WeightSelection } from "../../weights/select-weights.ts";
-import { isLookup } from "../../weights/table-lookup.ts";
 import { type WeightOnlyOptions, weightQuantizationFor } from "../../weights/weight-granularity.ts";
 import type { Decision } from "../pass-result.ts";
-import { BlockIndices } from "./block-indices.ts";
 import { draftCast } from "./cast-mul.ts";
 import { draftQdq } from "./dequantize-linear.ts";
-import type { DraftContext, WeightDraft } from "./weight-draft.ts";
+import { BlockIndices, type DraftContext, type WeightDraft } from "./weight-draft.ts";
 
 /** With what takes the place of a constant that is quantized. */
 export interface PlannedWeight extends Decision {

@@ -1,3 +1,4 @@
+import { bytesOf } from "../../../engine/tensors/tensor.ts";
 import type { IntegerJob } from "../../codecs/integer-codec.ts";
 import { encodeNode, encodeTensor } from "../../io/encode.ts";
 import type { FreshNames } from "../../ir/fresh-names.ts";
@@ -109,4 +110,24 @@ export interface DraftContext {
   readonly names: FreshNames;
   /** An integer tensor for that graph that tells, for each of `length` places, the block it is in. */
   blockIndex(graph: Graph, length: number, blockSize: number): Tensor;
+}
+
+/** Tensors that tell the block of each place along an axis; weights of one graph that are cut alike share one. */
+export class BlockIndices {
+  readonly #tensors = new Map<Graph, Map<string, Tensor>>();
+
+  constructor(private readonly names: FreshNames) {}
+
+  for(graph: Graph, length: number, blockSize: number): Tensor {
+    const own = this.#tensors.get(graph) ?? new Map<string, Tensor>();
+    this.#tensors.set(graph, own);
+    const key = `${length}:${blockSize}`;
+    const there = own.get(key);
+    if (there) return there;
+    const blocks = Int32Array.from({ length }, (_, i) => Math.floor(i / blockSize));
+    const name = this.names.fresh(`block_of_${blockSize}_in_${length}`);
+    const tensor = makeTensor(name, "int32", [length], bytesOf(blocks));
+    own.set(key, tensor);
+    return tensor;
+  }
 }
