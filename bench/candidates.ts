@@ -2,9 +2,9 @@ import { readFile } from "node:fs/promises";
 import type { KernelName, Kernels } from "../src/kernels/abi.ts";
 import type { Context } from "./context.ts";
 import { formatSize, formatTable, isNoisy, markOf, measure, type Plan, ratioOf } from "./harness.ts";
-import * as loops from "./plain.ts";
-import { Stage } from "./stage.ts";
-import { workloadOf } from "./workloads.ts";
+import { KernelData } from "./kernel-data.ts";
+import { workloadOf } from "./kernel-workloads.ts";
+import * as loops from "./plain-loops.ts";
 
 /** Alternatives to kernels, in bench/assembly/index.ts: what each is, beside the kernel that was chosen. */
 const candidates = [
@@ -38,7 +38,7 @@ export async function benchCandidates({ bed, quick, print, progress }: Context):
   const { instance } = await WebAssembly.instantiate(bytes, { env: { memory: memory.memory } });
   const figures: CandidateFigure[] = [];
   for (const size of SIZES) {
-    const stage = new Stage(memory, size / 4);
+    const stage = new KernelData(memory, size / 4);
     const batch = Math.max(1, Math.floor(2 ** 20 / size));
     for (const { kernel, name } of candidates) {
       progress(`${formatSize(size)}  ${name}`);

@@ -1,8 +1,8 @@
 import type { Context } from "./context.ts";
 import { formatNumber, formatSize, formatTable, markOf, quantile } from "./harness.ts";
+import { KernelData } from "./kernel-data.ts";
+import { createWarmReference, kernelCases, measureKernel, type Pace, paces, type Result } from "./measure-kernel.ts";
 import { UsageError } from "./options.ts";
-import { createWarmReference, kernelCases, measureKernel, type Pace, paces, type Result } from "./run.ts";
-import { Stage } from "./stage.ts";
 
 const legend = `time/copy  time over that of memory.copy of the float32 bytes; lower is better
 vs         times faster than the TypeScript reference and the plain JavaScript loop
@@ -60,7 +60,7 @@ export async function benchKernels(context: Context): Promise<Result[]> {
   const reference = await createWarmReference(bed);
   const results: Result[] = [];
   for (const size of sizes) {
-    const stage = new Stage(bed.memory, size / 4);
+    const stage = new KernelData(bed.memory, size / 4);
     const block: Result[] = [];
     for (const one of cases) {
       progress(`${formatSize(size)}  ${block.length + 1}/${cases.length}  ${one.name}`);

@@ -2,12 +2,12 @@ import { elementsOf } from "../src/engine/tensors/shape.ts";
 import { type ConvLayout, quantizeConv } from "../src/layers/conv.ts";
 import type { ResidentLayer, ResidentQuantizedLayer } from "../src/layers/layer.ts";
 import { type LinearLayout, quantizeLinear } from "../src/layers/linear.ts";
-import { type Bed, groundOf } from "./bed.ts";
+import { type BenchMemory, groundOf } from "./bench-memory.ts";
 import type { Context } from "./context.ts";
 import { batchOf, formatNumber, formatTable, isNoisy, markOf, measure, rateOf, ratioOf } from "./harness.ts";
-import * as plain from "./plain.ts";
-import { paces } from "./run.ts";
-import { blocks } from "./stage.ts";
+import { blocks } from "./kernel-data.ts";
+import { paces } from "./measure-kernel.ts";
+import * as plain from "./plain-loops.ts";
 
 const INPUT_SCALE = 0.02;
 
@@ -73,14 +73,14 @@ function lineOf(figure: LayerFigure): string[] {
   ];
 }
 
-function quantize({ engine }: Bed, { layer, layout }: Case, tensors: ResidentLayer): ResidentQuantizedLayer {
+function quantize({ engine }: BenchMemory, { layer, layout }: Case, tensors: ResidentLayer): ResidentQuantizedLayer {
   const how = { dtype: "int8", inputScale: INPUT_SCALE } as const;
   return layer === "conv"
     ? quantizeConv(engine, tensors, { ...how, layout: layout as ConvLayout })
     : quantizeLinear(engine, tensors, { ...how, layout: layout as LinearLayout });
 }
 
-async function measureLayer(bed: Bed, each: Case, quick: boolean): Promise<LayerFigure> {
+async function measureLayer(bed: BenchMemory, each: Case, quick: boolean): Promise<LayerFigure> {
   const { layer, layout, shape, channels, inner } = each;
   const ground = groundOf(bed, shape);
   const bias = { data: blocks.others.slice(0, channels), shape: [channels] };

@@ -1,10 +1,10 @@
 import type { HalfDType } from "../src/dtypes.ts";
 import type { Engine } from "../src/engine/engine.ts";
 import type { ResidentTensor } from "../src/engine/tensors/resident-tensor.ts";
-import { type Bed, type Ground, groundOf } from "./bed.ts";
+import { type BenchMemory, type Ground, groundOf } from "./bench-memory.ts";
 import type { Context } from "./context.ts";
 import { formatNumber, formatTable, isNoisy, measure, type Plan, ratioOf } from "./harness.ts";
-import { blocks, fillWith } from "./stage.ts";
+import { blocks, fillWith } from "./kernel-data.ts";
 
 /** 128 MiB of float32, beyond every cache. */
 const ROWS = [8192, 4096];
@@ -148,7 +148,7 @@ function lineOf(figure: LimitFigure): string[] {
   ];
 }
 
-async function measureLimit({ engine }: Bed, ground: Ground, limit: Limit, plan: Plan): Promise<LimitFigure> {
+async function measureLimit({ engine }: BenchMemory, ground: Ground, limit: Limit, plan: Plan): Promise<LimitFigure> {
   const work = limit.prepare(engine, ground.x);
   try {
     const { yardstick, run } = await measure({ yardstick: work.yardstick ?? ground.copy, run: work.run }, plan);

@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
 import { formatSize, parseSize } from "./harness.ts";
+import { LARGEST_SIZE, SIZE_STEP } from "./measure-kernel.ts";
 import { ProcessError } from "./process.ts";
-import { LARGEST_SIZE, SIZE_STEP } from "./run.ts";
 
 export const groupNames = [
   "kernels",

@@ -1,4 +1,4 @@
-import { type Bed, groundOf } from "./bed.ts";
+import { type BenchMemory, groundOf } from "./bench-memory.ts";
 import type { Context } from "./context.ts";
 import {
   batchOf,
@@ -12,10 +12,10 @@ import {
   ratioOf,
   type Task,
 } from "./harness.ts";
+import { EDGE } from "./kernel-data.ts";
 import { type Given, type Job, type Peer, type Prepared, type Work, works } from "./peers/peer.ts";
 import { plain } from "./peers/plain.ts";
 import { ours } from "./peers/wasm-quant.ts";
-import { EDGE } from "./stage.ts";
 
 /** Elements: 64 KiB to 128 MiB of float32. */
 const sizes = [14, 16, 18, 20, 22, 23, 25].map((power) => 2 ** power);
@@ -68,7 +68,7 @@ export function formatElements(elements: number): string {
 }
 
 /** Who is here: a line for each that does not load. */
-async function gather(bed: Bed, print: (text: string) => void): Promise<Peer[]> {
+async function gather(bed: BenchMemory, print: (text: string) => void): Promise<Peer[]> {
   const peers = [...ours(bed)];
   for (const [name, load] of Object.entries(others)) {
     try {

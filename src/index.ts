@@ -109,7 +109,7 @@ export type {
   ValueInspection,
   WeightInspection,
 } from "./onnx/inspect-onnx.ts";
-export type { Algorithm, OnnxOptions, QuantizationMode, WeightFormat } from "./onnx/onnx-options.ts";
+export type { BlockAlgorithm, OnnxOptions, QuantizationMode, WeightFormat } from "./onnx/onnx-options.ts";
 export type { Target, TargetFinding, TargetSeverity, TargetVerdict } from "./onnx/targets/target.ts";
 export { type TransformersJsVariant, transformersJsVariants } from "./onnx/transformers-js.ts";
 export type { RestoredFormat } from "./onnx/weights/weight-granularity.ts";

@@ -70,11 +70,11 @@ describe("what the package exports", () => {
     const types = names.filter((name) => !(name in main));
     expect(types.sort()).toMatchInlineSnapshot(`
       [
-        "Algorithm",
         "ArrayOf",
         "Axis",
         "BiasDType",
         "BiasOptions",
+        "BlockAlgorithm",
         "ByteSink",
         "ByteSource",
         "BytesSink",

@@ -9,7 +9,7 @@ it("the README's examples run as they are written", async () => {
   const readme = await readFile("README.md", "utf8");
   const blocks = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map((match) => match[1]!);
   const runnable = blocks.filter((block) => !/\?url|wasm-quant\/browser/.test(block));
-  expect([blocks.length, runnable.length]).toEqual([8, 6]);
+  expect([blocks.length, runnable.length]).toEqual([9, 7]);
 
   const folder = await mkdtemp(join(tmpdir(), "wasm-quant-"));
   try {

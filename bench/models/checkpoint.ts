@@ -5,7 +5,7 @@
 import { open } from "node:fs/promises";
 import { elementsOf } from "../../src/engine/tensors/shape.ts";
 import { randomOf } from "../../test/helpers/random.ts";
-import { blocks } from "../stage.ts";
+import { blocks } from "../kernel-data.ts";
 
 const HIDDEN = 4096;
 const INNER = 11008;

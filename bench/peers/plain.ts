@@ -29,6 +29,6 @@ export const plain: Peer = {
   },
 };
 
-function loopsFor(use: string): Promise<typeof import("../plain.ts")> {
+function loopsFor(use: string): Promise<typeof import("../plain-loops.ts")> {
   return import(`../plain.ts?for=${use}`);
 }

@@ -1,10 +1,10 @@
 import type { ResidentTensor } from "../../src/engine/tensors/resident-tensor.ts";
 import type { FloatTensor } from "../../src/engine/tensors/tensor.ts";
-import type { Bed } from "../bed.ts";
+import type { BenchMemory } from "../bench-memory.ts";
 import type { Given, Job, Peer, Prepared } from "./peer.ts";
 
 /** The library as it is called: over data in linear memory, and over arrays of JavaScript's. */
-export function ours({ engine }: Bed): readonly [resident: Peer, ...owned: Peer[]] {
+export function ours({ engine }: BenchMemory): readonly [resident: Peer, ...owned: Peer[]] {
   const range = (tensor: FloatTensor | ResidentTensor): Job => {
     const width = () => {
       const { min, max } = engine.range(tensor);

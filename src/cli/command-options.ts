@@ -1,7 +1,14 @@
 import type { Layout } from "../checkpoint/quantize-checkpoint.ts";
 import type { CodeDType, HalfDType } from "../dtypes.ts";
 import type { WorkOptions } from "../node/threads.ts";
-import type { AccuracyLevel, Algorithm, BitWidth, QuantizationMode, Tool, WeightFormat } from "../onnx/onnx-options.ts";
+import type {
+  AccuracyLevel,
+  BitWidth,
+  BlockAlgorithm,
+  QuantizationMode,
+  Tool,
+  WeightFormat,
+} from "../onnx/onnx-options.ts";
 import type { Target } from "../onnx/targets/target.ts";
 import type { TransformersJsVariant } from "../onnx/transformers-js.ts";
 
@@ -34,7 +41,7 @@ export interface QuantizeArguments extends WriteOptions {
   readonly format?: WeightFormat;
   readonly bits?: BitWidth;
   readonly accuracyLevel?: AccuracyLevel;
-  readonly algorithm?: Algorithm;
+  readonly algorithm?: BlockAlgorithm;
   readonly io?: "float32" | HalfDType;
   readonly clamp?: true;
   readonly target?: Target;

@@ -15,7 +15,7 @@ import type { PlanOptions } from "./plan-model.ts";
 import { type Target, targetNames } from "./targets/target.ts";
 import { formsOn, type TargetForms } from "./targets/target-forms.ts";
 
-export { type AccuracyLevel, accuracyLevels, algorithms, type BitWidth, type BlockAlgorithm as Algorithm, bitWidths };
+export { type AccuracyLevel, accuracyLevels, algorithms, type BitWidth, type BlockAlgorithm, bitWidths };
 
 /** What runs on integers: nothing, as weights are restored first, or layers whose inputs are quantized as they come. */
 export const modes = ["weight-only", "dynamic"] as const;

@@ -1,10 +1,10 @@
 import { type BlockBits, type KernelName, type Kernels, kernelList, kernelNames } from "../src/kernels/abi.ts";
 import { createReference } from "../src/kernels/reference/create-reference.ts";
-import type { Bed } from "./bed.ts";
+import type { BenchMemory } from "./bench-memory.ts";
 import { batchOf, isNoisy, measure, type Plan, rateOf, ratioOf, warm } from "./harness.ts";
-import type { Loops } from "./jobs.ts";
-import { COLUMNS, Stage } from "./stage.ts";
-import { workloadOf } from "./workloads.ts";
+import type { Loops } from "./kernel-calls.ts";
+import { COLUMNS, KernelData } from "./kernel-data.ts";
+import { workloadOf } from "./kernel-workloads.ts";
 
 /** Sizes are whole rows of columns, and two nibbles go to a byte. */
 export const SIZE_STEP = 4 * COLUMNS;
@@ -69,7 +69,7 @@ export interface Result {
 }
 
 /** The reference kernels over the memory of the module: slow, so only where they are measured. */
-export async function createWarmReference(bed: Bed): Promise<Kernels> {
+export async function createWarmReference(bed: BenchMemory): Promise<Kernels> {
   const reference = createReference(bed.memory.memory);
   await useEveryReference(bed, reference);
   return reference;
@@ -79,8 +79,8 @@ export async function createWarmReference(bed: Bed): Promise<Kernels> {
  * The reference kernels share their innermost loop, which slows down as more kernels come through it. All of them go
  * first, so that figures do not depend on which kernels are measured, or in what order.
  */
-async function useEveryReference({ memory }: Bed, reference: Kernels): Promise<void> {
-  const stage = new Stage(memory, 16 * COLUMNS);
+async function useEveryReference({ memory }: BenchMemory, reference: Kernels): Promise<void> {
+  const stage = new KernelData(memory, 16 * COLUMNS);
   for (const name of kernelNames) workloadOf(name, stage, await loopsFor(name)).kernel(reference, stage.elements)();
   stage.free();
 }
@@ -92,9 +92,9 @@ function loopsFor(name: KernelName): Promise<Loops> {
 
 /** Measures one kernel over the whole stage, and its rivals over as much of it as `pace` gives them. */
 export async function measureKernel(
-  bed: Bed,
+  bed: BenchMemory,
   reference: Kernels,
-  stage: Stage,
+  stage: KernelData,
   { name, kernel: kernelName, bits }: KernelCase,
   pace: Pace,
 ): Promise<Result> {

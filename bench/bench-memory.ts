@@ -4,17 +4,17 @@ import type { ResidentTensor } from "../src/engine/tensors/resident-tensor.ts";
 import type { Kernels } from "../src/kernels/abi.ts";
 import { compileKernels, loadKernels } from "../src/kernels/load.ts";
 import { LinearMemory } from "../src/kernels/memory.ts";
-import { blocks, fillWith, GAP } from "./stage.ts";
+import { blocks, fillWith, GAP } from "./kernel-data.ts";
 
 /** The module, an engine and the yardstick over one memory. */
-export interface Bed {
+export interface BenchMemory {
   readonly memory: LinearMemory;
   readonly kernels: Kernels;
   readonly engine: Engine;
   copy(dst: number, src: number, bytes: number): void;
 }
 
-export async function createBed(): Promise<Bed> {
+export async function createBed(): Promise<BenchMemory> {
   const memory = new LinearMemory();
   const candidates = await readFile(new URL("build/candidates.wasm", import.meta.url));
   const { instance } = await WebAssembly.instantiate(candidates, { env: { memory: memory.memory } });
@@ -23,7 +23,7 @@ export async function createBed(): Promise<Bed> {
     memory,
     kernels,
     engine: new Engine({ kernels, memory }, "simd"),
-    copy: instance.exports.copy as Bed["copy"],
+    copy: instance.exports.copy as BenchMemory["copy"],
   };
 }
 
@@ -35,7 +35,7 @@ export interface Ground {
   free(): void;
 }
 
-export function groundOf({ memory, engine, copy }: Bed, shape: readonly number[]): Ground {
+export function groundOf({ memory, engine, copy }: BenchMemory, shape: readonly number[]): Ground {
   const x = engine.allocate("float32", shape);
   const bytes = x.data.byteLength;
   fillWith(x.data, blocks.values);

@@ -1,12 +1,12 @@
 import { bnb4Levels } from "../src/engine/blockwise/quantize-bnb4.ts";
 import type { BlockBits, Family, KernelEntry, KernelName } from "../src/kernels/abi.ts";
-import type * as PlainLoops from "./plain.ts";
-import { BLOCK, blocks, COLUMNS, codeKinds, EDGE, LIMIT, near, type Stage } from "./stage.ts";
+import { BLOCK, blocks, COLUMNS, codeKinds, EDGE, type KernelData, LIMIT, near } from "./kernel-data.ts";
+import type * as PlainLoops from "./plain-loops.ts";
 
 export type Loops = typeof PlainLoops;
 
 /** What sets the kernels of a family apart: the rest of a call is the same for all. */
-export interface Job {
+export interface KernelCall {
   /** Bytes of an element in the input and in the output. */
   readonly from: number;
   readonly to: number;
@@ -17,7 +17,7 @@ export interface Job {
 }
 
 /** Puts input and parameters in place. `bits` is for kernels whose calls name the width of codes. */
-type Prepare = (stage: Stage, entry: KernelEntry, loops: Loops, name: KernelName, bits: BlockBits) => Job;
+type Prepare = (stage: KernelData, entry: KernelEntry, loops: Loops, name: KernelName, bits: BlockBits) => KernelCall;
 
 const scan: Prepare = (stage, { family, columns }, loops) => {
   const { first, second } = stage.memory.tiles;

@@ -6,7 +6,7 @@ import { writeBert } from "./models/bert.ts";
 import { writeCheckpoint } from "./models/checkpoint.ts";
 
 /** A temporary folder, and the models in it, each made when it is first asked for. Nothing of it stays behind. */
-export interface Workshop {
+export interface TemporaryModels {
   folder(): Promise<string>;
   /** 1 GB of safetensors. */
   checkpoint(): Promise<string>;
@@ -16,7 +16,7 @@ export interface Workshop {
 }
 
 /** @param small models a sixth of the size */
-export function createWorkshop(small: boolean): Workshop {
+export function createWorkshop(small: boolean): TemporaryModels {
   let folder: string | undefined;
   const leave = () => {
     if (folder !== undefined) rmSync(folder, { recursive: true, force: true });

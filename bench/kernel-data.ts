@@ -2,7 +2,7 @@ import { codeTypes, integerTypes } from "../src/dtypes.ts";
 import type { CodeName } from "../src/kernels/abi.ts";
 import { type LinearMemory, TILE } from "../src/kernels/memory.ts";
 import { normals, randomOf } from "../test/helpers/random.ts";
-import type { Codes } from "./plain.ts";
+import type { Codes } from "./plain-loops.ts";
 
 /** How many channels channel-last data has here: the columns kernels get a parameter for each. */
 export const COLUMNS = 1024;
@@ -53,7 +53,7 @@ export function fillWith(target: ArrayBufferView, block: ArrayBufferView): void 
 export const GAP = 96 * 1024;
 
 /** Linear memory laid out for one size: three regions of `4 * elements` bytes, and the parameters of one kernel. */
-export class Stage {
+export class KernelData {
   readonly elements: number;
   readonly memory: LinearMemory;
   readonly input: number;

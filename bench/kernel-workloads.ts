@@ -1,6 +1,6 @@
 import { type BlockBits, type KernelName, type Kernels, kernelList } from "../src/kernels/abi.ts";
-import { jobs, type Loops } from "./jobs.ts";
-import { BLOCK, COLUMNS, LIMIT, type Stage } from "./stage.ts";
+import { jobs, type Loops } from "./kernel-calls.ts";
+import { BLOCK, COLUMNS, type KernelData, LIMIT } from "./kernel-data.ts";
 
 /** What one kernel does over a stage. What its functions return is the work itself, ready to be timed. */
 export interface Workload {
@@ -16,7 +16,7 @@ export interface Workload {
  * @param loops a copy of plain.ts that no other kernel uses: loops are fastest while they know one type of array
  * @param bits of kernels whose calls name the width of codes
  */
-export function workloadOf(name: KernelName, stage: Stage, loops: Loops, bits: BlockBits = 4): Workload {
+export function workloadOf(name: KernelName, stage: KernelData, loops: Loops, bits: BlockBits = 4): Workload {
   const entry = kernelList[name];
   const { from, to, head, plain } = jobs[entry.family](stage, entry, loops, name, bits);
   const callOf = (start: number, length: number) => [
