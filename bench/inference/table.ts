@@ -1,4 +1,4 @@
-import { formatDecibels } from "../../src/cli/table.ts";
+import * as format from "../../src/cli/format.ts";
 import { formatNumber, formatTable, markOf } from "../harness.ts";
 
 /** A form of a model that was measured. */
@@ -59,7 +59,7 @@ function lineOf(row: InferenceRow): string[] {
     ratio.toFixed(2),
     `${spread.toFixed(1)} %`,
     size.toFixed(2),
-    sqnr === undefined ? "-" : formatDecibels(sqnr),
+    sqnr === undefined ? "-" : format.decibels(sqnr),
     markOf(row),
   ];
 }

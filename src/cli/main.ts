@@ -17,11 +17,11 @@ import type { ModelReport } from "../pipeline/model-report.ts";
 import type { TaskOptions } from "../pipeline/progress.ts";
 import { createProgram } from "./args.ts";
 import type { CompareArguments, InspectArguments, QuantizeArguments, WriteOptions } from "./command-options.ts";
+import * as format from "./format.ts";
 import { renderComparison, renderModel } from "./model-tables.ts";
 import { checkConfigKept, inputFor, modelFolder, removeMade, stemOf, withOutput } from "./paths.ts";
 import { quantizeRecipe } from "./recipe.ts";
 import { interruption, print, withProgress, withSource, withSources, withTask } from "./run-task.ts";
-import { printableName } from "./table.ts";
 import { type Outcome, renderInspection, renderReport, reportToJson, toJson } from "./tensor-tables.ts";
 import { typedOption, typedOptions, typedText } from "./words.ts";
 
@@ -221,7 +221,7 @@ function explain(error: unknown): number {
   }
   const line = `${messageOf(error)}${adviceOn(error)}`;
   const unexpected = isWasmQuantError(error) ? "" : "unexpected error: ";
-  process.stderr.write(`wasm-quant: ${unexpected}${printableName(line, LONGEST_LINE)}\n`);
+  process.stderr.write(`wasm-quant: ${unexpected}${format.name(line, LONGEST_LINE)}\n`);
   if (process.argv.includes("--debug")) process.stderr.write(`${(error as Error).stack}\n`);
   return isUsage(error) ? EXIT_USAGE : EXIT_FAILED;
 }

@@ -1,29 +1,21 @@
 import type { ModelComparison, NamedOutputComparison } from "../compare/compare-models.ts";
 import type { ModelInspection, ValueInspection } from "../onnx/inspect-onnx.ts";
 import type { Target, TargetFinding } from "../onnx/targets/target.ts";
-import {
-  columnsOf,
-  formatBytes,
-  formatDecibels,
-  formatNumber,
-  formatShape,
-  printable,
-  printableName,
-  tableOf,
-} from "./table.ts";
+import * as format from "./format.ts";
+import { columnsOf, tableOf } from "./table.ts";
 
 /** What is in a model, for people. */
 export function renderModel(input: string, model: ModelInspection): string {
   const { bytes, irVersion, opsets, dataFiles, inputs, outputs, nodes, weights, quantized, target, findings } = model;
-  const imports = Object.entries(opsets).map(([domain, version]) => `${printable(domain) || "opset"} ${version}`);
-  const data = dataFiles.length === 0 ? "" : `, with ${dataFiles.map(printable).join(", ")}`;
+  const imports = Object.entries(opsets).map(([domain, version]) => `${format.text(domain) || "opset"} ${version}`);
+  const data = dataFiles.length === 0 ? "" : `, with ${dataFiles.map(format.text).join(", ")}`;
   const lines = [
-    `${printable(input)}: ONNX, ${formatBytes(bytes)}${data}, IR version ${irVersion}, ${imports.join(", ")}`,
+    `${format.text(input)}: ONNX, ${format.bytes(bytes)}${data}, IR version ${irVersion}, ${imports.join(", ")}`,
     ...inputs.map((value) => `input   ${formatValue(value)}`),
     ...outputs.map((value) => `output  ${formatValue(value)}`),
     `nodes   ${Object.entries(nodes)
       .sort(([, a], [, b]) => b - a)
-      .map(([op, count]) => `${count} ${printable(op)}`)
+      .map(([op, count]) => `${count} ${format.text(op)}`)
       .join(", ")}`,
   ];
   const tables = [
@@ -49,14 +41,14 @@ function targetTable(target: Target, findings: readonly TargetFinding[]): string
   const columns = columnsOf(`on ${target}`, "op", ">nodes", "first", "");
   const rows = Array.from(groups.values(), (group) => {
     const [{ severity, op, reason, advice, upTo }] = group as [TargetFinding];
-    const names = group.slice(0, NAMED).map(({ node }) => printableName(node ?? "", LONGEST_NODE));
+    const names = group.slice(0, NAMED).map(({ node }) => format.name(node ?? "", LONGEST_NODE));
     const until = upTo === undefined ? "" : ` (up to ONNX Runtime ${upTo})`;
     return [
       severity,
-      op === undefined ? "(the model)" : printable(op),
+      op === undefined ? "(the model)" : format.text(op),
       op === undefined ? "" : String(group.length),
       `${names.join(", ")}${group.length > NAMED ? ", ..." : ""}`,
-      `${printable(reason)}${until}${advice === undefined ? "" : `; ${printable(advice)}`}`,
+      `${format.text(reason)}${until}${advice === undefined ? "" : `; ${format.text(advice)}`}`,
     ];
   });
   return tableOf(columns, rows);
@@ -80,18 +72,18 @@ function weightTable(weights: ModelInspection["weights"]): string {
     "",
   );
   const rows = weights.map((weight) => [
-    printable(weight.ops.join(", ")),
-    printableName(weight.name),
-    formatShape(weight.shape),
+    format.text(weight.ops.join(", ")),
+    format.name(weight.name),
+    format.shape(weight.shape),
     weight.dtype,
-    formatBytes(weight.bytes),
-    formatNumber(weight.min),
-    formatNumber(weight.max),
-    formatDecibels(weight.sqnr?.int8PerTensor),
-    formatDecibels(weight.sqnr?.int8PerChannel),
-    formatDecibels(weight.sqnr?.int4PerTensor),
-    formatDecibels(weight.sqnr?.int4PerChannel),
-    weight.reason === undefined ? "" : `not quantized: ${printable(weight.reason)}`,
+    format.bytes(weight.bytes),
+    format.number(weight.min),
+    format.number(weight.max),
+    format.decibels(weight.sqnr?.int8PerTensor),
+    format.decibels(weight.sqnr?.int8PerChannel),
+    format.decibels(weight.sqnr?.int4PerTensor),
+    format.decibels(weight.sqnr?.int4PerChannel),
+    weight.reason === undefined ? "" : `not quantized: ${format.text(weight.reason)}`,
   ]);
   return tableOf(columns, rows);
 }
@@ -99,18 +91,18 @@ function weightTable(weights: ModelInspection["weights"]): string {
 function quantizedTable(quantized: ModelInspection["quantized"]): string {
   const columns = columnsOf("quantized already", "shape", "dtype", ">bytes", ">scales");
   const rows = quantized.map(({ name, shape, dtype, bytes, scales }) => [
-    printableName(name),
-    formatShape(shape),
+    format.name(name),
+    format.shape(shape),
     dtype,
-    formatBytes(bytes),
+    format.bytes(bytes),
     String(scales),
   ]);
   return tableOf(columns, rows);
 }
 
 function formatValue({ name, dtype, shape }: ValueInspection): string {
-  const sizes = shape?.map((dimension) => (dimension === "" ? "?" : printable(String(dimension)))).join(", ");
-  return `${printableName(name)} ${dtype ?? "(no tensor)"}${sizes === undefined ? "" : ` [${sizes}]`}`;
+  const sizes = shape?.map((dimension) => (dimension === "" ? "?" : format.text(String(dimension)))).join(", ");
+  return `${format.name(name)} ${dtype ?? "(no tensor)"}${sizes === undefined ? "" : ` [${sizes}]`}`;
 }
 
 /** Two models side by side, for people. */
@@ -118,21 +110,21 @@ export function renderComparison(a: string, b: string, comparison: ModelComparis
   const { weights, otherShapes, onlyInA, onlyInB, outputs, sets, random, bytesA, bytesB } = comparison;
   const columns = columnsOf("weight", "shape", "dtype", ">SQNR", ">largest error", "");
   const rows = weights.map((weight) => [
-    printableName(weight.name),
-    formatShape(weight.shape),
+    format.name(weight.name),
+    format.shape(weight.shape),
     weight.a === weight.b ? weight.a : `${weight.a} | ${weight.b}`,
-    formatDecibels(weight.sqnr),
-    formatNumber(weight.maxAbs),
+    format.decibels(weight.sqnr),
+    format.number(weight.maxAbs),
     weight.transposed ? "transposed" : "",
   ]);
   const lone = [
     ...otherShapes.map(
-      ({ name, a, b }) => `laid out otherwise: ${printableName(name)}, ${formatShape(a)} | ${formatShape(b)}\n`,
+      ({ name, a, b }) => `laid out otherwise: ${format.name(name)}, ${format.shape(a)} | ${format.shape(b)}\n`,
     ),
-    ...onlyInA.map((name) => `only in ${printable(a)}: ${printableName(name)}\n`),
-    ...onlyInB.map((name) => `only in ${printable(b)}: ${printableName(name)}\n`),
+    ...onlyInA.map((name) => `only in ${format.text(a)}: ${format.name(name)}\n`),
+    ...onlyInB.map((name) => `only in ${format.text(b)}: ${format.name(name)}\n`),
   ];
-  const sizes = `${printable(a)} ${formatBytes(bytesA)}, ${printable(b)} ${formatBytes(bytesB)} (${(bytesB / bytesA).toFixed(3)})\n`;
+  const sizes = `${format.text(a)} ${format.bytes(bytesA)}, ${format.text(b)} ${format.bytes(bytesB)} (${(bytesB / bytesA).toFixed(3)})\n`;
   const on = `${sets} ${sets === 1 ? "set" : "sets"} of ${random ? "random " : ""}inputs`;
   const ran = outputs
     ? `\n${outputTable(outputs)}on ${on}\n`
@@ -143,18 +135,18 @@ export function renderComparison(a: string, b: string, comparison: ModelComparis
 function outputTable(outputs: readonly NamedOutputComparison[]): string {
   const columns = columnsOf("output", ">SQNR", ">cosine", ">largest error", ">same top-1", "");
   const rows = outputs.map(({ name, comparison }) => {
-    const called = printableName(name);
+    const called = format.name(name);
     switch (comparison.kind) {
       case "float": {
         const { sqnr, cosine, maxAbs, top1, nonFinite } = comparison;
         const agreement = top1 === undefined ? "" : formatShare(top1);
         const warning = nonFinite === 0 ? "" : `${nonFinite} values are NaN or infinite in one of them`;
-        return [called, formatDecibels(sqnr), cosine.toFixed(6), formatNumber(maxAbs), agreement, warning];
+        return [called, format.decibels(sqnr), cosine.toFixed(6), format.number(maxAbs), agreement, warning];
       }
       case "exact":
         return [called, "", "", "", "", `${formatShare(comparison.equal)} of ${comparison.elements} values equal`];
       default:
-        return [called, "", "", "", "", `not comparable: ${printable(comparison.reason)}`];
+        return [called, "", "", "", "", `not comparable: ${format.text(comparison.reason)}`];
     }
   });
   return tableOf(columns, rows);

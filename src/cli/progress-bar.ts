@@ -1,5 +1,5 @@
 import type { TaskProgress } from "../pipeline/progress.ts";
-import { printableName } from "./table.ts";
+import * as format from "./format.ts";
 
 export interface ProgressBar {
   update(progress: TaskProgress): Promise<void>;
@@ -29,7 +29,7 @@ export async function createProgressBar(quiet: boolean | undefined): Promise<Pro
   let started = false;
   return {
     async update({ done, total, tensor }) {
-      const payload = { tensor: printableName(tensor, Math.max((process.stderr.columns || 80) - REST, 0)) };
+      const payload = { tensor: format.name(tensor, Math.max((process.stderr.columns || 80) - REST, 0)) };
       if (started) bar.update(done, payload);
       else bar.start(Math.max(total, 1), done, payload);
       started = true;

@@ -1,7 +1,8 @@
 import { basename } from "node:path";
 import type { SkippedVariant, VariantReport } from "../model.ts";
 import type { TransformersJsVariant } from "../onnx/transformers-js.ts";
-import { columnsOf, formatBytes, formatDecibels, printable, printableName, tableOf } from "./table.ts";
+import * as format from "./format.ts";
+import { columnsOf, tableOf } from "./table.ts";
 import { lineOf, typedText } from "./words.ts";
 
 /** The files of one session. */
@@ -21,11 +22,11 @@ export function renderRecipe({ input, bytesBefore, files, skipped }: RecipeRepor
     const worst = made.reduce((least, { sqnr }) => Math.min(least, sqnr!), Number.POSITIVE_INFINITY);
     return [
       variant,
-      printableName(basename(output)),
-      formatBytes(bytesAfter),
+      format.name(basename(output)),
+      format.bytes(bytesAfter),
       (bytesAfter / bytesBefore).toFixed(3),
       `${made.length} of ${tensors.length}`,
-      made.length === 0 ? "" : formatDecibels(worst),
+      made.length === 0 ? "" : format.decibels(worst),
       bytesAfter > bytesBefore ? "warning: larger than the model" : "",
     ];
   });
@@ -38,7 +39,7 @@ export function renderRecipe({ input, bytesBefore, files, skipped }: RecipeRepor
     const reason = typedText(words);
     left.set(reason, [...(left.get(reason) ?? []), variant]);
   }
-  const skips = Array.from(left, ([reason, variants]) => `left out: ${variants.join(", ")} (${printable(reason)})\n`);
-  const lines = Array.from(said, ([line, variants]) => `${variants.join(", ")}: ${printable(line)}\n`);
-  return `${printable(input)}, ${formatBytes(bytesBefore)}\n${files.length > 0 ? tableOf(columns, rows) : ""}${skips.join("")}${lines.join("")}`;
+  const skips = Array.from(left, ([reason, variants]) => `left out: ${variants.join(", ")} (${format.text(reason)})\n`);
+  const lines = Array.from(said, ([line, variants]) => `${variants.join(", ")}: ${format.text(line)}\n`);
+  return `${format.text(input)}, ${format.bytes(bytesBefore)}\n${files.length > 0 ? tableOf(columns, rows) : ""}${skips.join("")}${lines.join("")}`;
 }

@@ -1,16 +1,8 @@
 import type { Inspection, TensorInspection } from "../checkpoint/inspect-checkpoint.ts";
 import { METADATA_KEY } from "../checkpoint/plain/plain-layout.ts";
 import type { ModelReport } from "../pipeline/model-report.ts";
-import {
-  columnsOf,
-  formatBytes,
-  formatDecibels,
-  formatNumber,
-  formatShape,
-  printable,
-  printableName,
-  tableOf,
-} from "./table.ts";
+import * as format from "./format.ts";
+import { columnsOf, tableOf } from "./table.ts";
 import { lineOf } from "./words.ts";
 
 /** What a finished task is told of besides its report. */
@@ -40,21 +32,21 @@ export function renderReport(
     "",
   );
   const rows = tensors.map((t) => [
-    ...(isModel ? [printable(t.ops?.join(", ") ?? "")] : []),
-    printableName(t.name),
-    formatShape(t.shape),
+    ...(isModel ? [format.text(t.ops?.join(", ") ?? "")] : []),
+    format.name(t.name),
+    format.shape(t.shape),
     t.from === t.to ? t.from : `${t.from} -> ${t.to}`,
-    formatDecibels(t.sqnr),
-    formatBytes(t.bytesBefore),
-    formatBytes(t.bytesAfter),
+    format.decibels(t.sqnr),
+    format.bytes(t.bytesBefore),
+    format.bytes(t.bytesAfter),
     t.reason === undefined ? "" : `copied: ${t.reason}`,
   ]);
   const changed = tensors.filter(({ reason }) => reason === undefined).length;
   const ratio = bytesBefore === 0 ? 1 : bytesAfter / bytesBefore;
   const totals =
-    `${printable(output)}: ${changed} of ${tensors.length} tensors ${done}, ` +
-    `${formatBytes(bytesBefore)} -> ${formatBytes(bytesAfter)} (${ratio.toFixed(3)} of the input), ${seconds.toFixed(2)} s\n`;
-  const lines = remarks?.map((remark) => `${printable(lineOf(remark))}\n`).join("") ?? "";
+    `${format.text(output)}: ${changed} of ${tensors.length} tensors ${done}, ` +
+    `${format.bytes(bytesBefore)} -> ${format.bytes(bytesAfter)} (${ratio.toFixed(3)} of the input), ${seconds.toFixed(2)} s\n`;
+  const lines = remarks?.map((remark) => `${format.text(lineOf(remark))}\n`).join("") ?? "";
   return `${tableOf(columns, rows)}\n${totals}${lines}${isModel ? "" : remarkOn(done, changed, bytesBefore, bytesAfter)}`;
 }
 
@@ -74,10 +66,7 @@ export function reportToJson(report: ModelReport, outcome: Outcome): string {
   return toJson({ input, output, seconds, ...report });
 }
 
-export function renderInspection(
-  input: string,
-  { fileType: format, files, metadata, bytes, tensors }: Inspection,
-): string {
+export function renderInspection(input: string, { fileType, files, metadata, bytes, tensors }: Inspection): string {
   const columns = columnsOf(
     "tensor",
     "shape",
@@ -91,22 +80,22 @@ export function renderInspection(
     "",
   );
   const rows = tensors.map((t) => [
-    printableName(t.name),
-    formatShape(t.quantized?.shape ?? t.shape),
+    format.name(t.name),
+    format.shape(t.quantized?.shape ?? t.shape),
     t.quantized?.dtype ?? t.dtype,
-    formatBytes(t.bytes),
-    formatNumber(t.min),
-    formatNumber(t.max),
-    formatDecibels(t.sqnr?.int8PerTensor),
-    formatDecibels(t.sqnr?.int8PerChannel),
-    formatDecibels(t.sqnr?.int4Blocks),
+    format.bytes(t.bytes),
+    format.number(t.min),
+    format.number(t.max),
+    format.decibels(t.sqnr?.int8PerTensor),
+    format.decibels(t.sqnr?.int8PerChannel),
+    format.decibels(t.sqnr?.int4Blocks),
     noteOf(t),
   ]);
   const entries = Object.entries(metadata)
     .filter(([key]) => key !== METADATA_KEY)
-    .map(([key, value]) => `${printable(key)}: ${shorten(printable(value))}\n`);
+    .map(([key, value]) => `${format.text(key)}: ${shorten(format.text(value))}\n`);
   const shards = files ? ` in ${files.length} files` : "";
-  const title = `${printable(input)}: ${format}${shards}, ${tensors.length} tensors, ${formatBytes(bytes)}\n`;
+  const title = `${format.text(input)}: ${fileType}${shards}, ${tensors.length} tensors, ${format.bytes(bytes)}\n`;
   return `${title}${entries.join("")}\n${tableOf(columns, rows)}`;
 }
 

@@ -167,29 +167,15 @@ function readerOf(number: number, reader: BinaryReader): () => number | bigint {
   }
 }
 
-/** int32_data holds half floats as their bits, and all that is narrower than 32 bits. */
+/** Arrays for the types that are not held in 8 bits. int32_data holds half floats as their bits, as all that is narrow. */
+const arrayTypes = {
+  ...{ float32: Float32Array, float64: Float64Array },
+  ...{ int64: BigInt64Array, uint64: BigUint64Array, int32: Int32Array, uint32: Uint32Array },
+  ...{ float16: Uint16Array, bfloat16: Uint16Array, int16: Uint16Array, uint16: Uint16Array },
+} as const;
+
 function newArray(type: ElementType, length: number): Numbers {
-  switch (type) {
-    case "float32":
-      return new Float32Array(length);
-    case "float64":
-      return new Float64Array(length);
-    case "int64":
-      return new BigInt64Array(length);
-    case "uint64":
-      return new BigUint64Array(length);
-    case "int32":
-      return new Int32Array(length);
-    case "uint32":
-      return new Uint32Array(length);
-    case "float16":
-    case "bfloat16":
-    case "int16":
-    case "uint16":
-      return new Uint16Array(length);
-    default:
-      return new Uint8Array(length);
-  }
+  return new (arrayTypes[type as keyof typeof arrayTypes] ?? Uint8Array)(length);
 }
 
 /** Every tensor that passes may look at: initializers and values of Constant nodes, in all graphs. */

@@ -119,38 +119,32 @@ export function bitsOf(type: ElementType | undefined): number | undefined {
 type LongField = MessageType | "keep";
 export type MessageType = "model" | "graph" | "node" | "attribute" | "tensor" | "sparse" | "function";
 
+/** Fields whose bytes are wanted. */
+function kept(...numbers: readonly number[]): Record<number, LongField> {
+  return Object.fromEntries(numbers.map((number) => [number, "keep"]));
+}
+
 /** Long fields that are not listed (tensors' data, documentation, what is unknown) stay where they lie. */
 export const longFields: Readonly<Record<MessageType, Readonly<Record<number, LongField>>>> = {
-  model: { [modelField.graph]: "graph", [modelField.functions]: "function", [modelField.opsetImport]: "keep" },
+  model: {
+    ...kept(modelField.opsetImport),
+    ...{ [modelField.graph]: "graph", [modelField.functions]: "function" },
+  },
   graph: {
-    [graphField.node]: "node",
-    [graphField.name]: "keep",
-    [graphField.initializer]: "tensor",
-    [graphField.input]: "keep",
-    [graphField.output]: "keep",
-    [graphField.valueInfo]: "keep",
-    [graphField.sparseInitializer]: "sparse",
+    ...kept(graphField.name, graphField.input, graphField.output, graphField.valueInfo),
+    ...{ [graphField.node]: "node", [graphField.initializer]: "tensor", [graphField.sparseInitializer]: "sparse" },
   },
   node: {
-    [nodeField.input]: "keep",
-    [nodeField.output]: "keep",
-    [nodeField.name]: "keep",
-    [nodeField.opType]: "keep",
+    ...kept(nodeField.input, nodeField.output, nodeField.name, nodeField.opType, nodeField.domain),
     [nodeField.attribute]: "attribute",
-    [nodeField.domain]: "keep",
   },
   attribute: {
-    [attributeField.name]: "keep",
-    [attributeField.t]: "tensor",
-    [attributeField.g]: "graph",
-    [attributeField.floats]: "keep",
-    [attributeField.ints]: "keep",
-    [attributeField.tensors]: "tensor",
-    [attributeField.graphs]: "graph",
-    [attributeField.sparseTensor]: "sparse",
-    [attributeField.sparseTensors]: "sparse",
+    ...kept(attributeField.name, attributeField.floats, attributeField.ints),
+    ...{ [attributeField.t]: "tensor", [attributeField.tensors]: "tensor" },
+    ...{ [attributeField.g]: "graph", [attributeField.graphs]: "graph" },
+    ...{ [attributeField.sparseTensor]: "sparse", [attributeField.sparseTensors]: "sparse" },
   },
-  tensor: { [tensorField.dims]: "keep", [tensorField.name]: "keep", [tensorField.externalData]: "keep" },
+  tensor: kept(tensorField.dims, tensorField.name, tensorField.externalData),
   sparse: { [sparseField.values]: "tensor", [sparseField.indices]: "tensor" },
-  function: { [functionField.name]: "keep", [functionField.node]: "node", [functionField.domain]: "keep" },
+  function: { ...kept(functionField.name, functionField.domain), [functionField.node]: "node" },
 };
