@@ -4,10 +4,10 @@ import { boundsOf } from "../engine/measure/find-range.ts";
 import type { LossSums } from "../engine/measure/quantization-error.ts";
 import { type Granularity, scaleShapeOf } from "../engine/tensors/granularity.ts";
 import type { NonFinite } from "../engine/tensors/quantize-options.ts";
-import { release } from "../engine/tensors/resident-tensor.ts";
+import { type ResidentTensor, release } from "../engine/tensors/resident-tensor.ts";
 import type { SchemeName, ValueRange } from "../engine/tensors/schemes.ts";
 import { elementsOf } from "../engine/tensors/shape.ts";
-import type { QuantizedTensor } from "../engine/tensors/tensor.ts";
+import type { FloatTensor, QuantizedTensor } from "../engine/tensors/tensor.ts";
 import { type Chunk, chunkAt, chunkingOf } from "../engine/tiling/chunks.ts";
 import { NonFiniteError } from "../errors.ts";
 import { roomFor, type StoredTensor, spanOf, withPart } from "./stored-tensor.ts";
@@ -65,7 +65,7 @@ export function passesOver(tensor: StoredTensor, { dtype, granularity }: ChunkQu
 }
 
 /** What a unit goes through: chunks, or the tensor as one. */
-function* chunksOfUnit(unit: QuantizeUnit): Generator<Chunk> {
+export function* chunksOfUnit(unit: QuantizeUnit): Generator<Chunk> {
   const { part, tensor, recipe } = unit;
   if (part === "whole") {
     const count = elementsOf(scaleShapeOf(tensor.shape, recipe.granularity));
@@ -103,34 +103,46 @@ export async function quantizeChunks(
   files: Files,
   unit: QuantizeUnit,
   visit: (q: QuantizedTensor<CodeDType>, chunk: Chunk) => Promise<void>,
-  adjust?: (q: QuantizedTensor<CodeDType>) => { scale: Float32Array; zeroPoint: Int32Array } | undefined,
 ): Promise<UnitSums> {
-  const sums: LossSums[] = [];
-  const { granularity, reduceRange, narrowRange, ...how } = unit.recipe;
-  const levels = { reduceRange, ...(narrowRange && { narrowRange }) };
+  const all: LossSums[] = [];
   for (const chunk of chunksOfUnit(unit)) {
     await withPart(engine, files, unit.tensor, chunk, async (values) => {
       const range = unit.range && rangeIn(unit.range, chunk);
-      let found = within(chunk, () =>
-        engine.quantizeWithError(values, { ...how, ...granularity, ...levels, ...(range && { range }) }),
-      );
+      const { q, sums } = within(chunk, () => quantizeValues(engine, values, unit.recipe, { range }));
       try {
-        const given = adjust?.(found.q);
-        if (given) {
-          release(found.q);
-          found = engine.quantizeWithError(values, { ...how, ...granularity, ...given });
-        }
-        sums.push(found.sums);
-        await visit(found.q, chunk);
+        all.push(sums);
+        await visit(q, chunk);
       } finally {
-        release(found.q);
+        release(q);
       }
     });
   }
-  return sums;
+  return all;
 }
 
-function rangeIn({ first, min, max }: GroupRange, chunk: Chunk): ValueRange {
+interface ValueOptions {
+  /** The ranges of the values' groups, where they are known. */
+  readonly range?: ValueRange | undefined;
+  /** Parameters to take instead of those that were found; undefined where these will do. */
+  readonly adjust?: (q: QuantizedTensor<CodeDType>) => { scale: Float32Array; zeroPoint: Int32Array } | undefined;
+}
+
+/** Codes of some values, which are the caller's to release, and the sums of what that cost. @throws NonFiniteError */
+export function quantizeValues(
+  engine: Engine,
+  values: FloatTensor | ResidentTensor,
+  { granularity, reduceRange, narrowRange, ...how }: ChunkQuantization,
+  { range, adjust }: ValueOptions = {},
+): { readonly q: QuantizedTensor<CodeDType>; readonly sums: LossSums } {
+  const levels = { reduceRange, ...(narrowRange && { narrowRange }) };
+  const first = engine.quantizeWithError(values, { ...how, ...granularity, ...levels, ...(range && { range }) });
+  const given = adjust?.(first.q);
+  if (!given) return first;
+  release(first.q);
+  return engine.quantizeWithError(values, { ...how, ...granularity, ...given });
+}
+
+export function rangeIn({ first, min, max }: GroupRange, chunk: Pick<Chunk, "first" | "count">): ValueRange {
   const from = chunk.first - first;
   return { min: min.subarray(from, from + chunk.count), max: max.subarray(from, from + chunk.count) };
 }

@@ -29,11 +29,22 @@ export async function quantizeStored(
   share: number,
   perform: (unit: QuantizeUnit, elements: number) => Promise<UnitSums>,
 ): Promise<LossSums> {
+  const units = await unitsOf(schedule, files, tensor, recipe, share);
+  const sums = await allInOrder(units.map((unit) => perform(unit, elementsIn(unit))));
+  return addSums(sums.flat());
+}
+
+/** The parts that a tensor is quantized in, with the ranges of groups that reach beyond them. @throws NonFiniteError */
+export async function unitsOf(
+  schedule: Schedule,
+  files: Files,
+  tensor: StoredTensor,
+  recipe: ChunkQuantization,
+  share: number,
+): Promise<QuantizeUnit[]> {
   const { ranges, parts } = passesOver(tensor, recipe, share);
   const units = parts.map((part): QuantizeUnit => ({ tensor, recipe, part }));
-  const ready = ranges ? await withRanges(schedule, files, units) : units;
-  const sums = await allInOrder(ready.map((unit) => perform(unit, elementsIn(unit))));
-  return addSums(sums.flat());
+  return ranges ? withRanges(schedule, files, units) : units;
 }
 
 async function withRanges(schedule: Schedule, files: Files, units: readonly QuantizeUnit[]): Promise<QuantizeUnit[]> {

@@ -1,24 +1,21 @@
 import type { Engine } from "../engine/engine.ts";
-import type { ResidentTensor } from "../engine/tensors/resident-tensor.ts";
-import { bytesOf, type FloatTensor } from "../engine/tensors/tensor.ts";
-import { FormatError } from "../errors.ts";
+import { bytesOf } from "../engine/tensors/tensor.ts";
 import { readExactly } from "../formats/byte-source.ts";
 import { floatTensorOf } from "../formats/float-types.ts";
-import { residentTypeOf, type StoredTensor, spanOf, widthOf } from "./stored-tensor.ts";
+import { fill, type OpenPart, residentTypeOf, type StoredTensor, spanOf, widthOf } from "./stored-tensor.ts";
 import type { Files } from "./work.ts";
 
 /**
- * Reads columns `first` to `first + count` of a matrix [K, N], a piece of each row, and gives them back once `use` is done.
+ * Reads columns `first` to `first + count` of a matrix [K, N], a piece of each row.
  *
  * @throws FormatError when there is less than there should be
  */
-export async function readColumns<T>(
+export async function openColumns(
   engine: Engine,
   files: Files,
   tensor: StoredTensor,
   { first, count }: { readonly first: number; readonly count: number },
-  use: (values: FloatTensor | ResidentTensor) => Promise<T>,
-): Promise<T> {
+): Promise<OpenPart> {
   const source = files.sources[tensor.file]!;
   const { name, dtype } = tensor;
   const [k, n] = tensor.shape as [number, number];
@@ -32,20 +29,17 @@ export async function readColumns<T>(
       const { start, end } = rowAt(row);
       panel.set(await readExactly(source, start, end, name), row * bytes);
     }
-    return use(floatTensorOf(source.name, panel, { name, dtype, shape }));
+    return { values: floatTensorOf(source.name, panel, { name, dtype, shape }), close() {} };
   }
   const values = engine.reserve(type, shape);
   values.name = name;
   try {
     const into = bytesOf(values.data);
-    for (let row = 0; row < k; row++) {
-      const { start, end } = rowAt(row);
-      const filled = await source.read(start, into.subarray(row * bytes, (row + 1) * bytes));
-      if (filled === bytes) continue;
-      throw new FormatError(source.name, `bytes ${start} to ${end} gave ${filled} bytes, not ${bytes}`, name);
-    }
-    return await use(values);
-  } finally {
+    for (let row = 0; row < k; row++)
+      await fill(source, rowAt(row), into.subarray(row * bytes, (row + 1) * bytes), name);
+  } catch (error) {
     values.dispose();
+    throw error;
   }
+  return { values, close: () => values.dispose() };
 }

@@ -2,10 +2,7 @@ import { compressedWork } from "../checkpoint/compressed-tensors/compressed-work
 import { halfWork } from "../checkpoint/half-work.ts";
 import { dequantizeWork } from "../checkpoint/plain/dequantize-work.ts";
 import { plainWork } from "../checkpoint/plain/plain-work.ts";
-import { jobWork } from "../onnx/codecs/codec-work.ts";
-import { halfPartsWork } from "../onnx/codecs/half-parts.ts";
-import { integerPartsWork } from "../onnx/codecs/integer-parts.ts";
-import { matrixPartsWork } from "../onnx/codecs/matrix-parts.ts";
+import { encodeWork } from "../onnx/codecs/encode-work.ts";
 import { copyWork } from "../pipeline/copy-work.ts";
 import { inspectWork } from "../pipeline/inspect-work.ts";
 import { measureWork, rangeWork } from "../pipeline/quantize-chunks.ts";
@@ -13,18 +10,7 @@ import type { Work } from "../pipeline/work.ts";
 
 /** All work that can be given to another thread, by its name there. */
 export const workRegistry: ReadonlyMap<string, Work<never, unknown>> = new Map(
-  [
-    copyWork,
-    rangeWork,
-    measureWork,
-    inspectWork,
-    plainWork,
-    compressedWork,
-    halfWork,
-    dequantizeWork,
-    jobWork,
-    integerPartsWork,
-    matrixPartsWork,
-    halfPartsWork,
-  ].map((work) => [work.name, work]),
+  [copyWork, rangeWork, measureWork, inspectWork, plainWork, compressedWork, halfWork, dequantizeWork, encodeWork].map(
+    (work) => [work.name, work],
+  ),
 );

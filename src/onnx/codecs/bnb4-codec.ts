@@ -1,11 +1,14 @@
 import type { FloatDType } from "../../dtypes.ts";
+import type { Sums } from "../../engine/blockwise/block-sums.ts";
+import { bnb4Rows } from "../../engine/blockwise/quantize-bnb4.ts";
 import type { BlockSize, MatrixLayout } from "../../engine/blockwise/quantize-matrix.ts";
 import { elementsOf } from "../../engine/tensors/shape.ts";
 import { bytesOf } from "../../engine/tensors/tensor.ts";
 import type { QUANT_TYPES } from "../ir/operators.ts";
 import { Pending } from "../proto/wire-format.ts";
 import { type FloatConstant, weightTypeOf } from "../weights/find-weights.ts";
-import type { Encoder, Job, JobSpec } from "./codec.ts";
+import type { Codec, Job, JobSpec } from "./codec.ts";
+import { lossOfRows, rowStretches, wholeMatrix } from "./matrix-rows.ts";
 
 export interface Bnb4Quantization {
   readonly layout: MatrixLayout;
@@ -50,7 +53,21 @@ export class Bnb4Job implements Job<Bnb4Spec> {
   }
 }
 
-export const encodeBnb4: Encoder<Bnb4Spec> = (values, { quantization: recipe, scaleDtype }, { engine }) => {
-  const { codes, absmax, error } = engine.quantizeBnb4(values, { ...recipe, scaleDtype });
-  return { loss: { sqnr: error.sqnr, maxAbs: error.maxAbs }, bytes: [codes, bytesOf(absmax)] };
+export const bnb4Codec: Codec<Bnb4Spec, readonly Sums[]> = {
+  whole: wholeMatrix,
+
+  async cut(tensor, spec, { share }) {
+    const k = tensor.shape[spec.quantization.layout === "NK" ? 1 : 0]!;
+    return rowStretches(tensor, spec, bnb4Rows(k, spec.quantization.blockSize), share);
+  },
+
+  encode(values, { quantization, scaleDtype }, { first, length, count }, { engine }) {
+    const start = count === 0 ? 0 : first * (length / count);
+    const firstBlock = start / quantization.blockSize;
+    const { codes, absmax, sums } = engine.quantizeBnb4(values, { ...quantization, scaleDtype, firstBlock });
+    const scale = { part: 1, offset: firstBlock * absmax.BYTES_PER_ELEMENT, bytes: bytesOf(absmax) };
+    return { sums, bytes: [{ part: 0, offset: start / 2, bytes: codes }, scale] };
+  },
+
+  lossOf: lossOfRows,
 };

@@ -1,10 +1,18 @@
 import type { HalfDType } from "../../dtypes.ts";
 import { lossOf } from "../../engine/measure/quantization-error.ts";
 import { elementsOf } from "../../engine/tensors/shape.ts";
-import { convertInto, type HalfConversion, type HalfLosses } from "../../pipeline/half-conversion.ts";
+import { chunkAt, chunkingOf } from "../../engine/tiling/chunks.ts";
+import {
+  addHalfSums,
+  convertInto,
+  type HalfConversion,
+  type HalfLosses,
+  type HalfSums,
+} from "../../pipeline/half-conversion.ts";
+import { chunkRunsOf } from "../../pipeline/quantize-chunks.ts";
 import { Pending } from "../proto/wire-format.ts";
 import type { FloatConstant } from "../weights/find-weights.ts";
-import type { Encoder, Job, JobSpec, Loss } from "./codec.ts";
+import { type Codec, type Job, type JobSpec, type Loss, wholeOf } from "./codec.ts";
 
 /** What becomes of values that a half does not hold. */
 export type Limits = Pick<HalfConversion, "clamps" | "raises">;
@@ -43,14 +51,30 @@ export class HalfJob implements Job<HalfSpec> {
 }
 
 /** Of a model's constants. */
-export function conversionOf({ dtype, limits }: HalfSpec): HalfConversion {
+function conversionOf({ dtype, limits }: HalfSpec): HalfConversion {
   return { dtype, ...limits, masks: true, spared: "leaves the nodes that use it in float32" };
 }
 
-/** @throws ArgumentError for a value beyond the largest half */
-export const encodeHalf: Encoder<HalfSpec> = (values, spec, { engine, buffers }) => {
-  const bytes = buffers.bytes(2 * elementsOf(values.shape));
-  const { sums, halves } = convertInto(engine, values, conversionOf(spec), bytes);
-  const { sqnr, maxAbs } = lossOf(sums, elementsOf(values.shape));
-  return { loss: { sqnr, maxAbs, halves } as HalfLoss, bytes: [bytes] };
+export const halfCodec: Codec<HalfSpec, HalfSums> = {
+  whole: (tensor) => wholeOf(tensor, 0, 0),
+
+  async cut(tensor) {
+    const chunking = chunkingOf(tensor.shape, {});
+    return chunkRunsOf(chunking.count, tensor).map(({ from, until }) => ({
+      sections: Array.from({ length: until - from }, (_, i) => chunkAt(chunking, from + i)),
+    }));
+  },
+
+  /** @throws ArgumentError for a value beyond the largest half */
+  encode(values, spec, { start, length }, { engine, buffers }) {
+    const bytes = buffers.bytes(2 * length);
+    const sums = convertInto(engine, values, conversionOf(spec), bytes, { base: start });
+    return { sums, bytes: [{ part: 0, offset: 2 * start, bytes }] };
+  },
+
+  lossOf(sections, { shape }): HalfLoss {
+    const { sums, halves } = addHalfSums(sections);
+    const { sqnr, maxAbs } = lossOf(sums, elementsOf(shape));
+    return { sqnr, maxAbs, halves };
+  },
 };

@@ -1,11 +1,11 @@
 import type { FloatDType } from "../../dtypes.ts";
+import { SUMMED_ROWS, type Sums } from "../../engine/blockwise/block-sums.ts";
 import type { BitWidth, BlockAlgorithm, BlockSize, MatrixLayout } from "../../engine/blockwise/quantize-matrix.ts";
-import type { Engine } from "../../engine/engine.ts";
-import type { ResidentTensor } from "../../engine/tensors/resident-tensor.ts";
-import { bytesOf, type FloatTensor } from "../../engine/tensors/tensor.ts";
+import { bytesOf } from "../../engine/tensors/tensor.ts";
 import { Pending } from "../proto/wire-format.ts";
 import type { FloatConstant } from "../weights/find-weights.ts";
-import type { Encoder, Job, JobSpec, Tools } from "./codec.ts";
+import type { Codec, Job, JobSpec } from "./codec.ts";
+import { lossOfRows, rowStretches, wholeMatrix } from "./matrix-rows.ts";
 
 /** How a matrix is cut into blocks along K and stored: `[N, blocks, bytes]` with a scale for each block. */
 export interface MatrixQuantization {
@@ -73,33 +73,33 @@ function sizesOf({ k, bits, blockSize, isTight }: MatrixQuantization) {
   return { blocks, stride: ((isTight ? k : blocks * blockSize) * bits) / 8 };
 }
 
-export const encodeNbits: Encoder<NbitsSpec> = (values, spec, { engine, nonFinite, buffers }) => {
-  const { n } = spec.quantization;
-  const { bytes, error } = matrixBytes(engine, values, spec, { n, firstRow: 0, nonFinite, buffers });
-  return { loss: { sqnr: error.sqnr, maxAbs: error.maxAbs }, bytes };
+export const nbitsCodec: Codec<NbitsSpec, readonly Sums[]> = {
+  whole: wholeMatrix,
+  cut: async (tensor, spec, { share }) => rowStretches(tensor, spec, SUMMED_ROWS, share),
+
+  encode(values, { quantization }, { first, count }, { engine, nonFinite, buffers }) {
+    const { bits, blockSize, symmetric, layout, scaleDtype, algorithm } = quantization;
+    const { blocks, stride } = sizesOf(quantization);
+    const full = (blocks * blockSize * bits) / 8;
+    const out = buffers.bytes(count * full);
+    const { codes, scale, zeroPoint, sums } = engine.quantizeMatrix(values, {
+      ...{ bits, blockSize, symmetric, layout, scaleDtype, algorithm, nonFinite, out, firstRow: first },
+    });
+    if (stride < full) {
+      for (let row = 1; row < count; row++) codes.copyWithin(row * stride, row * full, row * full + stride);
+    }
+    const scaleStride = blocks * scale.BYTES_PER_ELEMENT;
+    const zeroStride = Math.ceil((blocks * bits) / 8);
+    const zeros = zeroPoint && { part: 2, offset: first * zeroStride, bytes: zeroPoint };
+    return {
+      sums,
+      bytes: [
+        { part: 0, offset: first * stride, bytes: codes.subarray(0, count * stride) },
+        { part: 1, offset: first * scaleStride, bytes: bytesOf(scale) },
+        ...(zeros ? [zeros] : []),
+      ],
+    };
+  },
+
+  lossOf: lossOfRows,
 };
-
-interface Rows extends Omit<Tools, "engine"> {
-  /** How many, and how many there are before them. */
-  readonly n: number;
-  readonly firstRow: number;
-}
-
-/** Codes, scales and zero points of some rows as they are stored, and what a row takes of each. */
-export function matrixBytes(
-  engine: Engine,
-  values: FloatTensor | ResidentTensor,
-  { quantization: recipe }: NbitsSpec,
-  { n, firstRow, nonFinite, buffers }: Rows,
-) {
-  const { bits, blockSize, symmetric, layout, scaleDtype, algorithm } = recipe;
-  const { blocks, stride } = sizesOf(recipe);
-  const full = (blocks * blockSize * bits) / 8;
-  const out = buffers.bytes(n * full);
-  const { codes, scale, zeroPoint, error, sums } = engine.quantizeMatrix(values, {
-    ...{ bits, blockSize, symmetric, layout, scaleDtype, algorithm, nonFinite, out, firstRow },
-  });
-  if (stride < full) for (let row = 1; row < n; row++) codes.copyWithin(row * stride, row * full, row * full + stride);
-  const bytes = [codes.subarray(0, n * stride), bytesOf(scale), ...(zeroPoint ? [zeroPoint] : [])];
-  return { bytes, strides: [stride, blocks * scale.BYTES_PER_ELEMENT, Math.ceil((blocks * bits) / 8)], error, sums };
-}

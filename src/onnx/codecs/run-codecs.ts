@@ -1,15 +1,16 @@
 import type { NonFinite } from "../../engine/tensors/quantize-options.ts";
+import { elementsOf } from "../../engine/tensors/shape.ts";
 import type { ByteSource } from "../../formats/byte-source.ts";
 import { withErrorContext } from "../../pipeline/error-context.ts";
 import type { Tracker } from "../../pipeline/progress.ts";
 import { allInOrder, type Schedule } from "../../pipeline/schedule.ts";
+import { roomFor, type StoredTensor, sizeOf } from "../../pipeline/stored-tensor.ts";
+import type { Files } from "../../pipeline/work.ts";
 import { storedTensorOf } from "../io/load-tensor.ts";
 import { bytesOfTensor, type TensorFiles } from "../io/tensor-data.ts";
 import type { Addresses } from "../io/write-segments.ts";
 import { type Job, keyOf, type Loss } from "./codec.ts";
-import type { Order } from "./codec-order.ts";
-import { jobWork } from "./codec-work.ts";
-import { doInParts, isLarge } from "./run-in-parts.ts";
+import { codecOf, type EncodedStretch, encodeWork, type Order, writePart } from "./encode-work.ts";
 
 interface JobOptions {
   readonly nonFinite: NonFinite;
@@ -46,13 +47,19 @@ export async function runJobs(
     const { source, stored } = storedTensorOf(files, name, tensor);
     const run = { sources: [source], sinks: addresses.targets };
     const encode = async (): Promise<readonly Loss[]> => {
+      const unit = { tensor: stored, orders, nonFinite };
       if (!isLarge(stored, share)) {
-        return schedule.run(name, bytesOfTensor(tensor), jobWork, run, { tensor: stored, orders, nonFinite });
+        const made = await schedule.run(name, bytesOfTensor(tensor), encodeWork, run, unit);
+        return finish(run, stored, orders, [made]);
       }
-      const how = { schedule, files: run, share, nonFinite };
-      return allInOrder(orders.map((order) => doInParts(how, stored, order))).finally(() => {
-        tracker.advance(bytesOfTensor(tensor));
+      const cutOptions = { schedule, files: run, share, nonFinite };
+      const large = orders.map(async (order) => {
+        const stretches = await codecOf(order.spec).cut(stored, order.spec, cutOptions);
+        const units = stretches.map((stretch) => ({ ...unit, ...stretch, orders: [order] }));
+        const made = await allInOrder(units.map((each) => schedule.run(name, 0, encodeWork, run, each)));
+        return (await finish(run, stored, [order], made))[0]!;
       });
+      return allInOrder(large).finally(() => tracker.advance(bytesOfTensor(tensor)));
     };
     const found = await withErrorContext(files.source.name, name, encode());
     same.forEach((alike, i) => {
@@ -61,6 +68,37 @@ export async function runJobs(
   };
   await allInOrder(groupsOf(files, jobs).map(doGroup));
   return losses;
+}
+
+/** Constants of more bytes are shared by workers. */
+const WORTH_SHARING = 1 << 26;
+
+/** Whether a constant is cut: too large for one worker's memory, or worth sharing among several. */
+function isLarge(tensor: StoredTensor, share: number): boolean {
+  return roomFor(tensor, elementsOf(tensor.shape)) > share || sizeOf(tensor) >= WORTH_SHARING;
+}
+
+/** Writes what stretches share, once all are encoded; what each order's constant lost. */
+async function finish(
+  files: Files,
+  tensor: StoredTensor,
+  orders: readonly Order[],
+  stretches: readonly (readonly EncodedStretch[])[],
+): Promise<Loss[]> {
+  return Promise.all(
+    orders.map(async ({ spec, parts }, i) => {
+      const codec = codecOf(spec);
+      const shared = stretches.flatMap((each) => each[i]!.shared);
+      if (shared.length > 0) {
+        const { part, offset, bytes } = codec.joined!(spec, shared);
+        await writePart(files, parts[part]!, offset, bytes);
+      }
+      return codec.lossOf(
+        stretches.flatMap((each) => each[i]!.sums),
+        tensor,
+      );
+    }),
+  );
 }
 
 /** Bytes of the weights that jobs are for, those that several share once. */
