@@ -50,10 +50,13 @@ export function remark(code: RemarkCode, text: string | Words): Remark {
   return { code, message: textOf(text), words: wordsOf(text) };
 }
 
-/** A float tensor of a file, or a constant of a model. */
-export interface InspectedTensor {
+interface NamedShape {
   readonly name: string;
   readonly shape: readonly number[];
+}
+
+/** A float tensor of a file, or a constant of a model. */
+export interface InspectedTensor extends NamedShape {
   /** Of floats, as far as they are finite. */
   readonly min?: number | undefined;
   readonly max?: number | undefined;
@@ -63,10 +66,16 @@ export interface InspectedTensor {
   readonly reason?: string | undefined;
 }
 
-/** What became of one tensor. */
-export interface TensorReport {
-  readonly name: string;
-  readonly shape: readonly number[];
+/** What a tensor lost. */
+export interface Loss {
+  /** Signal-to-quantization-noise ratio in dB; Infinity where nothing was lost. */
+  readonly sqnr: number;
+  /** Largest absolute error. */
+  readonly maxAbs: number;
+}
+
+/** What became of one tensor; the loss is undefined where it was copied. */
+export interface TensorReport extends NamedShape, Partial<Loss> {
   /** In ONNX models, the types of the nodes that use it. */
   readonly ops?: readonly string[] | undefined;
   readonly from: TypeName;
@@ -74,10 +83,6 @@ export interface TensorReport {
   /** With scales, zero points and all. */
   readonly bytesBefore: number;
   readonly bytesAfter: number;
-  /** Signal-to-quantization-noise ratio in dB; Infinity where nothing was lost, undefined where the tensor was copied. */
-  readonly sqnr?: number | undefined;
-  /** Largest absolute error. */
-  readonly maxAbs?: number | undefined;
   /** Why it was copied as it is. */
   readonly reason?: string | undefined;
 }

@@ -2,7 +2,9 @@ import type { Engine } from "../../engine/engine.ts";
 import type { NonFinite } from "../../engine/tensors/quantize-options.ts";
 import type { ResidentTensor } from "../../engine/tensors/resident-tensor.ts";
 import type { FloatTensor } from "../../engine/tensors/tensor.ts";
+import type { Chunk } from "../../engine/tiling/chunks.ts";
 import type { BufferPool } from "../../pipeline/buffer-pool.ts";
+import type { Loss } from "../../pipeline/model-report.ts";
 import type { Schedule } from "../../pipeline/schedule.ts";
 import type { StoredTensor } from "../../pipeline/stored-tensor.ts";
 import type { Files } from "../../pipeline/work.ts";
@@ -30,24 +32,11 @@ export function keyOf({ spec }: Job): string {
   return JSON.stringify(spec);
 }
 
-/** What a weight lost. */
-export interface Loss {
-  /** In dB. */
-  readonly sqnr: number;
-  readonly maxAbs: number;
-}
-
 /**
  * Some of a constant that is read and encoded at once, all of it where it fits: `length` elements from flat index `start`; or
- * columns of a matrix [K, N], whose elements do not lie together.
+ * columns of a matrix [K, N], whose elements do not lie together. `first` and `count` are of its groups, or rows of [N, K].
  */
-export interface Section {
-  readonly start: number;
-  readonly length: number;
-  readonly shape: readonly number[];
-  /** The first of its groups or rows of [N, K], and how many there are. */
-  readonly first: number;
-  readonly count: number;
+export interface Section extends Chunk {
   readonly isColumns?: boolean | undefined;
 }
 

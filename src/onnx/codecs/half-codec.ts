@@ -9,10 +9,11 @@ import {
   type HalfLosses,
   type HalfSums,
 } from "../../pipeline/half-conversion.ts";
+import type { Loss } from "../../pipeline/model-report.ts";
 import { chunkRunsOf } from "../../pipeline/quantize-chunks.ts";
 import { Pending } from "../proto/wire-format.ts";
 import type { FloatConstant } from "../weights/find-weights.ts";
-import { type Codec, type Job, type JobSpec, type Loss, wholeOf } from "./codec.ts";
+import { type Codec, type Job, type JobSpec, wholeOf } from "./codec.ts";
 
 /** What becomes of values that a half does not hold. */
 export type Limits = Pick<HalfConversion, "clamps" | "raises">;

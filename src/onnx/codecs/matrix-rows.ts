@@ -1,7 +1,8 @@
 import { errorOf, type Sums } from "../../engine/blockwise/block-sums.ts";
 import type { MatrixLayout } from "../../engine/blockwise/quantize-matrix.ts";
+import type { Loss } from "../../pipeline/model-report.ts";
 import { roomFor, type StoredTensor } from "../../pipeline/stored-tensor.ts";
-import { type Loss, type Section, type Stretch, wholeOf } from "./codec.ts";
+import { type Section, type Stretch, wholeOf } from "./codec.ts";
 
 // Matrices that are cut by rows of [N, K], whichever way they lie: rows of [N, K], columns of [K, N].
 

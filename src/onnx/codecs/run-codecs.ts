@@ -2,6 +2,7 @@ import type { NonFinite } from "../../engine/tensors/quantize-options.ts";
 import { elementsOf } from "../../engine/tensors/shape.ts";
 import type { ByteSource } from "../../formats/byte-source.ts";
 import { withErrorContext } from "../../pipeline/error-context.ts";
+import type { Loss } from "../../pipeline/model-report.ts";
 import type { Tracker } from "../../pipeline/progress.ts";
 import { allInOrder, type Schedule } from "../../pipeline/schedule.ts";
 import { roomFor, type StoredTensor, sizeOf } from "../../pipeline/stored-tensor.ts";
@@ -9,7 +10,7 @@ import type { Files } from "../../pipeline/work.ts";
 import { storedTensorOf } from "../io/load-tensor.ts";
 import { bytesOfTensor, type TensorFiles } from "../io/tensor-data.ts";
 import type { Addresses } from "../io/write-segments.ts";
-import { type Job, keyOf, type Loss } from "./codec.ts";
+import { type Job, keyOf } from "./codec.ts";
 import { codecOf, type EncodedStretch, encodeWork, type Order, writePart } from "./encode-work.ts";
 
 interface JobOptions {

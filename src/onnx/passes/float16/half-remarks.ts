@@ -1,8 +1,9 @@
 import type { HalfDType } from "../../../dtypes.ts";
 import { elementsOf } from "../../../engine/tensors/shape.ts";
 import { remarksOnHalves } from "../../../pipeline/half-losses.ts";
+import type { Loss } from "../../../pipeline/model-report.ts";
 import { type Remark, remark } from "../../../pipeline/model-report.ts";
-import type { Job, Loss } from "../../codecs/codec.ts";
+import type { Job } from "../../codecs/codec.ts";
 import { HalfJob, type HalfLoss } from "../../codecs/half-codec.ts";
 import { opNameOf } from "../../ir/operators.ts";
 import type { Roles } from "./node-precision.ts";
