@@ -12,6 +12,35 @@ export function richModel({ weights = true, size = 20 } = {}): Uint8Array {
     doc: `bias ${doc}`,
     extra: unknownFields("tensor"),
   });
+  return model({
+    ir: 8,
+    opsets: { "": 13, local: 1, "com.example": 3 },
+    graph: richGraph(doc, small, weights),
+    doc,
+    metadata: { author: "nobody", license: doc },
+    functions: [
+      functionOf({
+        ...{ name: "twice", domain: "local", inputs: ["a"], outputs: ["b"], opsets: { "": 13 } },
+        nodes: [
+          node("Constant", "", "two", { value: { tensor: tensor("two", "float32", [rows, columns], values) } }),
+          node("Add", "a a", "b", {}, { doc, extra: unknownFields("function node") }),
+        ],
+        extra: unknownFields("function"),
+      }),
+    ],
+    trainingInfo: [
+      concat([
+        field(1, graph({ name: "initialization", nodes: [], outputs: [], initializers: [small] })),
+        field(2, graph({ name: "algorithm", doc, nodes: [node("Add", "bias bias", "next")], outputs: [] })),
+        field(3, entryOf(["bias", "next"])),
+        unknownFields("training"),
+      ]),
+    ],
+    extra: unknownFields("model"),
+  });
+}
+
+function richGraph(doc: string, small: Uint8Array, weights: boolean): Uint8Array {
   const body = (name: string) =>
     graph({
       name,
@@ -22,7 +51,7 @@ export function richModel({ weights = true, size = 20 } = {}): Uint8Array {
       outputs: [value(`${name}_y`, "float32[2,n]")],
       extra: unknownFields(`${name} graph`),
     });
-  const main = graph({
+  return graph({
     doc,
     nodes: [
       node("MatMul", weights ? "x W" : "x z", "y0", {}, { doc, extra: unknownFields("node") }),
@@ -53,32 +82,6 @@ export function richModel({ weights = true, size = 20 } = {}): Uint8Array {
     ],
     annotations: [concat([field(1, "y1"), field(2, entryOf(["SCALE_TENSOR", "bias"])), unknownFields("annotation")])],
     extra: unknownFields("graph"),
-  });
-  return model({
-    ir: 8,
-    opsets: { "": 13, local: 1, "com.example": 3 },
-    graph: main,
-    doc,
-    metadata: { author: "nobody", license: doc },
-    functions: [
-      functionOf({
-        ...{ name: "twice", domain: "local", inputs: ["a"], outputs: ["b"], opsets: { "": 13 } },
-        nodes: [
-          node("Constant", "", "two", { value: { tensor: tensor("two", "float32", [rows, columns], values) } }),
-          node("Add", "a a", "b", {}, { doc, extra: unknownFields("function node") }),
-        ],
-        extra: unknownFields("function"),
-      }),
-    ],
-    trainingInfo: [
-      concat([
-        field(1, graph({ name: "initialization", nodes: [], outputs: [], initializers: [small] })),
-        field(2, graph({ name: "algorithm", doc, nodes: [node("Add", "bias bias", "next")], outputs: [] })),
-        field(3, entryOf(["bias", "next"])),
-        unknownFields("training"),
-      ]),
-    ],
-    extra: unknownFields("model"),
   });
 }
 

@@ -85,6 +85,42 @@ class Arena {
   }
 }
 
+function floatOffsetArguments(code: CodeName, shape: Shape, random: () => number, arena: Arena): number[] {
+  const n = elementsOf(shape);
+  const p = parametersOf(shape);
+  const [low, highest] = codeRange[code];
+  const reduced = random() < 0.3;
+  const lowest = reduced && low < 0 ? low / 2 : low;
+  const levels = reduced ? Math.floor(highest / 2) - lowest : highest - lowest;
+  const mins = normals(random, p, 20);
+  const ranges = normals(random, p, 50).map((r) => (random() < 0.1 ? 0 : Math.abs(r)));
+  const src = arena.region(4 * n, mixed(random, n, nonFinite));
+  const dst = arena.region(codeBytes[code] * n);
+  const params = [arena.region(4 * p, ranges), arena.region(4 * p, mins)];
+  return [src, dst, ...params, lowest, highest, levels, lowest, ...shape];
+}
+
+function dequantizeArguments(
+  name: KernelName,
+  shape: Shape,
+  random: () => number,
+  arena: Arena,
+  scales: () => number,
+): number[] {
+  const { family, code } = kernelList[name];
+  const n = elementsOf(shape);
+  const p = parametersOf(shape);
+  const codes = Uint8Array.from({ length: codeBytes[code!] * n }, () => between(random, 0, 255));
+  const src = arena.region(codes.length, codes);
+  const dst = arena.region(4 * n);
+  if (family === "dequantizeFloatOffset") {
+    return [src, dst, scales(), arena.region(4 * p, normals(random, p)), codeRange[code as CodeName][0], ...shape];
+  }
+  const [low, high] = code === "I32" ? [0, 0] : codeRange[code as CodeName];
+  const zeroPoints = Int32Array.from({ length: p }, () => between(random, low, high));
+  return [src, dst, scales(), arena.region(4 * p, zeroPoints), ...shape];
+}
+
 /** Arguments for one call of any kernel over `shape`, with its regions laid out. */
 function argumentsOf(name: KernelName, shape: Shape, random: () => number, arena: Arena): number[] {
   const { family, code } = kernelList[name];
@@ -122,30 +158,11 @@ function argumentsOf(name: KernelName, shape: Shape, random: () => number, arena
       const src = arena.region(4 * n, floats(nonFinite));
       return [src, arena.region(4 * n), scales(), ...shape];
     }
-    case "quantizeFloatOffset": {
-      const [low, highest] = codeRange[code as CodeName];
-      const reduced = random() < 0.3;
-      const lowest = reduced && low < 0 ? low / 2 : low;
-      const levels = reduced ? Math.floor(highest / 2) - lowest : highest - lowest;
-      const mins = normals(random, p, 20);
-      const ranges = normals(random, p, 50).map((r) => (random() < 0.1 ? 0 : Math.abs(r)));
-      const src = arena.region(4 * n, floats(nonFinite));
-      const dst = arena.region(codeBytes[code!] * n);
-      const params = [arena.region(4 * p, ranges), arena.region(4 * p, mins)];
-      return [src, dst, ...params, lowest, highest, levels, lowest, ...shape];
-    }
+    case "quantizeFloatOffset":
+      return floatOffsetArguments(code as CodeName, shape, random, arena);
     case "dequantize":
-    case "dequantizeFloatOffset": {
-      const codes = Uint8Array.from({ length: codeBytes[code!] * n }, () => between(random, 0, 255));
-      const src = arena.region(codes.length, codes);
-      const dst = arena.region(4 * n);
-      if (family === "dequantizeFloatOffset") {
-        return [src, dst, scales(), arena.region(4 * p, normals(random, p)), codeRange[code as CodeName][0], ...shape];
-      }
-      const [low, high] = code === "I32" ? [0, 0] : codeRange[code as CodeName];
-      const zeroPoints = Int32Array.from({ length: p }, () => between(random, low, high));
-      return [src, dst, scales(), arena.region(4 * p, zeroPoints), ...shape];
-    }
+    case "dequantizeFloatOffset":
+      return dequantizeArguments(name, shape, random, arena, scales);
     case "error": {
       const a = arena.region(4 * n, normals(random, n));
       const b = arena.region(4 * n, normals(random, n));

@@ -70,10 +70,8 @@ function specimen({
       initializers: [tensor("inner", "float32", [1], [innerBias])],
       outputs: [value(inner, "float32")],
     });
-  const pair = [
-    node("MatMul", `x ${weightName}`, hidden, {}, { name: nodeName, doc }),
-    node("Custom", "x codes", `${hidden}9`, attributes, { name: "", domain }),
-  ];
+  const custom = node("Custom", "x codes", `${hidden}9`, attributes, { name: "", domain });
+  const pair = [node("MatMul", `x ${weightName}`, hidden, {}, { name: nodeName, doc }), custom];
   return model({
     ir,
     opsets,
