@@ -50,7 +50,7 @@ function libraryWord({ option, value, text }: OptionWord): string {
   return text ?? (value === undefined ? option : `${option}: ${value}`);
 }
 
-/** A text without the words that name options, as parts to build another of. */
+/** A text in parts, to build another of. */
 export function wordsOf(text: string | Words): Words {
   return typeof text === "string" ? [text] : text;
 }

@@ -125,7 +125,7 @@ export async function quantizeForTransformersJs(
 }
 
 export interface DequantizeModelOptions extends TaskOptions {
-  /** `safetensors` if not said; `npy` where there is one tensor. */
+  /** Default: `safetensors`. `npy` holds one tensor. */
   readonly fileType?: Exclude<TensorFileType, "npz"> | undefined;
 }
 

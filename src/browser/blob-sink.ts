@@ -4,9 +4,9 @@ import { allocate } from "./blob-source.ts";
 import { explain } from "./file-errors.ts";
 
 export interface BlobSinkOptions {
-  /** What errors call it, and what a companion's name begins with: that under which it will be saved. `model.onnx` if not said. */
+  /** What errors call it, and what a companion's name begins with: that under which it will be saved. Default: `model.onnx`. */
   readonly name?: string | undefined;
-  /** The Blob's media type. `application/octet-stream` if not said. */
+  /** The Blob's media type. Default: `application/octet-stream`. */
   readonly type?: string | undefined;
 }
 

@@ -18,7 +18,7 @@ export interface BlobSource extends ByteSource {
 /**
  * A source over a Blob, or over a file from an `<input type="file">` or a drop. Nothing is read before it is asked for.
  *
- * @param name what errors call it; a File's own name if not said
+ * @param name what errors call it. Default: a File's own name
  * @param siblings the files beside it, by their paths relative to it: where a model's external data is. Of a picked folder
  *   they can be given by the `webkitRelativePath` of each, if the model has one, too, or has it for a `name`.
  */

@@ -4,11 +4,11 @@ import { poolOf, type WorkerPool } from "../workers/pool.ts";
 import workerpool from "./workerpool.ts";
 
 export interface WorkerPoolOptions {
-  /** How many Web Workers; as many as the machine has cores, but no more than 8, if not said. */
+  /** How many Web Workers. Default: as many as the machine has cores, up to 8. */
   readonly threads?: number | undefined;
   /** kernels.wasm, as `createEngine` takes it. */
   readonly module?: ModuleSource | undefined;
-  /** Where browser-worker.js is, a module that needs no others; the file beside this package's if not said. */
+  /** Where browser-worker.js is, a module that needs no others. Default: the file beside this package's. */
   readonly script?: string | URL | undefined;
 }
 

@@ -22,9 +22,9 @@ export interface CompareModelsOptions extends TaskOptions {
   readonly runtime?: ModelRuntime | undefined;
   /** .npz files of inputs to run on; random ones if there are none. */
   readonly inputs?: readonly ByteSource[] | undefined;
-  /** Of random inputs: 32 bits, 0 if not said. */
+  /** Of random inputs: 32 bits. Default: 0. */
   readonly seed?: number | undefined;
-  /** How many sets of random inputs; 4 if not said. */
+  /** How many sets of random inputs. Default: 4. */
   readonly sets?: number | undefined;
 }
 

@@ -38,14 +38,14 @@ import { checkData, type FloatTensor, type QuantizedTensor } from "./tensors/ten
 import { transposeLast } from "./transpose-last.ts";
 
 export interface EngineOptions {
-  /** kernels.wasm: a path, a URL, its bytes or the compiled module. The published file if not said. */
+  /** kernels.wasm: a path, a URL, its bytes or the compiled module. Default: the published file. */
   readonly module?: ModuleSource | undefined;
   /** `"scalar"` takes the plain TypeScript reference kernels: the same bytes, slower. Default: `"simd"` where the platform has it. */
   readonly kernels?: "simd" | "scalar" | undefined;
 }
 
 export interface DequantizeOptions<D extends FloatDType = FloatDType> {
-  /** float32 if not said; half precision is rounded half to even. */
+  /** Default: float32. Half precision is rounded half to even. */
   readonly dtype?: D | undefined;
   /** Takes the values, instead of a new array. */
   readonly out?: ArrayOf<D> | undefined;

@@ -45,7 +45,7 @@ interface FloatPart {
   readonly name: string;
   readonly dtype: SafetensorsFloat;
   readonly shape: readonly number[];
-  /** Flat index of its first value; 0 if not said. */
+  /** Flat index of its first value. Default: 0. */
   readonly start?: number;
 }
 

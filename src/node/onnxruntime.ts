@@ -4,7 +4,7 @@ import { type Feeds, type FeedTensor, isValueDType } from "../compare/tensor-val
 import { FileError, FormatError } from "../errors.ts";
 
 export interface OnnxRuntimeOptions {
-  /** How many threads an operator may use. As many as the machine has cores if not said. */
+  /** How many threads an operator may use. Default: as many as the machine has cores. */
   readonly threads?: number | undefined;
 }
 

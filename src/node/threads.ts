@@ -24,7 +24,7 @@ const THREAD = 20 * MB;
 /** What a thread needs for tensors at the least. */
 const LEAST = 12 * MB;
 
-/** What the whole process takes if not said and if the threads that are asked for need no more. */
+/** Default of `memory`, unless the threads that are asked for need more. */
 const DEFAULT_MEMORY = 256 * MB;
 
 /** Has `run` use as many threads as pay or are asked for, within the memory that is allowed; ends them afterwards. */

@@ -5,7 +5,7 @@ import { compileKernels, hasSimd, type ModuleSource } from "../kernels/load.ts";
 import { poolOf, type WorkerPool } from "../workers/pool.ts";
 
 export interface WorkerPoolOptions {
-  /** How many worker threads; as many as the machine has cores if not said. */
+  /** How many worker threads. Default: as many as the machine has cores. */
   readonly threads?: number | undefined;
   /** kernels.wasm, as `createEngine` takes it. */
   readonly module?: ModuleSource | undefined;

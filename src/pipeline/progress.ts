@@ -11,16 +11,16 @@ export interface TaskProgress {
   readonly tensor: string;
 }
 
-/** What tensors and their codes may take at once if not said: 256 MiB. */
+/** Default of `memory`: 256 MiB. */
 export const DEFAULT_MEMORY = 1 << 28;
 
 export interface TaskOptions {
   /**
-   * Those who do the work, or what chooses them by how many bytes are to be read; this thread if not said. The bytes that
+   * Those who do the work, or what chooses them by how many bytes are to be read. Default: this thread. The bytes that
    * come out are the same.
    */
   readonly workers?: Workers | ((bytes: number) => Workers | undefined) | undefined;
-  /** Bytes that tensors and what is made of them may take at once, of all workers together; 256 MiB if not said. */
+  /** Bytes that tensors and what is made of them may take at once, of all workers together. Default: 256 MiB. */
   readonly memory?: number | undefined;
   /** May return a promise, which is waited for: a chance to draw, or to hear of a signal. */
   readonly onProgress?: ((progress: TaskProgress) => void | Promise<void>) | undefined;

@@ -243,7 +243,7 @@ export interface ChunkRun {
 export interface RunOptions {
   /** Whether they are read front to back at the best: all in one run then. */
   readonly sequential?: boolean | undefined;
-  /** Whether a run may begin with a chunk; with any if not said. */
+  /** Whether a run may begin with a chunk. Default: with any of them. */
   readonly mayBegin?: (chunk: number) => boolean;
 }
 /** `count` chunks in runs of a few, in order: a unit each. */

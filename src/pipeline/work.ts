@@ -25,7 +25,7 @@ export interface Work<Unit, Result> {
   reads(unit: Unit): readonly FileSpan[];
   /** Bytes of linear memory that a unit takes at the most. */
   room(unit: Unit): number;
-  /** A unit for another thread: without what it has in common with others and does not need. As it is if not said. */
+  /** A unit for another thread: without what it has in common with others and does not need. Default: the unit as it is. */
   sent?(unit: Unit): unknown;
   run(engine: Engine, files: Files, unit: Unit): Promise<Result>;
 }

@@ -23,7 +23,7 @@ import { isLinear, moduleOf } from "./module-names.ts";
 export interface Compression {
   readonly bits: 4 | 8;
   readonly symmetric: boolean;
-  /** Columns that share a scale; one scale to a row if not said. */
+  /** Columns that share a scale. Default: one scale to a row. */
   readonly groupSize?: number | undefined;
   /** Whether activations are quantized too, token by token as they come (`int-quantized`). */
   readonly activations: boolean;

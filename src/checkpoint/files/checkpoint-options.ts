@@ -16,7 +16,7 @@ export interface Selection extends NameGlobs {
   readonly scheme: SchemeName;
   /** A scale for each slice along `axis`, or one for the tensor. */
   readonly perChannel: boolean;
-  /** The channel axis (0 if not said); with `blockSize` the axis that blocks run along (1 if not said). */
+  /** The channel axis (default: 0); with `blockSize` the axis that blocks run along (default: 1). */
   readonly axis?: number | undefined;
   readonly blockSize?: number | undefined;
 }

@@ -13,7 +13,7 @@ interface Sides {
   readonly blockSize: number;
   /** How the values are to lie. */
   readonly layout: MatrixLayout;
-  /** What the scales are; float32 if not said. */
+  /** What the scales are. Default: float32. */
   readonly scaleDtype?: FloatDType | undefined;
 }
 

@@ -16,7 +16,7 @@ export interface Bnb4Options {
   readonly layout: MatrixLayout;
   readonly blockSize: number;
   readonly quantType: Bnb4Type;
-  /** How the largest magnitudes are stored; float32 if not said. Codes are those of the values as stored. */
+  /** How the largest magnitudes are stored. Default: float32. Codes are those of the values as stored. */
   readonly scaleDtype?: FloatDType | undefined;
   /** Blocks before these, where they are part of a matrix: errors count from its start. */
   readonly firstBlock?: number | undefined;

@@ -33,9 +33,9 @@ export interface MatrixOptions<Measure extends boolean = true> {
   /** Whether the zero point is the middle code for all blocks, and not stored. */
   readonly symmetric: boolean;
   readonly layout: MatrixLayout;
-  /** How scales are stored; float32 if not said. Codes are those of the scale as stored. */
+  /** How scales are stored. Default: float32. Codes are those of the scale as stored. */
   readonly scaleDtype?: FloatDType | undefined;
-  /** `rtn`, round to nearest, if not said: byte for byte what ONNX Runtime's MatMulNBits tool writes. */
+  /** Default: `rtn`, round to nearest: byte for byte what ONNX Runtime's MatMulNBits tool writes. */
   readonly algorithm?: BlockAlgorithm | undefined;
   /**
    * `"error"` (the default) refuses NaN and infinities. `"ignore"` leaves them out of the range: infinities saturate, NaN
@@ -46,7 +46,7 @@ export interface MatrixOptions<Measure extends boolean = true> {
   readonly out?: Uint8Array | undefined;
   /** Takes the scales, in the type that they are stored in. */
   readonly outScale?: Float32Array | Uint16Array | undefined;
-  /** Whether to tell what was lost; true if not said. It takes longer than the codes do. */
+  /** Whether to tell what was lost. Default: true. It takes longer than the codes do. */
   readonly measure?: Measure | undefined;
   /** Rows before these, where they are part of a matrix: errors count from its start. */
   readonly firstRow?: number | undefined;

@@ -13,7 +13,7 @@ import { parameterFinderOf } from "./fused-parameters.ts";
 interface WriterOptions {
   /** Whether parameters are found as slices come by, which hold whole groups; they are taken as given otherwise. */
   readonly inTurn: boolean;
-  /** The most elements that a cache holds while they are scanned and then quantized; a tile's if not said. */
+  /** The most elements that a cache holds while they are scanned and then quantized. Default: a tile's. */
   readonly most?: number;
   /** Flat index of the layout's first element. */
   readonly base?: number;

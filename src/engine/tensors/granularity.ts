@@ -10,7 +10,7 @@ export type Axis = number | readonly [first: number, last: number];
 
 /** Which elements share a scale: all of them; those of one channel of `axis`; a block of `blockSize` along `axis`. */
 export interface Granularity {
-  /** The channel axis or axes; with `blockSize` the one axis that blocks run along (the last if not said). */
+  /** The channel axis or axes; with `blockSize` the one axis that blocks run along (default: the last). */
   readonly axis?: Axis | undefined;
   /** Elements to a block; the last of a row may be shorter. */
   readonly blockSize?: number | undefined;

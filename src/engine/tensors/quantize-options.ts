@@ -23,9 +23,9 @@ export interface RangeOptions extends Granularity {
 }
 
 export interface QuantizeOptions<D extends CodeDType = CodeDType> extends RangeOptions {
-  /** int8 if not said. */
+  /** Default: int8. */
   readonly dtype?: D | undefined;
-  /** `symmetric` for signed types, `asymmetric` for unsigned ones if not said. */
+  /** Default: `symmetric` for signed types, `asymmetric` for unsigned ones. */
   readonly scheme?: SchemeName | undefined;
   /** Leaves half of the codes unused, for runtimes whose 16-bit accumulators saturate. */
   readonly reduceRange?: boolean | undefined;
@@ -37,7 +37,7 @@ export interface QuantizeOptions<D extends CodeDType = CodeDType> extends RangeO
   readonly narrowRange?: boolean | undefined;
   /** The scales to use: the data is not scanned. Negative ones are allowed, 0 is not. */
   readonly scale?: PerGroupValues | undefined;
-  /** The zero points that go with `scale`; 0 if not said. */
+  /** The zero points that go with `scale`. Default: 0. */
   readonly zeroPoint?: PerGroupValues | undefined;
   /** The range to use, from calibration perhaps: the data is not scanned. */
   readonly range?: { readonly min: PerGroupValues; readonly max: PerGroupValues } | undefined;

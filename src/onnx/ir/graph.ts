@@ -113,7 +113,7 @@ export type TensorData =
 export interface ExternalPlace {
   readonly location: string;
   readonly offset: number;
-  /** To the file's end if not said. */
+  /** Default: to the end of the file. */
   readonly length: number | undefined;
 }
 

@@ -34,9 +34,9 @@ export interface Value {
 const MOST_ROUNDS = 16;
 
 export interface InferenceOptions {
-  /** Whether an op that has no rule gives what its first input is, as most do; all do so if not said. */
+  /** Whether an op that has no rule gives what its first input is, as most do. Default: all do so. */
   readonly isPlain?: (node: Node) => boolean;
-  /** The type that a value counts as where a node takes it; its own if not said. */
+  /** The type that a value counts as where a node takes it. Default: its own. */
   readonly typeAt?: (node: Node, value: Value | undefined) => ElementType | undefined;
   /** The type that a node's other inputs tell of its first, where nothing before it does. Default: none. */
   readonly firstType?: (node: Node, inputs: readonly (Value | undefined)[]) => ElementType | undefined;

@@ -10,9 +10,9 @@ import type { Quantized } from "./quantized-activations.ts";
 /** How a weight is stored for a node. */
 export interface Storage {
   readonly recipe: Omit<WeightQuantization, "groups">;
-  /** The codes' shape, the constant's own if not said; with the last two axes swapped where the form says so. */
+  /** The codes' shape. Default: the constant's own; with the last two axes swapped where the form says so. */
   readonly shape?: readonly number[];
-  /** The shape of scale and zero point: that of the groups if not said. */
+  /** The shape of scale and zero point. Default: that of the groups. */
   readonly scaleShape?: readonly number[];
   readonly form?: Omit<IntegerForm, "storesZeros">;
 }

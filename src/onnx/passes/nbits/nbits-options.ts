@@ -14,8 +14,8 @@ export interface NbitsOptions extends WeightSelection {
   readonly scheme: "symmetric" | "asymmetric";
   readonly algorithm: BlockAlgorithm;
   readonly accuracyLevel: AccuracyLevel;
-  /** What scales are stored as: as the weights are, if not said. */
+  /** What scales are stored as. Default: the type of the weights. */
   readonly scaleDtype?: HalfDType | undefined;
-  /** The bits in which tables run where the model is to run: all, if not said. */
+  /** The bits in which tables run where the model is to run. Default: all. */
   readonly gatherBits?: readonly BitWidth[] | undefined;
 }
