@@ -29,19 +29,21 @@ export async function quantizeStored(
   share: number,
   perform: (unit: QuantizeUnit, elements: number) => Promise<UnitSums>,
 ): Promise<LossSums> {
-  const units = await unitsOf(schedule, files, tensor, recipe, share);
+  const found = unitsOf(schedule, files, tensor, recipe, share);
+  // At once where nothing has to be found first: work is done in the order of the file.
+  const units = found instanceof Promise ? await found : found;
   const sums = await allInOrder(units.map((unit) => perform(unit, elementsIn(unit))));
   return addSums(sums.flat());
 }
 
 /** The parts that a tensor is quantized in, with the ranges of groups that reach beyond them. @throws NonFiniteError */
-export async function unitsOf(
+export function unitsOf(
   schedule: Schedule,
   files: Files,
   tensor: StoredTensor,
   recipe: ChunkQuantization,
   share: number,
-): Promise<QuantizeUnit[]> {
+): QuantizeUnit[] | Promise<QuantizeUnit[]> {
   const { ranges, parts } = passesOver(tensor, recipe, share);
   const units = parts.map((part): QuantizeUnit => ({ tensor, recipe, part }));
   return ranges ? withRanges(schedule, files, units) : units;

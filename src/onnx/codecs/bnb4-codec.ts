@@ -56,7 +56,7 @@ export class Bnb4Job implements Job<Bnb4Spec> {
 export const bnb4Codec: Codec<Bnb4Spec, readonly Sums[]> = {
   whole: wholeMatrix,
 
-  async cut(tensor, spec, { share }) {
+  cut(tensor, spec, { share }) {
     const k = tensor.shape[spec.quantization.layout === "NK" ? 1 : 0]!;
     return rowStretches(tensor, spec, bnb4Rows(k, spec.quantization.blockSize), share);
   },

@@ -96,7 +96,7 @@ export interface Codec<Spec extends JobSpec, Sums> {
   /** All of a constant. */
   whole(tensor: StoredTensor, spec: Spec): Section;
   /** A constant that is too large for one unit, cut so that the bytes are the same. */
-  cut(tensor: StoredTensor, spec: Spec, options: CutOptions): Promise<readonly Stretch[]>;
+  cut(tensor: StoredTensor, spec: Spec, options: CutOptions): readonly Stretch[] | Promise<readonly Stretch[]>;
   /** @throws NonFiniteError with the index within the section, ArgumentError */
   encode(values: FloatTensor | ResidentTensor, spec: Spec, section: Section, tools: EncoderTools): Encoded<Sums>;
   /** What the whole constant lost, by the sums of its sections. */

@@ -59,7 +59,7 @@ function conversionOf({ dtype, limits }: HalfSpec): HalfConversion {
 export const halfCodec: Codec<HalfSpec, HalfSums> = {
   whole: (tensor) => wholeOf(tensor, 0, 0),
 
-  async cut(tensor) {
+  cut(tensor) {
     const chunking = chunkingOf(tensor.shape, {});
     return chunkRunsOf(chunking.count, tensor).map(({ from, until }) => ({
       sections: Array.from({ length: until - from }, (_, i) => chunkAt(chunking, from + i)),

@@ -5,7 +5,13 @@ import type { NonFinite } from "../../engine/tensors/quantize-options.ts";
 import { release } from "../../engine/tensors/resident-tensor.ts";
 import { elementsOf } from "../../engine/tensors/shape.ts";
 import { bytesOf, type QuantizedTensor } from "../../engine/tensors/tensor.ts";
-import { type ChunkQuantization, chunksOfUnit, quantizeValues, rangeIn } from "../../pipeline/quantize-chunks.ts";
+import {
+  type ChunkQuantization,
+  chunksOfUnit,
+  type QuantizeUnit,
+  quantizeValues,
+  rangeIn,
+} from "../../pipeline/quantize-chunks.ts";
 import { unitsOf } from "../../pipeline/quantize-stored.ts";
 import { Pending } from "../proto/wire-format.ts";
 import { type FloatConstant, weightTypeOf } from "../weights/find-weights.ts";
@@ -67,10 +73,10 @@ export class IntegerJob implements Job<IntegerSpec> {
 export const integerCodec: Codec<IntegerSpec, LossSums> = {
   whole: (tensor, { quantization }) => wholeOf(tensor, 0, quantization.groups),
 
-  async cut(tensor, spec, { schedule, files, share, nonFinite }) {
-    const recipe = quantizationOf(spec, nonFinite);
-    const units = await unitsOf(schedule, files, tensor, recipe, share);
-    return units.map((unit) => ({ sections: [...chunksOfUnit(unit)], range: unit.range }));
+  cut(tensor, spec, { schedule, files, share, nonFinite }) {
+    const stretch = (unit: QuantizeUnit) => ({ sections: [...chunksOfUnit(unit)], range: unit.range });
+    const units = unitsOf(schedule, files, tensor, quantizationOf(spec, nonFinite), share);
+    return units instanceof Promise ? units.then((found) => found.map(stretch)) : units.map(stretch);
   },
 
   encode(values, spec, section, { engine, nonFinite, range, shape }) {

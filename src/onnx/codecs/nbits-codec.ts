@@ -75,7 +75,7 @@ function sizesOf({ k, bits, blockSize, isTight }: MatrixQuantization) {
 
 export const nbitsCodec: Codec<NbitsSpec, readonly Sums[]> = {
   whole: wholeMatrix,
-  cut: async (tensor, spec, { share }) => rowStretches(tensor, spec, SUMMED_ROWS, share),
+  cut: (tensor, spec, { share }) => rowStretches(tensor, spec, SUMMED_ROWS, share),
 
   encode(values, { quantization }, { first, count }, { engine, nonFinite, buffers }) {
     const { bits, blockSize, symmetric, layout, scaleDtype, algorithm } = quantization;

@@ -55,7 +55,9 @@ export async function runJobs(
       }
       const cutOptions = { schedule, files: run, share, nonFinite };
       const large = orders.map(async (order) => {
-        const stretches = await codecOf(order.spec).cut(stored, order.spec, cutOptions);
+        const cut = codecOf(order.spec).cut(stored, order.spec, cutOptions);
+        // At once where nothing has to be found first: work is done in the order of the file.
+        const stretches = cut instanceof Promise ? await cut : cut;
         const units = stretches.map((stretch) => ({ ...unit, ...stretch, orders: [order] }));
         const made = await allInOrder(units.map((each) => schedule.run(name, 0, encodeWork, run, each)));
         return (await finish(run, stored, [order], made))[0]!;
