@@ -17,7 +17,7 @@ import { FOR_HALVES, forIntegers, halfTypes, isHalf, type OnnxOptions, planOptio
 import { type TransformersJsVariant, transformersJsVariants } from "./onnx/transformers-js.ts";
 import type { Alternative } from "./onnx/unchanged.ts";
 import type { NameGlobs } from "./pipeline/name-globs.ts";
-import type { TaskOptions } from "./pipeline/progress.ts";
+import { type TaskOptions, taskOptions } from "./pipeline/progress.ts";
 
 /** Globs match names of tensors, and in models of nodes as well. */
 export interface QuantizeModelOptions extends TaskOptions, OnnxOptions, NameGlobs {
@@ -136,10 +136,7 @@ export function checkTransformersOptions(options: TransformersJsOptions) {
     "exclude",
     "again",
     "allowUnchanged",
-    "onProgress",
-    "signal",
-    "workers",
-    "memory",
+    ...taskOptions,
   ]);
   const nonFinite = oneOf("nonFinite", options.nonFinite ?? "error", ["error", "ignore"]);
   const how = {
@@ -170,7 +167,8 @@ function checkQuantizeOptions(options: QuantizeModelOptions) {
       "exclude",
     ],
     ...onnxOptions,
-    ...["clamp", "allowUnchanged", "onProgress", "signal", "workers", "memory"],
+    ...["clamp", "allowUnchanged"],
+    ...taskOptions,
   ]);
   const allowed = schemeNames.filter((name) => name !== "dynamic");
   return {

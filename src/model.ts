@@ -28,7 +28,7 @@ import { targetNames } from "./onnx/targets/target.ts";
 import { DATA_SUFFIX, planOf, suffixes, type TransformersJsVariant } from "./onnx/transformers-js.ts";
 import { commitSinks } from "./pipeline/commit-sinks.ts";
 import type { ModelReport } from "./pipeline/model-report.ts";
-import type { TaskOptions } from "./pipeline/progress.ts";
+import { type TaskOptions, taskOptions } from "./pipeline/progress.ts";
 
 export type { QuantizeModelOptions, TransformersJsOptions } from "./model-options.ts";
 
@@ -150,7 +150,7 @@ async function dequantizeInto(
   sink: ByteSink,
   options: DequantizeModelOptions,
 ): Promise<ModelReport> {
-  checkKeys(options, ["fileType", "onProgress", "signal", "workers", "memory"]);
+  checkKeys(options, ["fileType", ...taskOptions]);
   const fileType = oneOf("fileType", options.fileType ?? "safetensors", ["safetensors", "npy"]);
   return dequantizeCheckpoint(engine, source, sink, { ...options, fileType });
 }
@@ -166,7 +166,7 @@ export async function inspectModel(
   source: ByteSource,
   options: InspectOptions = {},
 ): Promise<Inspection | ModelInspection> {
-  checkKeys(options, ["target", "onProgress", "signal", "workers", "memory"]);
+  checkKeys(options, ["target", ...taskOptions]);
   const target = options.target === undefined ? undefined : oneOf("target", options.target, targetNames);
   const fileType = await detectFileType(source);
   if (fileType === "onnx") return inspectOnnx(engine, source, { ...options, target });
@@ -186,7 +186,7 @@ export async function compareModels(
   b: ByteSource,
   options: CompareModelsOptions = {},
 ): Promise<ModelComparison> {
-  checkKeys(options, ["runtime", "inputs", "seed", "sets", "onProgress", "signal", "workers", "memory"]);
+  checkKeys(options, ["runtime", "inputs", "seed", "sets", ...taskOptions]);
   checkWhole("seed", options.seed, 0);
   checkWhole("sets", options.sets, 1);
   // Loaded when it is wanted: what quantizes starts faster without.

@@ -1,5 +1,5 @@
 import { FileError } from "../errors.ts";
-import { type AtomicFile, sinkOfFiles } from "../formats/atomic-file.ts";
+import { type AtomicFile, atomicFile, sinkOfFiles } from "../formats/atomic-file.ts";
 import type { ByteSink } from "../formats/byte-source.ts";
 import { type BlobSource, blobSource } from "./blob-source.ts";
 import { explain } from "./file-errors.ts";
@@ -103,44 +103,30 @@ async function beginFile(path: string, steps: readonly string[], overwrite: bool
     await remove(temporary).catch(() => {});
     throw error;
   });
-  let state: "written to" | "undoable" | "in place" | "gone" = "written to";
-  let aside: string | undefined;
-  let keeps = false;
-  return {
+  return atomicFile({
     name,
     replaces: replaced && identityOf(steps),
     write: (position, bytes) => writeAt(path, stream, position, bytes),
-    async complete() {
-      await explain(path, () => stream.close());
+    finish: () => explain(path, () => stream.close()),
+    async checkFree() {
       await checkFree(path, folder, name, overwrite);
     },
     async setAside() {
-      keeps = true;
       const there = await checkFree(path, folder, name, true);
-      if (!there) return;
+      if (!there) return undefined;
       const kept = temporaryName();
       await explain(path, () => move(there, folder, kept));
-      aside = kept;
+      return kept;
     },
-    async appear() {
-      await explain(path, () => move(file, folder, name));
-      state = keeps ? "undoable" : "in place";
-    },
-    async settle() {
-      state = "in place";
-      if (aside !== undefined) await remove(aside);
-    },
-    async discard() {
-      if (state === "in place" || state === "gone") return;
-      const appeared = state === "undoable";
-      state = "gone";
-      if (!appeared) await giveUp(path, stream).catch(() => {}); // closed already when a move was what failed
-      await remove(appeared ? name : temporary);
+    takeName: () => explain(path, () => move(file, folder, name)),
+    dropAside: remove,
+    giveUp: () => giveUp(path, stream),
+    async undo(hasName, aside) {
+      await remove(hasName ? name : temporary);
       if (aside === undefined) return;
-      const old = aside;
-      await explain(path, async () => move(await folder.getFileHandle(old), folder, name));
+      await explain(path, async () => move(await folder.getFileHandle(aside), folder, name));
     },
-  };
+  });
 }
 
 const unable = "this browser cannot write files; write to a blobSink instead";

@@ -21,6 +21,58 @@ export interface AtomicFile {
   discard(): Promise<void>;
 }
 
+/** What a platform does for an atomic file: each step by itself, in the order of the methods. */
+export interface TemporaryFile extends Pick<AtomicFile, "name" | "replaces" | "handle" | "write"> {
+  /** Ends the writing. */
+  finish(): Promise<void>;
+  /** @throws FileError when there is a file of the name that may not be replaced */
+  checkFree(): Promise<void>;
+  /** Gives the file that has the name another one, which is returned; undefined where there is none. */
+  setAside(): Promise<string | undefined>;
+  /** Takes the name. */
+  takeName(): Promise<void> | void;
+  /** Removes the file that was set aside. */
+  dropAside(aside: string): Promise<void> | void;
+  /** Ends writing that is not to be completed. */
+  giveUp(): Promise<void>;
+  /** Removes what was written, under its name if it `hasName`, and gives the name back to what was set aside. */
+  undo(hasName: boolean, aside: string | undefined): Promise<void>;
+}
+
+/** The states of an atomic file, over the steps of a platform. */
+export function atomicFile(file: TemporaryFile): AtomicFile {
+  const { name, replaces, handle, write } = file;
+  let state: "written to" | "undoable" | "in place" | "gone" = "written to";
+  let aside: string | undefined;
+  let keeps = false;
+  return {
+    ...{ name, replaces, handle, write },
+    async complete() {
+      await file.finish();
+      await file.checkFree();
+    },
+    async setAside() {
+      keeps = true;
+      aside = await file.setAside();
+    },
+    async appear() {
+      await file.takeName();
+      state = keeps ? "undoable" : "in place";
+    },
+    async settle() {
+      state = "in place";
+      if (aside !== undefined) await file.dropAside(aside);
+    },
+    async discard() {
+      if (state === "in place" || state === "gone") return;
+      const hasName = state === "undoable";
+      state = "gone";
+      if (!hasName) await file.giveUp().catch(() => {}); // finished already when taking the name was what failed
+      await file.undo(hasName, aside);
+    },
+  };
+}
+
 /**
  * A sink over files that take their names when it is closed: companions first, and all of them or none.
  *

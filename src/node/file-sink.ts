@@ -3,7 +3,7 @@ import { renameSync, rmSync, type Stats } from "node:fs";
 import { link, open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { FileError } from "../errors.ts";
-import { type AtomicFile, sinkOfFiles } from "../formats/atomic-file.ts";
+import { type AtomicFile, atomicFile, sinkOfFiles } from "../formats/atomic-file.ts";
 import type { ByteSink } from "../formats/byte-source.ts";
 import { explain, explainNow } from "./file-errors.ts";
 import { identityOf, type OpenFile } from "./file-source.ts";
@@ -38,51 +38,41 @@ async function beginFile(path: string, overwrite: boolean): Promise<AtomicFile> 
       throw cause;
     }),
   );
-  let state: "written to" | "undoable" | "in place" | "gone" = "written to";
-  let aside: string | undefined;
-  let keeps = false;
-  return {
+  return atomicFile({
     name: basename(path),
     replaces: replaced && identityOf(replaced),
     handle: { kind: "file", fd: file.fd, path } satisfies OpenFile,
     write: (position, bytes) => explain(path, () => writeAt(file, position, bytes)),
-    async complete() {
-      await explain(path, () => file.close());
+    finish: () => explain(path, () => file.close()),
+    async checkFree() {
       await checkFree(path, overwrite);
     },
     async setAside() {
-      keeps = true;
-      if (!(await stat(path).catch(() => undefined))) return;
+      if (!(await stat(path).catch(() => undefined))) return undefined;
       const name = temporaryBeside(path);
       await explain(path, () => link(path, name).catch(() => rename(path, name)));
-      aside = name;
       asides.set(name, path);
+      return name;
     },
     // These two at once: whatever ends the process finds all files as they were, or all in place.
-    async appear() {
+    takeName() {
       explainNow(path, () => renameSync(temporary, path));
       unfinished.delete(temporary);
-      state = keeps ? "undoable" : "in place";
     },
-    async settle() {
-      state = "in place";
-      if (aside === undefined) return;
+    dropAside(aside) {
       asides.delete(aside);
       rmSync(aside, { force: true });
     },
-    async discard() {
-      if (state === "in place" || state === "gone") return;
-      const appeared = state === "undoable";
-      state = "gone";
-      if (!appeared) await file.close().catch(() => {}); // closed already when a rename was what failed
-      await rm(appeared && aside === undefined ? path : temporary, { force: true });
+    giveUp: () => file.close(),
+    async undo(hasName, aside) {
+      await rm(hasName && aside === undefined ? path : temporary, { force: true });
       unfinished.delete(temporary);
       if (aside === undefined) return;
       await rename(aside, path).catch(() => {});
       await rm(aside, { force: true }); // two names of one file: renaming one to the other leaves both
       asides.delete(aside);
     },
-  };
+  });
 }
 
 /** Not of the output's own name, which may be as long as names may be. */

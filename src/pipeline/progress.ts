@@ -14,6 +14,9 @@ export interface TaskProgress {
 /** Default of `memory`: 256 MiB. */
 export const DEFAULT_MEMORY = 1 << 28;
 
+/** The names of these options, for those who check what they are given. */
+export const taskOptions = ["onProgress", "signal", "workers", "memory"] as const satisfies (keyof TaskOptions)[];
+
 export interface TaskOptions {
   /**
    * Those who do the work, or what chooses them by how many bytes are to be read. Default: this thread. The bytes that

@@ -251,7 +251,7 @@ describe("a process of its own", () => {
     const main = join(folder, "main.ts");
     await writeFile(
       main,
-      `import { onnxRuntimeNode } from ${JSON.stringify(join(src, "node/runtime.ts"))};\n${script}`,
+      `import { onnxRuntimeNode } from ${JSON.stringify(join(src, "node/onnxruntime.ts"))};\n${script}`,
     );
     const tsx = pathToFileURL(join(root, "node_modules/tsx/dist/loader.mjs")).href;
     return promisify(execFile)("node", ["--import", tsx, main]);
