@@ -112,7 +112,12 @@ export class FileError extends WasmQuantError {
     message: string,
     { code = "file-access", ...options }: CodedOptions = {},
   ) {
-    super([`${file}: ${message}`], code, options);
+    super([`${file}: `, message], code, options);
+  }
+
+  /** What is wrong with it. */
+  get detail(): string {
+    return textOf(this.words.slice(1)); // behind the file and a colon
   }
 }
 

@@ -5,6 +5,7 @@ import { type CodeDType, codeTypes, type HalfDType } from "./dtypes.ts";
 import {
   checkBoolean,
   checkKeys,
+  checkWhole,
   codeNames,
   type NonFinite,
   oneOf,
@@ -13,7 +14,15 @@ import {
 import { type SchemeName, schemeNames } from "./engine/tensors/schemes.ts";
 import { ArgumentError, isWasmQuantError } from "./errors.ts";
 import type { FileType } from "./formats/detect-file-type.ts";
-import { FOR_HALVES, forIntegers, halfTypes, isHalf, type OnnxOptions, planOptionsOf } from "./onnx/onnx-options.ts";
+import {
+  FOR_HALVES,
+  forIntegers,
+  halfTypes,
+  isHalf,
+  type OnnxOptions,
+  planOptionsOf,
+  usualFormat,
+} from "./onnx/onnx-options.ts";
 import { type TransformersJsVariant, transformersJsVariants } from "./onnx/transformers-js.ts";
 import type { Alternative } from "./onnx/unchanged.ts";
 import type { NameGlobs } from "./pipeline/name-globs.ts";
@@ -65,6 +74,19 @@ export function checkQuantize(file: string, fileType: FileType, options: Quantiz
   const own = { ...checked, ...checkpointOptionsOf(checked, dtype) };
   if (own.layout === "compressed-tensors") checkCompressed(file, fileType, own);
   return { kind: "codes", options: own } as const;
+}
+
+/** What is to be done, and the options for it. */
+export type CheckedQuantization = ReturnType<typeof checkQuantize>;
+
+/** What the name of an output tells of the form: `int8`, `nbits8`, `dynamic-uint8`, `float16`. */
+export function formName(options: QuantizeModelOptions): string {
+  const { mode = "weight-only", dtype, bits } = options;
+  if (mode !== "weight-only") return `${mode}-${dtype ?? "int8"}`;
+  const isMatrices = !isHalf(dtype) && (options.format ?? usualFormat(dtype, options)) === "nbits";
+  if (!isMatrices) return dtype ?? "int8";
+  const isEight = bits === 8 || dtype === "int8" || dtype === "uint8";
+  return isEight || bits === 2 ? `nbits${bits ?? 8}` : (dtype ?? "int4");
 }
 
 /**
@@ -208,16 +230,6 @@ function halfOptionsOf(options: Checked, dtype: HalfDType) {
     throw new ArgumentError("layout", `${options.layout} ${forIntegers(dtype)}`);
   }
   return { dtype, clamp: checkBoolean("clamp", options.clamp, false) };
-}
-
-export function checkWhole(
-  argument: string,
-  value: number | undefined,
-  least = Number.MIN_SAFE_INTEGER,
-): number | undefined {
-  if (value === undefined || (Number.isSafeInteger(value) && value >= least)) return value;
-  const allowed = least === 1 ? "whole numbers above 0" : least === 0 ? "whole numbers from 0 on" : "whole numbers";
-  throw new ArgumentError(argument, `${String(value)} (${typeof value}) given; ${allowed} are allowed`);
 }
 
 function checkNames(argument: string, names: readonly string[] | undefined): readonly string[] | undefined {

@@ -9,15 +9,15 @@ import { type Inspection, inspectCheckpoint } from "./checkpoint/inspect-checkpo
 import { quantizeCheckpoint } from "./checkpoint/quantize-checkpoint.ts";
 import type { CompareModelsOptions, ModelComparison } from "./compare/compare-models.ts";
 import type { Engine } from "./engine/engine.ts";
-import { checkKeys, oneOf } from "./engine/tensors/quantize-options.ts";
+import { checkKeys, checkWhole, oneOf } from "./engine/tensors/quantize-options.ts";
 import { ArgumentError, FormatError } from "./errors.ts";
 import type { ByteSink, ByteSource } from "./formats/byte-source.ts";
 import { detectFileType, type TensorFileType } from "./formats/detect-file-type.ts";
 import { textOf, type Words } from "./messages.ts";
 import {
+  type CheckedQuantization,
   checkQuantize,
   checkTransformersOptions,
-  checkWhole,
   type QuantizeModelOptions,
   type TransformersJsOptions,
 } from "./model-options.ts";
@@ -51,20 +51,37 @@ export async function quantizeModel(
   sink: ByteSink,
   options: QuantizeModelOptions = {},
 ): Promise<ModelReport> {
-  return commitSinks([sink], quantizeInto(engine, source, sink, options));
+  const quantize = async () => {
+    const wanted = checkQuantize(source.name, await detectFileType(source), options);
+    return quantizeInto(engine, source, sink, wanted, options);
+  };
+  return commitSinks([sink], quantize());
+}
+
+/** `quantizeModel` with options that have been checked already, for those who want to know what it makes beforehand. */
+export async function quantizeChecked(
+  engine: Engine,
+  source: ByteSource,
+  sink: ByteSink,
+  wanted: CheckedQuantization,
+  task: TaskOptions,
+): Promise<ModelReport> {
+  return commitSinks([sink], quantizeInto(engine, source, sink, wanted, task));
 }
 
 async function quantizeInto(
   engine: Engine,
   source: ByteSource,
   sink: ByteSink,
-  options: QuantizeModelOptions,
+  wanted: CheckedQuantization,
+  { onProgress, signal, workers, memory }: TaskOptions,
 ): Promise<ModelReport> {
-  const wanted = checkQuantize(source.name, await detectFileType(source), options);
-  if (wanted.kind === "halves") return halveCheckpoint(engine, source, sink, wanted.options);
-  if (wanted.kind === "codes") return quantizeCheckpoint(engine, source, sink, wanted.options);
-  const { plan, alternatives } = wanted;
-  const [made] = await quantizeOnnx(engine, source, [{ sink: () => sink, plan, alternatives }], wanted.options);
+  const task = { onProgress, signal, workers, memory };
+  if (wanted.kind === "halves") return halveCheckpoint(engine, source, sink, { ...wanted.options, ...task });
+  if (wanted.kind === "codes") return quantizeCheckpoint(engine, source, sink, { ...wanted.options, ...task });
+  const { plan, alternatives, options } = wanted;
+  const variants = [{ sink: () => sink, plan, alternatives }];
+  const [made] = await quantizeOnnx(engine, source, variants, { ...options, ...task });
   return made as ModelReport; // with nothing made there would have been an error
 }
 

@@ -35,7 +35,7 @@ export interface TensorInspection extends InspectedTensor {
 
 export interface Inspection {
   readonly fileType: TensorFileType;
-  /** Of shards, by name: what stands in one of them at least; how each is quantized is told of its tensors. */
+  /** Of shards, by name: what stands in one of them at least; its tensors say how each is quantized. */
   readonly files?: readonly string[] | undefined;
   readonly metadata: Readonly<Record<string, string>>;
   readonly bytes: number;
@@ -80,18 +80,18 @@ async function inspectOpen(engine: Engine, checkpoint: Checkpoint, options: Task
     return { ...facts, reason, ...measured };
   };
 
-  // Parts of quantized tensors are told of with them.
-  const told = [...decisions.entries()].filter(
+  // Parts of quantized tensors are reported with them.
+  const reported = [...decisions.entries()].filter(
     ([, { tensor }]) => !parts?.has(tensor.name) || entries?.has(tensor.name),
   );
-  const inspections = await allInOrder(told.map(([i, decision]) => inspectOne(decision, i)));
+  const inspections = await allInOrder(reported.map(([i, decision]) => inspectOne(decision, i)));
   await tracker.at("");
-  const metadata = metadataTold(checkpoint);
+  const metadata = metadataFor(checkpoint);
   return { fileType, ...(index && { files: index.files }), metadata, bytes: byteLength, tensors: inspections };
 }
 
 /** A file's metadata, or what stands in some of the shards: each has its own way to say how it is quantized. */
-function metadataTold(checkpoint: Checkpoint): Readonly<Record<string, string>> {
+function metadataFor(checkpoint: Checkpoint): Readonly<Record<string, string>> {
   const { [METADATA_KEY]: own, ...rest } = Object.assign({}, ...metadataOf(checkpoint).toReversed());
   return own === undefined || checkpoint.index ? rest : { ...rest, [METADATA_KEY]: own };
 }
@@ -117,13 +117,13 @@ async function measureTensor(run: Run, tensor: CheckpointTensor, trial: Trial): 
   const { sequential } = run.files.sources[0]!;
   const common = { scheme: "symmetric", reduceRange: false, nonFinite: "error" } as const;
   const flat = shape.length < 2;
-  const recipes = [
+  const quantizations = [
     { ...common, dtype: "int8", granularity: {} } as const,
     { ...common, dtype: "int8", granularity: flat ? {} : { axis: 0 } } as const,
     { ...common, dtype: "int4", granularity: { axis: flat ? 0 : 1, blockSize: BLOCK } } as const,
   ].slice(0, trial.blocks ? 3 : trial.int8 ? 2 : 0);
   const stored = { name, dtype, shape, start, file: 0, sequential };
-  const { sqnr, ...range } = await inspectStored(run.schedule, run.files, stored, run.share, recipes);
+  const { sqnr, ...range } = await inspectStored(run.schedule, run.files, stored, run.share, quantizations);
   if (!trial.int8 || !sqnr) return range;
   const [int8PerTensor, int8PerChannel, int4Blocks] = sqnr as [number, number, number?];
   return { ...range, sqnr: { int8PerTensor, int8PerChannel, int4Blocks } };

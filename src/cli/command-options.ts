@@ -18,10 +18,12 @@ export interface CommonOptions {
   readonly quiet?: true;
   readonly debug?: true;
 }
+
 export interface WriteOptions extends CommonOptions, WorkOptions {
   readonly output?: string;
   readonly force?: true;
 }
+
 export interface QuantizeArguments extends WriteOptions {
   readonly recipe?: "transformers.js";
   readonly only?: TransformersJsVariant[];
@@ -51,14 +53,17 @@ export interface QuantizeArguments extends WriteOptions {
   readonly again?: true;
   readonly allowUnchanged?: true;
 }
+
 export interface InspectArguments extends CommonOptions, WorkOptions {
   readonly target?: Target;
 }
+
 export interface CompareArguments extends CommonOptions {
   readonly inputs?: string;
   readonly seed?: number;
   readonly sets?: number;
 }
+
 export interface Actions {
   quantize(input: string, options: QuantizeArguments): Promise<void>;
   dequantize(input: string, options: WriteOptions): Promise<void>;

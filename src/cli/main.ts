@@ -7,10 +7,10 @@ import type { ModelRuntime } from "../compare/model-runtime.ts";
 import { createEngine, type Engine } from "../engine/engine.ts";
 import { ArgumentError, FileError, isWasmQuantError, UnchangedError } from "../errors.ts";
 import type { ByteSink, ByteSource } from "../formats/byte-source.ts";
-import { detectFileType, isShardIndex } from "../formats/detect-file-type.ts";
-import { shardIndexName } from "../formats/shards.ts";
-import { compareModels, dequantizeModel, inspectModel, quantizeModel } from "../model.ts";
-import { checkQuantize } from "../model-options.ts";
+import { detectFileType } from "../formats/detect-file-type.ts";
+import { compareModels, dequantizeModel, inspectModel, quantizeChecked } from "../model.ts";
+import { checkQuantize, formName } from "../model-options.ts";
+import { extensionOf } from "../node/output-name.ts";
 import { fileSink, onnxRuntimeNode, removeUnfinished } from "../node.ts";
 import { isHalf } from "../onnx/onnx-options.ts";
 import type { ModelReport } from "../pipeline/model-report.ts";
@@ -45,35 +45,21 @@ async function quantize(named: string, options: QuantizeArguments): Promise<void
   await withSource(input, async (source) => {
     const fileType = await detectFileType(source);
     // What no such file goes with is said before anything about the output.
-    checkQuantize(input, fileType, { ...how, ...model });
+    const wanted = checkQuantize(input, fileType, { ...how, ...model });
     const isModel = fileType === "onnx";
-    const extension = isModel ? ".onnx" : extensionFor(input);
+    const extension = extensionOf(input, isModel);
     const forLoaders = !isModel && layout === "compressed-tensors";
-    const suffix = suffixOf(options);
+    const suffix = formName({ ...how, ...model });
     const beside = `${stemOf(input)}.${suffix}${extension}`;
     const fallback = forLoaders ? modelFolder(named, input, suffix) : beside;
     const done = isHalf(dtype) ? "converted" : "quantized";
     await withOutput({ given: options.output, fallback, extension }, async (output) => {
       if (forLoaders) await checkConfigKept(input, output, fallback);
       await convert(source, output, options, { done, isModel }, (engine, sink, task) =>
-        quantizeModel(engine, source, sink, { ...how, ...model, ...task }),
+        quantizeChecked(engine, source, sink, wanted, task),
       );
     });
   });
-}
-
-/** Of what is written for a file of tensors: shards for shards. */
-function extensionFor(input: string): string {
-  return isShardIndex(input) ? shardIndexName("") : ".safetensors";
-}
-
-/** What the output is called after. */
-function suffixOf({ mode, dtype, bits, format }: QuantizeArguments): string {
-  const isMatrices = mode !== "dynamic" && (format === "nbits" || bits !== undefined);
-  const isEight = bits === 8 || dtype === "int8" || dtype === "uint8";
-  if (isMatrices && (isEight || bits === 2)) return `nbits${bits ?? 8}`;
-  const type = dtype ?? (isMatrices ? "int4" : "int8");
-  return mode === undefined || mode === "weight-only" ? type : `${mode}-${type}`;
 }
 
 async function dequantize(named: string, options: WriteOptions): Promise<void> {
@@ -81,7 +67,7 @@ async function dequantize(named: string, options: WriteOptions): Promise<void> {
   const stem = stemOf(input).replace(/\.u?int(4|8|16)$/, "");
   const given = options.output;
   const fileType = given?.toLowerCase().endsWith(".npy") ? "npy" : "safetensors";
-  const extension = fileType === "npy" ? ".npy" : extensionFor(input);
+  const extension = fileType === "npy" ? ".npy" : extensionOf(input, false);
   await withSource(input, (source) =>
     withOutput({ given, fallback: `${stem}.float${extension}`, extension }, (output) =>
       convert(source, output, options, { done: "restored", isModel: false }, (engine, sink, task) =>

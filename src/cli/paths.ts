@@ -1,8 +1,9 @@
 import { rmdirSync } from "node:fs";
 import { mkdir, readdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { ArgumentError, FileError } from "../errors.ts";
+import { FileError } from "../errors.ts";
 import { isShardIndex } from "../formats/detect-file-type.ts";
+import { checkExtension } from "../node/output-name.ts";
 import { listNames } from "../pipeline/phrases.ts";
 
 const MAIN = ["model.safetensors.index.json", "model.safetensors"];
@@ -44,9 +45,7 @@ export async function withOutput<T>(
 ): Promise<T> {
   const isFile = given !== undefined && !endsAsFolder(given);
   const output = isFile ? given : given === undefined ? fallback : join(given, basename(fallback));
-  if (!output.toLowerCase().endsWith(extension)) {
-    throw new ArgumentError("output", `${output} given; what is written is a ${extension} file`);
-  }
+  checkExtension(output, extension);
   return isFile ? write(output) : withFolder(dirname(output), () => write(output));
 }
 

@@ -114,7 +114,7 @@ function shorten(text: string): string {
 /** JSON has no Infinity and no NaN: they become strings. Messages stand there as texts, without their parts. */
 export function toJson(value: unknown): string {
   const plain = (key: string, x: unknown) => {
-    if (key === "words") return undefined;
+    if (key === "words" && Array.isArray(x)) return undefined; // a file's own names have no lists
     return typeof x === "number" && !Number.isFinite(x) ? String(x) : x;
   };
   return `${JSON.stringify(value, plain, 2)}\n`;

@@ -18,6 +18,9 @@ export function typedOptions(options: Readonly<Record<string, unknown>>): string
   return [...given, ...(without.length > 0 ? [`without ${without.join(", ")}`] : [])].join(" ");
 }
 
+/** What stands for a value where a text advises an option without one. */
+const placeholders: Readonly<Record<string, string>> = { include: "GLOB", exclude: "GLOB" };
+
 /** A text with its options as they are typed; `flagOf` gives that of one without a value, undefined where there is none. */
 export function typedText(
   text: Words,
@@ -25,7 +28,7 @@ export function typedText(
 ): string {
   return textOf(text, ({ option, value, text }: OptionWord) => {
     if (value !== undefined) return typedOption(option, value);
-    if (text !== undefined) return `${text} (${typedOption(option)} GLOB)`;
+    if (text !== undefined) return `${text} (${typedOption(option, placeholders[option])})`;
     return flagOf(option) ?? option;
   });
 }

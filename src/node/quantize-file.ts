@@ -1,13 +1,15 @@
 import type { Inspection } from "../checkpoint/inspect-checkpoint.ts";
 import { createEngine, type Engine } from "../engine/engine.ts";
-import { ArgumentError } from "../errors.ts";
+import { refuseGiven } from "../engine/tensors/quantize-options.ts";
 import type { ByteSource } from "../formats/byte-source.ts";
 import { detectFileType } from "../formats/detect-file-type.ts";
-import { inspectModel, type QuantizeModelOptions, quantizeModel } from "../model.ts";
+import { inspectModel, type QuantizeModelOptions, quantizeChecked } from "../model.ts";
+import { checkQuantize } from "../model-options.ts";
 import type { InspectOptions, ModelInspection } from "../onnx/inspect-onnx.ts";
 import type { ModelReport } from "../pipeline/model-report.ts";
 import { fileSink } from "./file-sink.ts";
 import { fileSource } from "./file-source.ts";
+import { checkExtension, extensionOf } from "./output-name.ts";
 import { type WorkOptions, withThreads } from "./threads.ts";
 
 /** What work on files takes, as the command has it: threads only where they pay, memory of the process as a whole. */
@@ -36,19 +38,13 @@ export async function quantizeFile(
   { engine, threads, memory, overwrite, ...options }: QuantizeFileOptions = {},
 ): Promise<ModelReport> {
   return withFile(input, async (source) => {
-    const extension = (await detectFileType(source)) === "onnx" ? ".onnx" : ".safetensors";
-    if (
-      !output
-        .toLowerCase()
-        .replace(/\.index\.json$/, "")
-        .endsWith(extension)
-    ) {
-      throw new ArgumentError("output", `expected the name of a ${extension} file; got ${output}`);
-    }
+    const fileType = await detectFileType(source);
+    const wanted = checkQuantize(input, fileType, withoutWorkers(options));
+    checkExtension(output, extensionOf(input, fileType === "onnx"));
     const own = engine ?? (await defaultEngine());
     return withThreads({ threads, memory }, async (task) => {
       const sink = await fileSink(output, { overwrite });
-      return quantizeModel(own, source, sink, { ...options, ...task });
+      return quantizeChecked(own, source, sink, wanted, { ...options, ...task });
     });
   });
 }
@@ -64,8 +60,16 @@ export async function inspectFile(
 ): Promise<Inspection | ModelInspection> {
   return withFile(input, async (source) => {
     const own = engine ?? (await defaultEngine());
-    return withThreads({ threads, memory }, (task) => inspectModel(own, source, { ...options, ...task }));
+    return withThreads({ threads, memory }, (task) =>
+      inspectModel(own, source, { ...withoutWorkers(options), ...task }),
+    );
   });
+}
+
+/** @throws ArgumentError where there are workers: they are made here */
+function withoutWorkers<T extends object>(options: T): T {
+  refuseGiven<{ workers?: unknown }>(options, ["workers"], "is for sources and sinks; expected threads, a number");
+  return options;
 }
 
 async function withFile<T>(path: string, use: (source: ByteSource) => Promise<T>): Promise<T> {

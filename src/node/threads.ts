@@ -1,4 +1,5 @@
 import { availableParallelism } from "node:os";
+import { checkWhole } from "../engine/tensors/quantize-options.ts";
 import { ArgumentError } from "../errors.ts";
 import type { TaskOptions } from "../pipeline/progress.ts";
 import { createWorkerPool } from "./worker-pool.ts";
@@ -32,13 +33,15 @@ export async function withThreads<T>(
   { threads, memory: given }: WorkOptions,
   run: (task: Pick<TaskOptions, "workers" | "memory">) => Promise<T>,
 ): Promise<T> {
+  checkWhole("threads", threads, 1);
+  checkWhole("memory", given, 1);
   const memory = given ?? Math.max(DEFAULT_MEMORY, neededFor(threads ?? 1));
   const affordable = Math.max(Math.floor((memory - NODE) / (THREAD + LEAST)), 1);
   const count = threads ?? Math.min(availableParallelism(), MOST_THREADS, affordable);
   const needed = neededFor(count);
   if (memory < needed) {
     const many = count === 1 ? "1 thread" : `${count} threads`;
-    throw new ArgumentError("memory", `${memory / MB}MB given; ${Math.ceil(needed / MB)}MB are needed with ${many}`);
+    throw new ArgumentError("memory", `expected at least ${sizeText(needed)} with ${many}; got ${sizeText(memory)}`);
   }
   const left = memory - NODE - count * THREAD;
   if (count === 1) return run({ memory: left });
@@ -54,4 +57,8 @@ export async function withThreads<T>(
 /** The least the process takes with so many threads; on its own the main thread works on two tensors by turns. */
 function neededFor(threads: number): number {
   return NODE + threads * THREAD + Math.max(threads, 2) * LEAST;
+}
+
+function sizeText(bytes: number): string {
+  return bytes < MB ? `${bytes} bytes` : `${Math.ceil(bytes / MB)} MB`;
 }

@@ -178,8 +178,14 @@ async function inspectWeight({ files, schedule, share, tracker }: Run, decision:
   const facts = { name, ops: usersOf(constant), nodes, shape, dtype: type, bytes, reason };
   if (!isMeasured(decision)) return facts;
   const { source, stored } = storedTensorOf(files, name, tensor);
-  const recipes = isWeight ? recipesFor(constant) : [];
-  const { sqnr, ...found } = await inspectStored(schedule, { sources: [source], sinks: [] }, stored, share, recipes);
+  const quantizations = isWeight ? quantizationsFor(constant) : [];
+  const { sqnr, ...found } = await inspectStored(
+    schedule,
+    { sources: [source], sinks: [] },
+    stored,
+    share,
+    quantizations,
+  );
   tracker.advance(bytes);
   if (!isWeight || !sqnr) return { ...facts, ...found };
   const [int8PerTensor, int8PerChannel, int4PerTensor, int4PerChannel] = sqnr as [number, number, number, number];
@@ -187,7 +193,7 @@ async function inspectWeight({ files, schedule, share, tracker }: Run, decision:
 }
 
 /** In the order of the prospects. */
-function recipesFor(constant: FloatConstant) {
+function quantizationsFor(constant: FloatConstant) {
   const channel = granularityFor(constant, defaults);
   const common = { scheme: "symmetric", reduceRange: false, nonFinite: "error" } as const;
   return (["int8", "int4"] as const).flatMap((dtype) => [

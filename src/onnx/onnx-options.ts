@@ -126,7 +126,7 @@ export function planOptionsOf(options: All): PlanOptions {
 }
 
 /** Four bits are for MatMulNBits. */
-function usualFormat(dtype: CodeDType | undefined, { bits }: All): WeightFormat {
+export function usualFormat(dtype: CodeDType | undefined, { bits }: Pick<OnnxOptions, "bits">): WeightFormat {
   const isNarrow = dtype !== undefined && codeTypes[dtype].bits === 4;
   return isNarrow || bits !== undefined ? "nbits" : "cast";
 }

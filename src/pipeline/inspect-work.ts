@@ -8,10 +8,10 @@ import type { Schedule } from "./schedule.ts";
 import { roomFor, type StoredTensor, spanOf, withPart } from "./stored-tensor.ts";
 import type { Files, Work } from "./work.ts";
 
-/** What is asked about a tensor: its range, and what it would lose to each recipe. */
+/** What is asked about a tensor: its range, and what it would lose to each quantization. */
 interface Question {
   readonly tensor: StoredTensor;
-  readonly recipes: readonly ChunkQuantization[];
+  readonly quantizations: readonly ChunkQuantization[];
 }
 
 interface Answer {
@@ -25,10 +25,10 @@ export const inspectWork: Work<Question, Answer> = {
   name: "inspect",
   reads: ({ tensor }) => [spanOf(tensor, wholeOf(tensor))],
   room: ({ tensor }) => roomFor(tensor, elementsOf(tensor.shape)),
-  async run(engine, files, { tensor, recipes }) {
+  async run(engine, files, { tensor, quantizations }) {
     return withPart(engine, files, tensor, wholeOf(tensor), async (values) => {
       const { min, max } = engine.range(values);
-      const sums = recipes.map(({ granularity, ...how }) => {
+      const sums = quantizations.map(({ granularity, ...how }) => {
         const { q, sums } = engine.quantizeWithError(values, { ...how, ...granularity });
         release(q);
         return sums;
@@ -51,22 +51,22 @@ export function isFinding(error: unknown): error is NonFiniteError {
 export interface Findings {
   readonly min?: number;
   readonly max?: number;
-  /** Signal-to-quantization-noise ratios in dB, one for each recipe. */
+  /** Signal-to-quantization-noise ratios in dB, one for each quantization. */
   readonly sqnr?: readonly number[];
   /** Why there is no more to know. */
   readonly reason?: string;
 }
 
-/** Finds out what a tensor would lose to each of several recipes. */
+/** Finds out what a tensor would lose to each of several quantizations. */
 export async function inspectStored(
   schedule: Schedule,
   files: Files,
   tensor: StoredTensor,
   share: number,
-  recipes: readonly ChunkQuantization[],
+  quantizations: readonly ChunkQuantization[],
 ): Promise<Findings> {
   try {
-    const { min, max, sums } = await answersOf(schedule, files, tensor, share, recipes);
+    const { min, max, sums } = await answersOf(schedule, files, tensor, share, quantizations);
     return { min, max, sqnr: sums.map((each) => lossOf(each, elementsOf(tensor.shape)).sqnr) };
   } catch (error) {
     if (!isFinding(error)) throw error;
@@ -79,17 +79,17 @@ async function answersOf(
   files: Files,
   tensor: StoredTensor,
   share: number,
-  recipes: readonly ChunkQuantization[],
+  quantizations: readonly ChunkQuantization[],
 ): Promise<Answer> {
-  const all = recipes.every((recipe) => passesOver(tensor, recipe, share).parts[0] === "whole");
+  const all = quantizations.every((quantization) => passesOver(tensor, quantization, share).parts[0] === "whole");
   if (all && roomFor(tensor, elementsOf(tensor.shape)) <= share) {
-    return schedule.run(tensor.name, 0, inspectWork, files, { tensor, recipes });
+    return schedule.run(tensor.name, 0, inspectWork, files, { tensor, quantizations });
   }
   const range = await rangeStored(schedule, files, tensor, share);
   const sums: LossSums[] = [];
-  for (const recipe of recipes) {
+  for (const quantization of quantizations) {
     const perform = (unit: QuantizeUnit) => schedule.run(tensor.name, 0, measureWork, files, unit);
-    sums.push(await quantizeStored(schedule, files, tensor, recipe, share, perform));
+    sums.push(await quantizeStored(schedule, files, tensor, quantization, share, perform));
   }
   return { ...range, sums };
 }

@@ -1,3 +1,4 @@
+/** Quantization of one unit: some chunks of a tensor, as any worker does it. `quantize-stored.ts` makes units of a tensor. */
 import { type CodeDType, codeTypes } from "../dtypes.ts";
 import type { Engine } from "../engine/engine.ts";
 import { boundsOf } from "../engine/measure/find-range.ts";
@@ -29,7 +30,7 @@ export type Part = ChunkRun | "whole";
 /** Part of a tensor to be quantized, on whatever thread. */
 export interface QuantizeUnit {
   readonly tensor: StoredTensor;
-  readonly recipe: ChunkQuantization;
+  readonly quantization: ChunkQuantization;
   readonly part: Part;
   /** The ranges of the part's groups, where they reach beyond it; others may be among them. */
   readonly range?: GroupRange | undefined;
@@ -66,13 +67,13 @@ export function passesOver(tensor: StoredTensor, { dtype, granularity }: ChunkQu
 
 /** What a unit goes through: chunks, or the tensor as one. */
 export function* chunksOfUnit(unit: QuantizeUnit): Generator<Chunk> {
-  const { part, tensor, recipe } = unit;
+  const { part, tensor, quantization } = unit;
   if (part === "whole") {
-    const count = elementsOf(scaleShapeOf(tensor.shape, recipe.granularity));
+    const count = elementsOf(scaleShapeOf(tensor.shape, quantization.granularity));
     yield { start: 0, length: elementsOf(tensor.shape), shape: tensor.shape, first: 0, count };
     return;
   }
-  const chunking = chunkingOf(tensor.shape, recipe.granularity);
+  const chunking = chunkingOf(tensor.shape, quantization.granularity);
   for (let i = part.from; i < part.until; i++) yield chunkAt(chunking, i);
 }
 
@@ -108,7 +109,7 @@ export async function quantizeChunks(
   for (const chunk of chunksOfUnit(unit)) {
     await withPart(engine, files, unit.tensor, chunk, async (values) => {
       const range = unit.range && rangeIn(unit.range, chunk);
-      const { q, sums } = within(chunk, () => quantizeValues(engine, values, unit.recipe, { range }));
+      const { q, sums } = within(chunk, () => quantizeValues(engine, values, unit.quantization, { range }));
       try {
         all.push(sums);
         await visit(q, chunk);
@@ -185,7 +186,7 @@ export const rangeWork: Work<QuantizeUnit, UnitExtremes> = {
     const first = Math.min(...chunks.map((chunk) => chunk.first));
     const count = Math.max(...chunks.map((chunk) => chunk.first + chunk.count)) - first;
     const into = new Extremes(first, count);
-    const { granularity, nonFinite } = unit.recipe;
+    const { granularity, nonFinite } = unit.quantization;
     for (const chunk of chunks) {
       await withPart(engine, files, unit.tensor, chunk, async (values) => {
         const [min, max] = within(chunk, () => engine.extremes(values, { ...granularity, nonFinite }));
@@ -240,12 +241,14 @@ export interface ChunkRun {
   readonly from: number;
   readonly until: number;
 }
+
 export interface RunOptions {
   /** Whether they are read front to back at the best: all in one run then. */
   readonly sequential?: boolean | undefined;
   /** Whether a run may begin with a chunk. Default: with any of them. */
   readonly mayBegin?: (chunk: number) => boolean;
 }
+
 /** `count` chunks in runs of a few, in order: a unit each. */
 export function chunkRunsOf(count: number, { sequential = false, mayBegin = () => true }: RunOptions = {}): ChunkRun[] {
   const runs: ChunkRun[] = [];

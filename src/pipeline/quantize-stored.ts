@@ -1,3 +1,4 @@
+/** Quantization of a whole tensor of a file: cut into units, given to workers, their sums added. */
 import { addSums, type LossSums } from "../engine/measure/quantization-error.ts";
 import { scaleShapeOf } from "../engine/tensors/granularity.ts";
 import { elementsOf } from "../engine/tensors/shape.ts";
@@ -25,11 +26,11 @@ export async function quantizeStored(
   schedule: Schedule,
   files: Files,
   tensor: StoredTensor,
-  recipe: ChunkQuantization,
+  quantization: ChunkQuantization,
   share: number,
   perform: (unit: QuantizeUnit, elements: number) => Promise<UnitSums>,
 ): Promise<LossSums> {
-  const found = unitsOf(schedule, files, tensor, recipe, share);
+  const found = unitsOf(schedule, files, tensor, quantization, share);
   // At once where nothing has to be found first: work is done in the order of the file.
   const units = found instanceof Promise ? await found : found;
   const sums = await allInOrder(units.map((unit) => perform(unit, elementsIn(unit))));
@@ -41,17 +42,17 @@ export function unitsOf(
   schedule: Schedule,
   files: Files,
   tensor: StoredTensor,
-  recipe: ChunkQuantization,
+  quantization: ChunkQuantization,
   share: number,
 ): QuantizeUnit[] | Promise<QuantizeUnit[]> {
-  const { ranges, parts } = passesOver(tensor, recipe, share);
-  const units = parts.map((part): QuantizeUnit => ({ tensor, recipe, part }));
+  const { ranges, parts } = passesOver(tensor, quantization, share);
+  const units = parts.map((part): QuantizeUnit => ({ tensor, quantization, part }));
   return ranges ? withRanges(schedule, files, units) : units;
 }
 
 async function withRanges(schedule: Schedule, files: Files, units: readonly QuantizeUnit[]): Promise<QuantizeUnit[]> {
-  const { tensor, recipe } = units[0]!;
-  const groups = elementsOf(scaleShapeOf(tensor.shape, recipe.granularity));
+  const { tensor, quantization } = units[0]!;
+  const groups = elementsOf(scaleShapeOf(tensor.shape, quantization.granularity));
   const { range } = await extremesOf(schedule, files, units, groups);
   return units.map((unit) => ({ ...unit, range }));
 }
@@ -63,15 +64,15 @@ export async function rangeStored(
   tensor: StoredTensor,
   share: number,
 ): Promise<{ readonly min: number; readonly max: number }> {
-  const recipe = {
+  const quantization = {
     dtype: "int8",
     scheme: "asymmetric",
     granularity: {},
     reduceRange: false,
     nonFinite: "error",
   } as const;
-  const { parts } = passesOver(tensor, recipe, share);
-  const units = parts.map((part): QuantizeUnit => ({ tensor, recipe, part }));
+  const { parts } = passesOver(tensor, quantization, share);
+  const units = parts.map((part): QuantizeUnit => ({ tensor, quantization, part }));
   const { min, max } = (await extremesOf(schedule, files, units, 1)).range;
   return { min: min[0]!, max: max[0]! };
 }

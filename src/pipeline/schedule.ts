@@ -45,9 +45,8 @@ export class Schedule {
 function named(error: unknown, tensor: string): unknown {
   if (error instanceof WorkerError) return new WorkerError(error.detail, tensor, { cause: error });
   if (!(error instanceof FileError) || tensor === "") return error;
-  const { file, message } = error;
-  const detail = message.startsWith(`${file}: `) ? message.slice(file.length + 2) : message;
-  return new FileError(file, `${detail} (at tensor ${JSON.stringify(tensor)})`, { cause: error });
+  const { file, detail, code } = error;
+  return new FileError(file, `${detail} (at tensor ${JSON.stringify(tensor)})`, { code, cause: error });
 }
 
 /** Why a unit was not done: another one failed. */

@@ -25,7 +25,8 @@ type Origin =
   | { readonly tag: "non-finite"; readonly value: number; readonly index: number; readonly tensor?: string | undefined }
   | { readonly tag: "format"; readonly file: string; readonly tensor?: string | undefined }
   | { readonly tag: "file"; readonly file: string }
-  | { readonly tag: "memory" };
+  | { readonly tag: "memory" }
+  | { readonly tag: "worker"; readonly detail: string; readonly tensor?: string | undefined };
 
 export function plainError(error: unknown): PlainError {
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
@@ -43,6 +44,7 @@ function originOf(error: unknown): Origin | undefined {
   }
   if (isWasmQuantError(error, "format")) return { tag: "format", file: error.file, tensor: error.tensor };
   if (isWasmQuantError(error, "file")) return { tag: "file", file: error.file };
+  if (isWasmQuantError(error, "worker")) return { tag: "worker", detail: error.detail, tensor: error.tensor };
   return isWasmQuantError(error, "memory") ? { tag: "memory" } : undefined;
 }
 
@@ -68,6 +70,8 @@ function bare(origin: Origin): Error {
       return new FileError(origin.file, "");
     case "memory":
       return new MemoryError();
+    case "worker":
+      return new WorkerError(origin.detail, origin.tensor);
   }
 }
 

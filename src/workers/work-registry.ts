@@ -2,7 +2,7 @@ import { compressedWork } from "../checkpoint/compressed-tensors/compressed-work
 import { halfWork } from "../checkpoint/half-work.ts";
 import { dequantizeWork } from "../checkpoint/plain/dequantize-work.ts";
 import { plainWork } from "../checkpoint/plain/plain-work.ts";
-import { encodeWork } from "../onnx/codecs/encode-work.ts";
+import { encodeWork } from "../onnx/codecs/encode-and-write.ts";
 import { copyWork } from "../pipeline/copy-work.ts";
 import { inspectWork } from "../pipeline/inspect-work.ts";
 import { measureWork, rangeWork } from "../pipeline/quantize-chunks.ts";

@@ -64,7 +64,7 @@ describe("shards", () => {
     expect({ code, stderr }).toMatchObject({
       code: 2,
       stderr: expect.stringContaining(
-        "--output: one.safetensors given; what is written is a .safetensors.index.json file",
+        "--output: expected the name of a .safetensors.index.json file; got one.safetensors",
       ),
     });
     expect(differingFile(before, await readFiles(at("llm")))).toBeUndefined();

@@ -108,7 +108,7 @@ describe("--op-types", () => {
     const plain = await run("conv.onnx", "--mode", "dynamic");
     expect(plain.stdout).toContain(
       "2 weights are stored as codes, and the layer computes in floating point as before " +
-        "(Conv: ConvInteger is slower than Conv in ONNX Runtime on CPUs; op types that name Conv use it anyway)\n",
+        "(Conv: ConvInteger is slower than Conv in ONNX Runtime on CPUs; --op-types Conv uses it anyway)\n",
     );
     const integer = await run("conv.onnx", "--mode", "dynamic", "--op-types", "Conv", "-o", "integer.onnx");
     expect(integer.stdout).toContain("2 Conv as ConvInteger");

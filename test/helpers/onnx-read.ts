@@ -8,6 +8,7 @@ export interface Cut {
   readonly bytes: Uint8Array;
   readonly payload: Uint8Array;
 }
+
 /** A message cut into its fields, in their order. */
 export function cut(message: Uint8Array): Cut[] {
   const reader = new BinaryReader(message);
@@ -28,15 +29,18 @@ export function cut(message: Uint8Array): Cut[] {
   }
   return cuts;
 }
+
 /** The payloads of one field. */
 export function payloads(message: Uint8Array, number: number): Uint8Array[] {
   return cut(message)
     .filter((each) => each.number === number)
     .map(({ payload }) => payload);
 }
+
 export function texts(message: Uint8Array, number: number): string[] {
   return payloads(message, number).map((bytes) => Buffer.from(bytes).toString("utf8"));
 }
+
 /** Whole numbers, one by one or packed. */
 export function integers(message: Uint8Array, number: number): number[] {
   return payloads(message, number).flatMap((payload) => {
@@ -46,6 +50,7 @@ export function integers(message: Uint8Array, number: number): number[] {
     return values;
   });
 }
+
 export interface ReadTensor {
   readonly name: string;
   readonly typeCode: number;
@@ -53,6 +58,7 @@ export interface ReadTensor {
   readonly raw: Uint8Array;
   readonly message: Uint8Array;
 }
+
 export interface ReadNode {
   readonly op: string;
   readonly name: string;
@@ -62,15 +68,18 @@ export interface ReadNode {
   readonly attributes: ReadonlyMap<string, Uint8Array>;
   readonly message: Uint8Array;
 }
+
 export interface ReadGraph {
   readonly nodes: readonly ReadNode[];
   readonly initializers: readonly ReadTensor[];
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
 }
+
 export function graphIn(modelBytes: Uint8Array): Uint8Array {
   return payloads(modelBytes, numbers.model.graph)[0]!;
 }
+
 export function readGraph(message: Uint8Array): ReadGraph {
   const g = numbers.graph;
   const named = (number: number) => payloads(message, number).map((each) => texts(each, 1)[0] ?? "");
@@ -81,6 +90,7 @@ export function readGraph(message: Uint8Array): ReadGraph {
     outputs: named(g.output),
   };
 }
+
 function readNode(message: Uint8Array): ReadNode {
   const n = numbers.node;
   const attributes = payloads(message, n.attribute).map((each) => [texts(each, 1)[0] ?? "", each] as const);
@@ -94,6 +104,7 @@ function readNode(message: Uint8Array): ReadNode {
     message,
   };
 }
+
 function readTensor(message: Uint8Array): ReadTensor {
   const t = numbers.tensor;
   return {
@@ -104,6 +115,7 @@ function readTensor(message: Uint8Array): ReadTensor {
     message,
   };
 }
+
 /** The graph of a model and those within it, outer ones first. */
 export function graphsIn(modelBytes: Uint8Array): ReadGraph[] {
   const all: ReadGraph[] = [];

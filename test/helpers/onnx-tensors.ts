@@ -27,6 +27,7 @@ export interface TensorRest {
   readonly doc?: string;
   readonly extra?: Extra;
 }
+
 const arrays = {
   float32: Float32Array,
   float64: Float64Array,
@@ -53,6 +54,7 @@ export function tensorOfCode(name: string, code: number, dims: readonly number[]
     field(t.rawData, bytes),
   ]);
 }
+
 /** The bytes of elements: half floats are given as their bits. */
 export function elementBytes(type: TypeName, elements: Elements): Uint8Array {
   const Type = arrays[type as keyof typeof arrays];
@@ -62,6 +64,7 @@ export function elementBytes(type: TypeName, elements: Elements): Uint8Array {
   }
   return new Uint8Array((Type as typeof Float32Array).from(elements).buffer);
 }
+
 /** Dims may be anything a file could claim; elements may be bytes already, which raw_data alone takes. */
 export function tensor(
   name: string,
@@ -80,6 +83,7 @@ export function tensor(
     ...optional(extra, asIs),
   ]);
 }
+
 function stored(type: TypeName, elements: Elements | Uint8Array, store: Storage): Uint8Array[] {
   const t = numbers.tensor;
   if (store.kind === "external") {
@@ -100,6 +104,7 @@ function stored(type: TypeName, elements: Elements | Uint8Array, store: Storage)
   const pieces = length === 0 ? 1 : Math.ceil(each.length / length);
   return Array.from({ length: pieces }, (_, i) => field(number, concat(each.slice(i * length, (i + 1) * length))));
 }
+
 /** The typed field that a type's elements go to, and an element as it stands there. */
 function typedOf(type: TypeName): { readonly number: number; readonly one: (x: number) => Uint8Array } {
   const t = numbers.tensor;
@@ -110,11 +115,13 @@ function typedOf(type: TypeName): { readonly number: number; readonly one: (x: n
   if (type === "uint32" || type === "uint64") return { number: t.uint64Data, one: varint };
   return { number: t.int32Data, one: varint };
 }
+
 function varints(values: readonly (number | bigint)[]): Uint8Array {
   const writer = new BinaryWriter();
   for (const value of values) writer.int64(BigInt(value));
   return writer.finish();
 }
+
 /** SparseTensorProto: values and the places they stand at. */
 export function sparseTensor(values: Uint8Array, indices: Uint8Array, dims: readonly number[]): Uint8Array {
   return concat([field(1, values), field(2, indices), ...dims.map((dimension) => integer(3, dimension))]);

@@ -64,35 +64,43 @@ const encoder = new TextEncoder();
 export function concat(parts: readonly Uint8Array[]): Uint8Array {
   return Uint8Array.from(Buffer.concat(parts));
 }
+
 /** A field of bytes: text, a message. */
 export function field(number: number, payload: Uint8Array | string): Uint8Array {
   const bytes = typeof payload === "string" ? encoder.encode(payload) : payload;
   return new BinaryWriter().tag(number, WireType.LengthDelimited).bytes(bytes).finish();
 }
+
 export function integer(number: number, value: number | bigint): Uint8Array {
   return new BinaryWriter().tag(number, WireType.Varint).int64(BigInt(value)).finish();
 }
+
 export function float(number: number, value: number): Uint8Array {
   return new BinaryWriter().tag(number, WireType.Bit32).float(value).finish();
 }
+
 export function double(number: number, value: number): Uint8Array {
   return new BinaryWriter().tag(number, WireType.Bit64).double(value).finish();
 }
+
 /** What stands before `length` bytes of a field, be they there or not. */
 export function headOf(number: number, length: number): Uint8Array {
   return new BinaryWriter().tag(number, WireType.LengthDelimited).uint32(length).finish();
 }
+
 /** A varint longer than it need be: the same number to all who read it. */
 export function padded(value: number, width: number): Uint8Array {
   const groups = Array.from({ length: width }, (_, i) => Math.floor(value / 2 ** (7 * i)) % 128);
   return Uint8Array.from(groups, (group, i) => (i < width - 1 ? group | 0x80 : group));
 }
+
 /** As `field`, its length a varint of `width` bytes. */
 export function paddedField(number: number, payload: Uint8Array | string, width = 5): Uint8Array {
   const bytes = typeof payload === "string" ? encoder.encode(payload) : payload;
   const tag = new BinaryWriter().tag(number, WireType.LengthDelimited).finish();
   return concat([tag, padded(bytes.length, width), bytes]);
 }
+
 /** A field of each wire type, of numbers that no version of onnx.proto has. */
 export function unknownFields(marker: string, number = 900): Uint8Array {
   return concat([
@@ -102,10 +110,13 @@ export function unknownFields(marker: string, number = 900): Uint8Array {
     double(number + 3, -0.25),
   ]);
 }
+
 export function repeated<T>(number: number, items: readonly T[] | undefined, encode: (item: T) => Uint8Array | string) {
   return (items ?? []).map((item) => field(number, encode(item)));
 }
+
 export function optional<T>(value: T | undefined, encode: (value: T) => Uint8Array): Uint8Array[] {
   return value === undefined ? [] : [encode(value)];
 }
+
 export const asIs = (message: Uint8Array) => message;

@@ -205,8 +205,14 @@ describe("a pool of workers", () => {
     }
     // A tensor of no known type, as it once reached a worker: the room it takes is not a number.
     const work = { name: "measure", reads: () => [], room: () => 0, run: async () => undefined };
-    const recipe = { dtype: "int8", scheme: "symmetric", granularity: {}, reduceRange: false, nonFinite: "error" };
-    const unit = { tensor: { name: "strange", shape: [32, 32], file: 0, start: 0 }, recipe, part: "whole" };
+    const quantization = {
+      dtype: "int8",
+      scheme: "symmetric",
+      granularity: {},
+      reduceRange: false,
+      nonFinite: "error",
+    };
+    const unit = { tensor: { name: "strange", shape: [32, 32], file: 0, start: 0 }, quantization, part: "whole" };
     const files = { sources: [bytesSource(marker, "x")], sinks: [] };
     await expect(pool.run(work, files, unit)).rejects.toMatchObject({ tag: "memory" });
     expect(await allOf(engine, { workers: pool })).toEqual(fresh);

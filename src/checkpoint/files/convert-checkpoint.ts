@@ -83,24 +83,24 @@ export async function convert(
   for (const step of steps) items[outputOf(checkpoint, step.tensor)]!.push(...step.items);
   const plans = planned(checkpoint.name, items, plan);
   const placed = new Map(plans.flatMap(({ tensors }) => tensors.map((tensor) => [tensor.name, tensor] as const)));
-  const total = steps.reduce((sum, { report: told }) => sum + told.bytesBefore, 0);
+  const total = steps.reduce((sum, { report }) => sum + report.bytesBefore, 0);
   const tracker = trackerOf(options, total);
   const workers = workersBeside(checkpoint, workersFor(options, engine, total), workersOn(engine));
   const run: Run = { schedule: new Schedule(workers, tracker), share: shareOf(options, workers) };
   const outputs = await openOutputs(checkpoint, sink);
   for (const [i, { header }] of plans.entries()) await outputs[i]!.write(0, header);
 
-  const take = async ({ tensor, report: told, items, make }: Step): Promise<TensorReport> => {
+  const take = async ({ tensor, report, items, make }: Step): Promise<TensorReport> => {
     const { source } = checkpoint.files[tensor.file]!;
     const files: Files = { sources: [source], sinks: [outputs[outputOf(checkpoint, tensor)]!] };
     const places = items.map(({ name }) => placed.get(name)!);
     const starts = places.map(({ start }) => start);
     const makeNow = async () => make(run, files, starts);
-    const sums = await withErrorContext(source.name, told.name, makeNow());
+    const sums = await withErrorContext(source.name, report.name, makeNow());
     const bytesAfter = places.reduce((sum, { start, end }) => sum + end - start, 0);
-    if (!sums) return { ...told, bytesAfter };
-    const { sqnr, maxAbs } = lossOf(sums, elementsOf(told.shape));
-    return { ...told, bytesAfter, sqnr, maxAbs };
+    if (!sums) return { ...report, bytesAfter };
+    const { sqnr, maxAbs } = lossOf(sums, elementsOf(report.shape));
+    return { ...report, bytesAfter, sqnr, maxAbs };
   };
   const reports = await allInOrder(steps.map(take));
   const names = plans.map(({ tensors }) => tensors.map(({ name }) => name));
@@ -146,16 +146,14 @@ export async function copyInstead(
   if (!allowUnchanged || fileType !== "safetensors") {
     const isTensors = steps.length > 0;
     const isCopied = fileType === "safetensors";
-    const why = isTensors
-      ? listReasons(steps.map(({ report: told }) => told.reason ?? ""))
-      : "the file holds no tensors";
+    const why = isTensors ? listReasons(steps.map(({ report }) => report.reason ?? "")) : "the file holds no tensors";
     throw new UnchangedError(name, `${isTensors ? `0 of ${steps.length} tensors` : "nothing"} ${undone}: ${why}`, {
       remedy,
       isCopied,
     });
   }
   const bytesAfter = await copyCheckpoint(checkpoint, sink, options);
-  const tensors = steps.map(({ report: told }) => ({ ...told, bytesAfter: told.bytesBefore }));
+  const tensors = steps.map(({ report }) => ({ ...report, bytesAfter: report.bytesBefore }));
   return { tensors, bytesBefore: byteLength, bytesAfter };
 }
 

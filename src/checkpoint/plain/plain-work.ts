@@ -27,7 +27,7 @@ export const plainWork: Work<PlainUnit, UnitSums> = {
   async run(engine, files, unit) {
     const { places } = unit;
     const sink = files.sinks[unit.sink]!;
-    const { bits } = codeTypes[unit.recipe.dtype];
+    const { bits } = codeTypes[unit.quantization.dtype];
     const nibbles = bits === 4 ? new NibbleWriter(sink, places.codes!) : undefined;
     const sums = await quantizeChunks(engine, files, unit, async (q, { start, length, first }) => {
       if (nibbles) await nibbles.write(start, length, bytesOf(q.data));

@@ -26,10 +26,12 @@ export function planTensors(file: string, checkpoint: Checkpoint, selection: Sel
     },
   });
 }
+
 export function unfitness(shape: readonly number[], leastRank: number): string | undefined {
   if (shape.length < leastRank) return shape.length === 0 ? "a scalar" : "one dimension";
   return elementsOf(shape) === 0 ? "empty" : undefined;
 }
+
 export function entryOf(
   file: string,
   { name, shape }: CheckpointTensor,
@@ -52,10 +54,12 @@ export function entryOf(
     });
   }
 }
+
 function isSmaller(tensor: CheckpointTensor, entry: QuantizedEntry): boolean {
   const after = partsOf(tensor.name, entry).reduce((sum, part) => sum + bytesOfItem(part), 0);
   return after < tensor.end - tensor.start;
 }
+
 /** Bytes of a tensor. */
 function bytesOfItem({ dtype, shape }: SafetensorsItem): number {
   return Math.ceil((elementsOf(shape) * safetensorsTypes[dtype]) / 8);

@@ -59,7 +59,7 @@ function quantizeStep(tensor: CheckpointTensor, entry: QuantizedEntry, options: 
   const { name, shape, start, end } = tensor;
   const { dtype, scheme, granularity, source } = entry;
   const { reduceRange, nonFinite } = options;
-  const recipe = { dtype, scheme, granularity, reduceRange, nonFinite };
+  const quantization = { dtype, scheme, granularity, reduceRange, nonFinite };
   const items = partsOf(name, entry);
   const bytesBefore = end - start;
   return {
@@ -71,7 +71,7 @@ function quantizeStep(tensor: CheckpointTensor, entry: QuantizedEntry, options: 
       const { sequential } = files.sources[0]!;
       const stored = { name, dtype: source, shape, file: 0, start, sequential };
       const bytesOf = (elements: number) => (bytesBefore * elements) / elementsOf(shape);
-      return quantizeStored(schedule, files, stored, recipe, share, (unit, length) =>
+      return quantizeStored(schedule, files, stored, quantization, share, (unit, length) =>
         schedule.run(name, bytesOf(length), plainWork, files, { ...unit, sink: 0, places }),
       );
     },

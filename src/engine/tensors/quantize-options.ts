@@ -88,6 +88,17 @@ export function refuseGiven<O extends object>(
   for (const name of names) if (options[name] !== undefined) throw new ArgumentError(name, why);
 }
 
+/** @throws ArgumentError unless `value` is a whole number from `least` on, or undefined */
+export function checkWhole(
+  argument: string,
+  value: number | undefined,
+  least = Number.MIN_SAFE_INTEGER,
+): number | undefined {
+  if (value === undefined || (Number.isSafeInteger(value) && value >= least)) return value;
+  const allowed = least === 1 ? "whole numbers above 0" : least === 0 ? "whole numbers from 0 on" : "whole numbers";
+  throw new ArgumentError(argument, `${String(value)} (${typeof value}) given; ${allowed} are allowed`);
+}
+
 /** @throws ArgumentError unless `value` is one of `allowed`. */
 export function oneOf<const T extends string | number>(
   argument: string,

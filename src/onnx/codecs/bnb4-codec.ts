@@ -31,21 +31,21 @@ export class Bnb4Job implements Job<Bnb4Spec> {
 
   constructor(
     readonly constant: FloatConstant,
-    readonly recipe: Bnb4Quantization,
+    readonly quantization: Bnb4Quantization,
   ) {
     const elements = elementsOf(constant.tensor.shape);
     this.scaleDtype = weightTypeOf(constant);
-    this.blocks = Math.ceil(elements / recipe.blockSize);
+    this.blocks = Math.ceil(elements / quantization.blockSize);
     this.codes = new Pending(Math.ceil(elements / 2));
     this.absMax = new Pending(this.blocks * (this.scaleDtype === "float32" ? 4 : 2));
   }
 
   get dtype(): string {
-    return this.recipe.quantType;
+    return this.quantization.quantType;
   }
 
   get spec(): Bnb4Spec {
-    return { kind: "bnb4", quantization: this.recipe, scaleDtype: this.scaleDtype };
+    return { kind: "bnb4", quantization: this.quantization, scaleDtype: this.scaleDtype };
   }
 
   get parts(): readonly Pending[] {

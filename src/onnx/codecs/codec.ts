@@ -24,7 +24,7 @@ export interface Job<Spec extends JobSpec = JobSpec> {
 
 /** The kinds of jobs tell their specs apart. */
 export interface JobSpec {
-  readonly kind: "integer" | "matrix" | "bnb4" | "narrow";
+  readonly kind: "integer" | "nbits" | "bnb4" | "half";
 }
 
 /** Tells which jobs make the same of the same numbers. */

@@ -8,12 +8,12 @@ import type { WeightQuantization } from "../weights/weight-granularity.ts";
  */
 export function finiteScales(
   type: FloatDType,
-  recipe: WeightQuantization,
+  quantization: WeightQuantization,
   scale: Float32Array,
   zeroPoint: Int32Array,
 ): Float32Array | undefined {
   const most = floatTypes[type].largest;
-  const { qmin, qmax } = levelsOf(recipe);
+  const { qmin, qmax } = levelsOf(quantization);
   // How many steps from zero the furthest code of a group is.
   const steps = (group: number) => Math.max(qmax - zeroPoint[group]!, zeroPoint[group]! - qmin);
   const exceeds = (step: number, group: number) => Math.fround(Math.abs(step) * steps(group)) > most;

@@ -24,7 +24,7 @@ export interface HalfLoss extends Loss {
 }
 
 export interface HalfSpec extends JobSpec {
-  readonly kind: "narrow";
+  readonly kind: "half";
   readonly dtype: HalfDType;
   readonly limits: Limits;
 }
@@ -43,7 +43,7 @@ export class HalfJob implements Job<HalfSpec> {
 
   get spec(): HalfSpec {
     const { clamps, raises } = this.limits;
-    return { kind: "narrow", dtype: this.dtype, limits: { clamps, raises } };
+    return { kind: "half", dtype: this.dtype, limits: { clamps, raises } };
   }
 
   get parts(): readonly Pending[] {

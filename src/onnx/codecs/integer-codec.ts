@@ -45,24 +45,24 @@ export class IntegerJob implements Job<IntegerSpec> {
 
   constructor(
     readonly constant: FloatConstant,
-    readonly recipe: WeightQuantization,
+    readonly quantization: WeightQuantization,
     readonly form: IntegerForm = {},
   ) {
-    const { dtype, groups } = recipe;
+    const { dtype, groups } = quantization;
     this.codes = new Pending(byteLengthOf(dtype, elementsOf(constant.tensor.shape)));
     this.scale = new Pending(4 * groups);
-    if (form.storesZeros || hasZeroPoint(recipe)) {
+    if (form.storesZeros || hasZeroPoint(quantization)) {
       this.zeroPoint = new Pending(byteLengthOf(dtype, form.zeroPoint === undefined ? groups : 1));
     }
   }
 
   get dtype(): string {
-    return this.recipe.dtype;
+    return this.quantization.dtype;
   }
 
   get spec(): IntegerSpec {
-    const { recipe, form } = this;
-    return { kind: "integer", quantization: recipe, form, type: weightTypeOf(this.constant) };
+    const { quantization, form } = this;
+    return { kind: "integer", quantization, form, type: weightTypeOf(this.constant) };
   }
 
   get parts(): readonly Pending[] {
@@ -135,11 +135,11 @@ function bytesOfCodes(
 /** Scales under which no code stands for what the weight's type lacks, and the zero point asked for; if these are others. */
 export function correctedParameters(
   { scale, zeroPoint }: QuantizedTensor,
-  recipe: WeightQuantization,
+  quantization: WeightQuantization,
   form: IntegerForm,
   type: FloatDType,
 ) {
-  const finite = finiteScales(type, recipe, scale, zeroPoint);
+  const finite = finiteScales(type, quantization, scale, zeroPoint);
   // A group of zeros has a zero point of 0, even where the others have another.
   const wanted = form.zeroPoint;
   const isAsked = wanted === undefined || zeroPoint.every((zero) => zero === wanted);

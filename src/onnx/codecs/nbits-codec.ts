@@ -22,7 +22,7 @@ export interface MatrixQuantization {
 }
 
 export interface NbitsSpec extends JobSpec {
-  readonly kind: "matrix";
+  readonly kind: "nbits";
   readonly quantization: MatrixQuantization;
 }
 
@@ -38,10 +38,10 @@ export class NbitsJob implements Job<NbitsSpec> {
 
   constructor(
     readonly constant: FloatConstant,
-    readonly recipe: MatrixQuantization,
+    readonly quantization: MatrixQuantization,
   ) {
-    const { n, symmetric, scaleDtype } = recipe;
-    const { blocks, stride } = sizesOf(recipe);
+    const { n, symmetric, scaleDtype } = quantization;
+    const { blocks, stride } = sizesOf(quantization);
     this.blocks = blocks;
     this.stride = stride;
     this.codes = new Pending(n * this.stride);
@@ -51,15 +51,15 @@ export class NbitsJob implements Job<NbitsSpec> {
 
   /** Bytes of a column's zero points. */
   get zeroStride(): number {
-    return Math.ceil((this.blocks * this.recipe.bits) / 8);
+    return Math.ceil((this.blocks * this.quantization.bits) / 8);
   }
 
   get dtype(): string {
-    return `int${this.recipe.bits}`;
+    return `int${this.quantization.bits}`;
   }
 
   get spec(): NbitsSpec {
-    return { kind: "matrix", quantization: this.recipe };
+    return { kind: "nbits", quantization: this.quantization };
   }
 
   get parts(): readonly Pending[] {

@@ -11,7 +11,7 @@ import { storedTensorOf } from "../io/load-tensor.ts";
 import { bytesOfTensor, type TensorFiles } from "../io/tensor-data.ts";
 import type { Addresses } from "../io/write-segments.ts";
 import { type Job, keyOf } from "./codec.ts";
-import { codecOf, type EncodedStretch, encodeWork, type Order, writePart } from "./encode-work.ts";
+import { codecOf, type EncodedStretch, encodeWork, type Order, writePart } from "./encode-and-write.ts";
 
 interface JobOptions {
   readonly nonFinite: NonFinite;
@@ -88,14 +88,20 @@ async function finish(
   orders: readonly Order[],
   stretches: readonly (readonly EncodedStretch[])[],
 ): Promise<Loss[]> {
-  return Promise.all(
+  return allInOrder(
     orders.map(async ({ spec, parts }, i) => {
       const codec = codecOf(spec);
+      const written = parts.map((_, part) => stretches.reduce((sum, each) => sum + each[i]!.written[part]!, 0));
       const shared = stretches.flatMap((each) => each[i]!.shared);
       if (shared.length > 0) {
         const { part, offset, bytes } = codec.joined!(spec, shared);
         await writePart(files, parts[part]!, offset, bytes);
+        written[part]! += bytes.byteLength;
       }
+      parts.forEach(({ byteLength }, part) => {
+        if (Math.ceil(written[part]!) < byteLength)
+          throw new Error(`${written[part]} bytes made, ${byteLength} planned`);
+      });
       return codec.lossOf(
         stretches.flatMap((each) => each[i]!.sums),
         tensor,

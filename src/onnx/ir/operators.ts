@@ -129,6 +129,7 @@ export function checkOpTypes(model: Model, types: Iterable<string>, ops?: readon
     }
   }
 }
+
 /** The name that was meant, if one is near: other case, a letter or two swapped, missing or added; one that is there first. */
 function suggestionFor(type: string, there: Iterable<string>, known: Iterable<string>): string | undefined {
   const lower = type.toLowerCase();

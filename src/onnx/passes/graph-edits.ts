@@ -122,6 +122,7 @@ export function raiseIr(model: Model, least: number): void {
   }
   model.irVersion = least;
 }
+
 /** Takes names from a graph's inputs. */
 export function dropInputs(graph: Graph, names: ReadonlySet<string>): void {
   if (!graph.inputs.some(({ name }) => names.has(name))) return;

@@ -257,11 +257,13 @@ export function scaleBehind(product: Node, scope: Scope): Tensor | undefined {
   const constant = factors.findLast((each) => each?.kind === "constant");
   return constant?.kind === "constant" ? constant.constant.tensor : undefined;
 }
+
 const users = new WeakMap<Scope, ReadonlyMap<string, readonly Node[]>>();
 function onlyUser(scope: Scope, name: string | undefined, opType: string): Node | undefined {
   const [user, ...others] = usersIn(scope).get(name ?? "") ?? [];
   return others.length === 0 && user?.opType === opType ? user : undefined;
 }
+
 function usersIn(scope: Scope): ReadonlyMap<string, readonly Node[]> {
   const there = users.get(scope);
   if (there) return there;

@@ -132,6 +132,7 @@ export function usersOf({ uses }: FloatConstant): readonly string[] {
 export function isLookup({ node, direct, input }: Pick<Use, "node" | "direct" | "input">): boolean {
   return node.opType === "Gather" && node.domain === "" && direct && input === 0 && Boolean(node.outputs[0]);
 }
+
 export function gatherAxisOf(node: Node, rank: number): number {
   const axis = attributeOf(node, "axis", "int") ?? 0;
   return axis < 0 ? axis + rank : axis;

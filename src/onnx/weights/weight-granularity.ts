@@ -44,7 +44,7 @@ export function weightQuantizationFor(constant: FloatConstant, options: WeightOn
 
 /**
  * Whether unsigned codes are the signed ones plus the zero point: symmetric ones are, unless they are to be as ONNX Runtime's
- * tool has them. Undefined where they are not, so that recipes of one kind are written in one way.
+ * tool has them. Undefined where they are not, so that quantizations of one kind are written in one way.
  */
 export function isNarrow({
   dtype,

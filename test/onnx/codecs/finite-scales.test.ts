@@ -9,26 +9,31 @@ import { openNode } from "../../helpers/sessions.ts";
 const engine = await createEngine();
 const lowest = -3.4028234663852886e38;
 
-function recipeOf(recipe: Partial<WeightQuantization>): WeightQuantization {
-  return { dtype: "int8", scheme: "symmetric", granularity: {}, groups: 1, reduceRange: false, ...recipe };
+function quantizationOf(quantization: Partial<WeightQuantization>): WeightQuantization {
+  return { dtype: "int8", scheme: "symmetric", granularity: {}, groups: 1, reduceRange: false, ...quantization };
 }
 
 describe("scales", () => {
   it("of ordinary weights are left alone", () => {
-    expect(finiteScales("float32", recipeOf({}), Float32Array.of(0.5, 1e30), new Int32Array(2))).toBeUndefined();
+    expect(finiteScales("float32", quantizationOf({}), Float32Array.of(0.5, 1e30), new Int32Array(2))).toBeUndefined();
   });
 
   it.each([
-    ["float32", 3.4028234663852886e38, recipeOf({}), 0],
-    ["float16", 65504, recipeOf({ dtype: "uint8", scheme: "asymmetric" }), 128],
-    ["bfloat16", 3.3895313892515355e38, recipeOf({ dtype: "int4" }), 0],
-    ["float32", 3.4028234663852886e38, recipeOf({ reduceRange: true }), 0],
-  ] as const)("of %s take the furthest code to its end and no further", (type, most, recipe, zeroPoint) => {
-    const steps = { int8: recipe.reduceRange ? 64 : 127, uint8: 128, int4: 8 }[
-      recipe.dtype as "int8" | "uint8" | "int4"
+    ["float32", 3.4028234663852886e38, quantizationOf({}), 0],
+    ["float16", 65504, quantizationOf({ dtype: "uint8", scheme: "asymmetric" }), 128],
+    ["bfloat16", 3.3895313892515355e38, quantizationOf({ dtype: "int4" }), 0],
+    ["float32", 3.4028234663852886e38, quantizationOf({ reduceRange: true }), 0],
+  ] as const)("of %s take the furthest code to its end and no further", (type, most, quantization, zeroPoint) => {
+    const steps = { int8: quantization.reduceRange ? 64 : 127, uint8: 128, int4: 8 }[
+      quantization.dtype as "int8" | "uint8" | "int4"
     ];
     const wide = Math.fround((most / steps) * 1.01);
-    const [finite, other] = finiteScales(type, recipe, Float32Array.of(wide, 1), Int32Array.of(zeroPoint, zeroPoint))!;
+    const [finite, other] = finiteScales(
+      type,
+      quantization,
+      Float32Array.of(wide, 1),
+      Int32Array.of(zeroPoint, zeroPoint),
+    )!;
     expect(Math.fround(finite! * steps)).toBeLessThanOrEqual(most);
     expect(finite! * steps).toBeGreaterThan(most * 0.999999);
     expect(other).toBe(1);

@@ -1,7 +1,17 @@
 import { bytesOf } from "../../../engine/tensors/tensor.ts";
 import { makeNode, makeTensor } from "../../ir/graph.ts";
 import type { Storage } from "./quantized-weights.ts";
-import { centred, type DynamicOptions, isFloat32, type Rewrite, recipeOf, restoreProduct } from "./rewrite-context.ts";
+import {
+  centred,
+  type DynamicOptions,
+  isFloat32,
+  quantizationOf,
+  type Rewrite,
+  restoreProduct,
+} from "./rewrite-context.ts";
+
+/** Why Conv stays as it is where the options do not name it. */
+export const SLOWER_THAN_CONV = "ConvInteger is slower than Conv in ONNX Runtime on CPUs";
 
 /**
  * Conv as ConvInteger, its bias added in floating point; where that is not asked for, Conv stays as it is.
@@ -15,8 +25,7 @@ export const rewriteConv: Rewrite = ({ node, scope }, pass) => {
   if (!usage) return undefined;
   const refused = pass.usages.refusal(node, usage) ?? (pass.usages.find(scope, x) && "Conv of two constants");
   if (refused !== undefined) return refused;
-  if (!pass.options.conv)
-    return "ConvInteger is slower than Conv in ONNX Runtime on CPUs; op types that name Conv use it anyway";
+  if (!pass.options.conv) return SLOWER_THAN_CONV;
   const { names } = pass;
   const [output = ""] = node.outputs;
   const { dtype: type, tensor } = usage.constant;
@@ -50,7 +59,7 @@ export const rewriteConv: Rewrite = ({ node, scope }, pass) => {
 
 function storageFor(shape: readonly number[], { conv, ...asked }: DynamicOptions): Storage {
   const options = { ...asked, ...conv };
-  if (options.like) return { recipe: recipeOf(options) };
+  if (options.like) return { quantization: quantizationOf(options) };
   if (options.perChannel) return { ...centred(options, 0), scaleShape: [shape[0]!, ...shape.slice(2).map(() => 1)] };
-  return options.scheme === "symmetric" ? centred(options) : { recipe: recipeOf(options) };
+  return options.scheme === "symmetric" ? centred(options) : { quantization: quantizationOf(options) };
 }

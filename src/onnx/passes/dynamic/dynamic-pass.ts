@@ -12,7 +12,7 @@ import { GraphEdits } from "../graph-edits.ts";
 import type { Decision, OpsetNeed, PassResult } from "../pass-result.ts";
 import { whyLeft, withoutWeights } from "../skip-reasons.ts";
 import { type WeightUsage, WeightUsages } from "../weight-usage.ts";
-import { rewriteConv } from "./conv-integer.ts";
+import { rewriteConv, SLOWER_THAN_CONV } from "./conv-integer.ts";
 import { rewriteLstm } from "./dynamic-quantize-lstm.ts";
 import { dequantize, rewriteGather, rewriteTranspose } from "./gather-codes.ts";
 import { rewriteGemm, rewriteMatMul } from "./matmul-integer.ts";
@@ -126,7 +126,7 @@ function restoreLeft(model: Model, root: Scope, { usages, weights, edits, ...pas
     const mayHaveAxis = hasAxis && !either.has(tensor) && !viewers.some(lacksPerm);
     const stored = weights.straight(usage, mayHaveAxis);
     if (!stored) continue;
-    const { axis } = stored.job.recipe.granularity;
+    const { axis } = stored.job.quantization.granularity;
     edits.prepend(graph, dequantize(name, stored, { type: tensor.type!, axis: axis as number | undefined }, pass));
     usage.isRestored = true;
   }
@@ -174,17 +174,20 @@ function isOfLstm({ node }: Use): boolean {
 /** Lines on weights that dynamic mode stores as codes without an integer layer, and why: one for each reason. */
 export function weightOnlyInDynamic(decisions: readonly Decision[]): Remark[] {
   const counts = new Map<string, number>();
+  const advised = new Set<string>();
   for (const { isRestored, before, constant } of decisions) {
     if (!isRestored) continue;
     const ops = new Set(constant.uses.filter(({ axes }) => axes).map(({ node }) => opNameOf(node)));
     const what = `${[...ops].join(", ")}: ${before}`;
     counts.set(what, (counts.get(what) ?? 0) + 1);
+    if (before === SLOWER_THAN_CONV) advised.add(what);
   }
   return Array.from(counts, ([what, count]) => {
     const many = count === 1 ? "1 weight is" : `${count} weights are`;
+    const advice = advised.has(what) ? words`; ${option("opTypes", "Conv")} uses it anyway` : "";
     return remark(
       "float-layers",
-      `${many} stored as codes, and the layer computes in floating point as before (${what})`,
+      words`${many} stored as codes, and the layer computes in floating point as before (${what}${advice})`,
     );
   });
 }

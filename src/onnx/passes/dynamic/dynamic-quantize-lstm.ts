@@ -65,7 +65,7 @@ function store(usage: WeightUsage, pass: RewriteContext) {
   const { perChannel, reduceRange } = pass.options;
   const axis = perChannel ? ([0, 1] as const) : 0;
   return pass.weights.store(usage, {
-    recipe: { dtype: "int8", scheme: "symmetric", reduceRange, granularity: { axis } },
+    quantization: { dtype: "int8", scheme: "symmetric", reduceRange, granularity: { axis } },
     shape: [directions, columns, rows],
     scaleShape: perChannel ? [directions, rows] : [directions],
     form: { swapsLast: true },

@@ -9,8 +9,8 @@ export const rewriteGather: Rewrite = ({ node, scope }, pass) => {
   if (!usage || output === "") return undefined;
   const refused = pass.usages.refusal(node, usage);
   if (refused !== undefined) return refused;
-  const recipe = { dtype: "uint8", scheme: "asymmetric", reduceRange: false, granularity: {} } as const;
-  const stored = pass.weights.plain(usage) ?? pass.weights.store(usage, { recipe });
+  const quantization = { dtype: "uint8", scheme: "asymmetric", reduceRange: false, granularity: {} } as const;
+  const stored = pass.weights.plain(usage) ?? pass.weights.store(usage, { quantization });
   const codes = pass.names.fresh(`${output}_quantized`);
   usage.take(node, 0);
   const { scale, zeroPoint } = stored;

@@ -3,7 +3,14 @@ import type { NodeSite } from "../../ir/scopes.ts";
 import { unfitGemm } from "../gemm-as-matmul.ts";
 import type { WeightUsage } from "../weight-usage.ts";
 import type { Storage, Stored } from "./quantized-weights.ts";
-import { centred, isFloat32, type Rewrite, type RewriteContext, recipeOf, restoreProduct } from "./rewrite-context.ts";
+import {
+  centred,
+  isFloat32,
+  quantizationOf,
+  type Rewrite,
+  type RewriteContext,
+  restoreProduct,
+} from "./rewrite-context.ts";
 
 /** MatMul with a constant on its right: MatMulInteger. */
 export const rewriteMatMul: Rewrite = ({ node, scope }, pass) => {
@@ -48,8 +55,8 @@ function storageFor({ constant: { tensor } }: WeightUsage, isSwapped: boolean, {
   const { shape } = tensor;
   if (options.perChannel && shape.length > 2) return centred(options, shape.length - 1);
   const column = isSwapped ? 0 : 1;
-  const recipe = recipeOf(options, options.perChannel && shape.length === 2 ? column : undefined);
-  return isSwapped ? { recipe, shape: [...shape].reverse(), form: { swapsLast: true } } : { recipe };
+  const quantization = quantizationOf(options, options.perChannel && shape.length === 2 ? column : undefined);
+  return isSwapped ? { quantization, shape: [...shape].reverse(), form: { swapsLast: true } } : { quantization };
 }
 
 function multiply(

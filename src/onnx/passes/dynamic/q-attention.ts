@@ -1,6 +1,6 @@
 import { makeNode } from "../../ir/graph.ts";
 import { MICROSOFT } from "../../ir/operators.ts";
-import { asFloat32, isFloat32, type Rewrite, recipeOf } from "./rewrite-context.ts";
+import { asFloat32, isFloat32, quantizationOf, type Rewrite } from "./rewrite-context.ts";
 
 /** Attributes that QAttention has, too, and that mean something to it. */
 const known: ReadonlySet<string> = new Set([
@@ -18,7 +18,9 @@ export const rewriteAttention: Rewrite = ({ node, scope }, pass) => {
   const refused = pass.usages.refusal(node, usage) ?? unfit();
   if (refused !== undefined) return refused;
   const { options, names } = pass;
-  const stored = pass.weights.store(usage, { recipe: recipeOf(options, options.perChannel ? 1 : undefined) });
+  const stored = pass.weights.store(usage, {
+    quantization: quantizationOf(options, options.perChannel ? 1 : undefined),
+  });
   const a = pass.activations.quantized(scope, x, isFloat32(usage), node);
   const { take, outputs, casts } = asFloat32({ node, scope }, usage, pass);
   usage.take(node, 1);

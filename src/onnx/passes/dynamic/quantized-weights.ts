@@ -9,7 +9,7 @@ import type { Quantized } from "./quantized-activations.ts";
 
 /** How a weight is stored for a node. */
 export interface Storage {
-  readonly recipe: Omit<WeightQuantization, "groups">;
+  readonly quantization: Omit<WeightQuantization, "groups">;
   /** The codes' shape. Default: the constant's own; with the last two axes swapped where the form says so. */
   readonly shape?: readonly number[];
   /** The shape of scale and zero point. Default: that of the groups. */
@@ -36,9 +36,13 @@ export class StoredWeights {
     if (there) return there;
     const { constant } = usage;
     const { shape } = constant.tensor;
-    const { recipe, form } = storage;
-    const groups = scaleShapeOf(shape, recipe.granularity);
-    const job = new IntegerJob(constant, { ...recipe, groups: elementsOf(groups) }, { ...form, storesZeros: true });
+    const { quantization, form } = storage;
+    const groups = scaleShapeOf(shape, quantization.granularity);
+    const job = new IntegerJob(
+      constant,
+      { ...quantization, groups: elementsOf(groups) },
+      { ...form, storesZeros: true },
+    );
     const scaleShape = storage.scaleShape ?? groups;
     const zeroShape = form?.zeroPoint === undefined ? scaleShape : [];
     const add = (
@@ -52,8 +56,8 @@ export class StoredWeights {
     const stored = {
       job,
       scale: add("scale", "float32", scaleShape, job.scale),
-      zeroPoint: add("zero_point", recipe.dtype, zeroShape, job.zeroPoint!),
-      codes: add("quantized", recipe.dtype, storage.shape ?? shape, job.codes),
+      zeroPoint: add("zero_point", quantization.dtype, zeroShape, job.zeroPoint!),
+      codes: add("quantized", quantization.dtype, storage.shape ?? shape, job.codes),
     };
     usage.jobs.push(job);
     own.set(key, stored);
@@ -62,13 +66,13 @@ export class StoredWeights {
 
   /** A form with the constant's own shape and one scale, which any node may take. */
   plain(usage: WeightUsage): Stored | undefined {
-    return this.#straight(usage).find(({ job }) => job.recipe.granularity.axis === undefined);
+    return this.#straight(usage).find(({ job }) => job.quantization.granularity.axis === undefined);
   }
 
   /** A form that DequantizeLinear restores the constant from: with one scale, or from opset 13 on with scales along an axis. */
   straight(usage: WeightUsage, hasAxis: boolean): Stored | undefined {
-    const scaled = ({ job: { form, recipe } }: Stored) =>
-      typeof recipe.granularity.axis === "number" && form.zeroPoint === undefined;
+    const scaled = ({ job: { form, quantization } }: Stored) =>
+      typeof quantization.granularity.axis === "number" && form.zeroPoint === undefined;
     return this.plain(usage) ?? (hasAxis ? this.#straight(usage).find(scaled) : undefined);
   }
 

@@ -39,17 +39,17 @@ export interface RewriteContext {
 export type Rewrite = (site: NodeSite, pass: RewriteContext) => string | undefined;
 
 /** Weights in one type and rounding; `axis` where each channel has a scale of its own. */
-export function recipeOf(options: DynamicOptions, axis?: WeightQuantization["granularity"]["axis"]) {
+export function quantizationOf(options: DynamicOptions, axis?: WeightQuantization["granularity"]["axis"]) {
   const { dtype, scheme, reduceRange } = options;
   const granularity = axis === undefined ? {} : { axis };
   return { dtype, scheme, reduceRange, granularity, narrowRange: isNarrow(options) };
 }
 
 /** A scale for each place along an axis, or one; and one zero point for all, in the middle, as the weights are symmetric. */
-export function centred(options: DynamicOptions, axis?: number): Pick<Storage, "recipe" | "form"> {
-  const recipe = recipeOf({ ...options, scheme: "symmetric" }, axis);
-  const { qmin, qmax } = levelsOf(recipe);
-  return { recipe, form: { zeroPoint: roundHalfToEven((qmin + qmax) / 2) } };
+export function centred(options: DynamicOptions, axis?: number): Pick<Storage, "quantization" | "form"> {
+  const quantization = quantizationOf({ ...options, scheme: "symmetric" }, axis);
+  const { qmin, qmax } = levelsOf(quantization);
+  return { quantization, form: { zeroPoint: roundHalfToEven((qmin + qmax) / 2) } };
 }
 
 export function isFloat32({ constant }: WeightUsage): boolean {

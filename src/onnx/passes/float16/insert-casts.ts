@@ -58,7 +58,7 @@ function typed(place: TypedNode, roles: Roles, versions: Versions, dtype: HalfDT
   if (node.opType !== "ConstantOfShape") return attributes;
   const tensor = attributeOf(node, "value", "tensor");
   const filling = tensor
-    ? versions.narrow({ graph: scope.graph, tensor, name: outputs[0].name }, { raises: true }).halves
+    ? versions.halve({ graph: scope.graph, tensor, name: outputs[0].name }, { raises: true }).halves
     : new Uint8Array(2);
   const value = makeTensor("", dtype, tensor?.shape ?? [1], filling);
   return [...attributes.filter(({ name }) => name !== "value"), makeAttribute("value", { kind: "tensor", value })];
@@ -86,7 +86,7 @@ function rewriteCast(place: TypedNode, output: Value, versions: Versions, edits:
 /** Tells what a graph's values are from now on, where it declares them. */
 export function declare(graph: Graph, values: Values, versions: Versions, dtype: HalfDType): void {
   const scope = values.scopeOf(graph);
-  const told = (info: ValueInfo): ValueInfo => {
+  const narrowed = (info: ValueInfo): ValueInfo => {
     const value = values.within(scope, info.name);
     const isHalved = info.elementType === "float32" && isFloat(value) && versions.precisionAt(value) === "half";
     return isHalved ? { ...info, elementType: dtype } : info;
@@ -95,9 +95,9 @@ export function declare(graph: Graph, values: Values, versions: Versions, dtype:
     const value = values.within(scope, name);
     return !value || !(versions.isGone(value) || (isFloat(value) && versions.precisionAt(value) === undefined));
   };
-  graph.inputs = graph.inputs.map(told);
-  graph.outputs = graph.outputs.map(told);
-  graph.valueInfos = graph.valueInfos.filter(isThere).map(told);
+  graph.inputs = graph.inputs.map(narrowed);
+  graph.outputs = graph.outputs.map(narrowed);
+  graph.valueInfos = graph.valueInfos.filter(isThere).map(narrowed);
 }
 
 function same(a: readonly string[], b: readonly string[]): boolean {

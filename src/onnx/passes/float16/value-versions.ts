@@ -143,7 +143,7 @@ export class Versions {
     const { tensor, graph, node, name } = constant;
     if (!needs.has("half")) return { float: value.name };
     if (tensor.data.kind === "pending" || tensor.data.kind === "placed") return this.#planFrom(value, "float", needs);
-    const job = this.narrow(constant, { clamps: value.takers.every(isBound), raises: isRaised(value) });
+    const job = this.halve(constant, { clamps: value.takers.every(isBound), raises: isRaised(value) });
     const halved = (as: string) => makeTensor(as, this.options.dtype, tensor.shape, job.halves);
     if (!needs.has("float")) {
       this.edits.substitute({ graph, tensor, node, name }, [halved(value.name)]);
@@ -162,7 +162,7 @@ export class Versions {
   }
 
   /** Notes that a constant's values are to be narrowed; all are clamped where that is wanted. */
-  narrow(constant: Constant, { clamps = false, raises = false }: Partial<Limits>): HalfJob {
+  halve(constant: Constant, { clamps = false, raises = false }: Partial<Limits>): HalfJob {
     const known = this.#constants.get(constant.tensor) ?? { ...constant, ...lone };
     const job = new HalfJob(known, this.options.dtype, { clamps: clamps || this.options.clamp, raises });
     this.jobs.push(job);

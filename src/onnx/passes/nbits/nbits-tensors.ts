@@ -22,8 +22,8 @@ export function storageOf(
 
 /** Codes, scales, and zero points where they are stored. */
 function tensorsOf(job: NbitsJob, names: FreshNames): Tensor[] {
-  const { constant, recipe, blocks, stride, zeroStride } = job;
-  const { n, bits, scaleDtype, isTight } = recipe;
+  const { constant, quantization, blocks, stride, zeroStride } = job;
+  const { n, bits, scaleDtype, isTight } = quantization;
   const name = (suffix: string) => names.fresh(`${constant.name}_${suffix}`);
   const tensors = [
     makeTensor(name(`Q${bits}`), "uint8", isTight ? [n, stride] : [n, blocks, stride / blocks], job.codes),
@@ -48,6 +48,7 @@ export interface Product {
   /** Those that go with the op type alone. */
   readonly attributes: readonly Attribute[];
 }
+
 export function makeProduct(
   opType: "MatMulNBits" | "MatMulBnb4",
   { node, k, n, blockSize, matrix, output, suffix, attributes: own }: Product,

@@ -50,7 +50,7 @@ export function planBlockwise<W extends WeightSelection & { readonly usual: read
       const form = forms[name];
       const usage = form && usages.find(scope, node.inputs[form.input]);
       if (!form || !usage) continue;
-      const unasked = types.includes(name) ? undefined : `${name} is quantized only if op types name it`;
+      const unasked = types.includes(name) ? undefined : `${name} is quantized only if the op types include it`;
       const proposal = usages.refusal(node, usage) ?? unasked ?? form.propose(node, usage.constant, options);
       if (typeof proposal === "string") {
         usage.reasons.add(proposal);

@@ -18,12 +18,20 @@ import { type Chain, type DraftContext, type StoredParts, WeightDraft } from "./
  *
  *   codes -> Gather -> Cast -> [Sub] -> Mul <- Gather <- scale
  */
-export function draftCast(constant: FloatConstant, recipe: WeightQuantization, around: DraftContext): WeightDraft {
+export function draftCast(
+  constant: FloatConstant,
+  quantization: WeightQuantization,
+  around: DraftContext,
+): WeightDraft {
   const { shape } = constant.tensor;
-  const { dtype, granularity, narrowRange } = recipe;
+  const { dtype, granularity, narrowRange } = quantization;
   // The zero point is in the middle for all groups, so that one stands for all.
   const form = narrowRange ? { zeroPoint: 2 ** (codeTypes[dtype].bits - 1) } : {};
-  const draft = new WeightDraft(new IntegerJob(constant, recipe, form), requirementOf("cast", recipe), around.names);
+  const draft = new WeightDraft(
+    new IntegerJob(constant, quantization, form),
+    requirementOf("cast", quantization),
+    around.names,
+  );
   const { job } = draft;
   const parameterShape = parameterShapeOf(shape, granularity);
   const index = blockIndexFor(draft, granularity, around);

@@ -17,10 +17,14 @@ import { type Chain, type DraftContext, type StoredParts, WeightDraft } from "./
  * A Gather looks codes up where the rows it takes can be restored as they are: where scales do not vary from row to row,
  * or are gathered with them in blocks. Of 4 bits nothing can be gathered: Gather does not know those types.
  */
-export function draftQdq(constant: FloatConstant, recipe: WeightQuantization, around: DraftContext): WeightDraft {
-  const draft = new WeightDraft(new IntegerJob(constant, recipe), requirementOf("qdq", recipe), around.names);
+export function draftQdq(constant: FloatConstant, quantization: WeightQuantization, around: DraftContext): WeightDraft {
+  const draft = new WeightDraft(
+    new IntegerJob(constant, quantization),
+    requirementOf("qdq", quantization),
+    around.names,
+  );
   const { shape } = constant.tensor;
-  const { dtype, granularity } = recipe;
+  const { dtype, granularity } = quantization;
   const { job } = draft;
   const parameterShape = scaleShapeOf(shape, granularity);
   const parts = {
@@ -28,7 +32,7 @@ export function draftQdq(constant: FloatConstant, recipe: WeightQuantization, ar
     scale: draft.tensor("scale", "float32", parameterShape, job.scale),
     zeroPoint: job.zeroPoint && draft.tensor("zero_point", dtype, parameterShape, job.zeroPoint),
   };
-  const direct = constant.uses.filter((use) => gathersFirst(use, recipe, shape.length));
+  const direct = constant.uses.filter((use) => gathersFirst(use, quantization, shape.length));
   const rows = (node: Node) => gatherFirst(node, constant, granularity, parts, draft);
   draft.replaceUses(direct, rows, (chain) => restore(chain, constant, parts, granularity));
   for (const node of constant.viewers) if (lacksPerm(node)) draft.replaced.set(node, [withPerm(node, shape.length)]);

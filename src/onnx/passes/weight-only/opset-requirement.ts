@@ -15,7 +15,7 @@ export interface Requirement {
 const LEAST_IR = 4;
 const IR_OF_21 = 10;
 
-/** The least opset and IR version in which a recipe can be written. */
+/** The least opset and IR version in which a quantization can be written. */
 export function requirementOf(
   form: RestoredFormat,
   { dtype, granularity }: Pick<WeightQuantization, "dtype" | "granularity">,

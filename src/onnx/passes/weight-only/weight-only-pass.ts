@@ -46,7 +46,7 @@ function needsOf(drafts: readonly WeightDraft[], { form }: WeightOnlyOptions): O
 /** Weights to which blocks were of no use. */
 function unsuitedBlocks(decisions: readonly PlannedWeight[], { blockSize }: WeightOnlyOptions): Remark[] {
   if (blockSize === undefined) return [];
-  const others = decisions.filter(({ draft }) => draft && draft.job.recipe.granularity.blockSize === undefined);
+  const others = decisions.filter(({ draft }) => draft && draft.job.quantization.granularity.blockSize === undefined);
   if (others.length === 0) return [];
   const names = listNames(others.map(({ constant }) => constant.name));
   const many = `${others.length} weight${others.length === 1 ? "" : "s"}`;

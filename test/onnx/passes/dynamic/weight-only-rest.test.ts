@@ -47,7 +47,7 @@ describe("Conv", () => {
       ]);
       expect(remarksOf(report)).toContain(
         "1 weight is stored as codes, and the layer computes in floating point as before " +
-          "(Conv: ConvInteger is slower than Conv in ONNX Runtime on CPUs; op types that name Conv use it anyway)",
+          "(Conv: ConvInteger is slower than Conv in ONNX Runtime on CPUs; opTypes: Conv uses it anyway)",
       );
     }
   });

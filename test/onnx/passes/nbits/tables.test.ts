@@ -156,7 +156,7 @@ describe("left as it is", () => {
   });
 
   it("where it is not asked for", async () => {
-    await expectLeft(lookup(50, 64), ["Gather is quantized only if op types name it"], {
+    await expectLeft(lookup(50, 64), ["Gather is quantized only if the op types include it"], {
       opTypes: undefined,
     });
   });
@@ -181,7 +181,7 @@ describe("a table that is a weight, too", () => {
   const twice = "others use it as it is, so it would have to be stored twice";
 
   it("stays as it is where one of both is not asked for", async () => {
-    const asked = (type: string) => `${type} is quantized only if op types name it`;
+    const asked = (type: string) => `${type} is quantized only if the op types include it`;
     await expectLeft(tied("MatMul"), [`${asked("Gather")}; ${twice}`], { opTypes: undefined });
     await expectLeft(tied("MatMul"), [`not of those op types; ${twice}`]);
     await expectLeft(tied("Gemm"), [`not of those op types; ${twice}`]);

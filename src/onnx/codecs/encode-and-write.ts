@@ -3,16 +3,25 @@ import { NonFiniteError } from "../../errors.ts";
 import { borrowBuffers, giveBuffersBack } from "../../pipeline/buffer-pool.ts";
 import { NibbleWriter } from "../../pipeline/nibble-writer.ts";
 import { openColumns } from "../../pipeline/read-columns.ts";
+import { allInOrder } from "../../pipeline/schedule.ts";
 import { openPart, roomFor, type StoredTensor, spanOf } from "../../pipeline/stored-tensor.ts";
 import type { FileSpan, Files, Work } from "../../pipeline/work.ts";
 import { bnb4Codec } from "./bnb4-codec.ts";
-import { type Codec, type Encoded, type JobSpec, type Section, type Stretch, wholeOf } from "./codec.ts";
+import {
+  type Codec,
+  type Encoded,
+  type EncodedBytes,
+  type JobSpec,
+  type Section,
+  type Stretch,
+  wholeOf,
+} from "./codec.ts";
 import { halfCodec } from "./half-codec.ts";
 import { integerCodec } from "./integer-codec.ts";
 import { nbitsCodec } from "./nbits-codec.ts";
 
 const codecs: Readonly<Record<JobSpec["kind"], unknown>> = {
-  ...{ integer: integerCodec, matrix: nbitsCodec, bnb4: bnb4Codec, narrow: halfCodec },
+  ...{ integer: integerCodec, nbits: nbitsCodec, bnb4: bnb4Codec, half: halfCodec },
 };
 
 export function codecOf({ kind }: JobSpec): Codec<JobSpec, unknown> {
@@ -41,6 +50,8 @@ export interface EncodeUnit extends Stretch {
 /** What is known of an order's stretch once it is encoded, section by section. */
 export interface EncodedStretch {
   readonly sums: readonly unknown[];
+  /** Bytes of each part, in halves where two codes share a byte. */
+  readonly written: readonly number[];
   readonly shared: readonly NonNullable<Encoded<unknown>["shared"]>[];
 }
 
@@ -53,6 +64,7 @@ export const encodeWork: Work<EncodeUnit, readonly EncodedStretch[]> = {
   async run(engine, files, { tensor, sections, orders, nonFinite, range }) {
     const stretches = orders.map(({ spec, parts }) => ({
       ...{ spec, parts, sums: [] as unknown[], shared: [] as NonNullable<Encoded<unknown>["shared"]>[] },
+      written: parts.map(() => 0),
       nibbles: new NibbleWriter({ write: (position, bytes) => writePart(files, parts[0]!, position, bytes) }, 0),
     }));
     const buffers = borrowBuffers(engine);
@@ -61,22 +73,27 @@ export const encodeWork: Work<EncodeUnit, readonly EncodedStretch[]> = {
       for (const section of sections ?? allOf(tensor)) {
         const open = await (section.isColumns ? openColumns : openPart)(engine, files, tensor, section);
         try {
-          for (const { spec, parts, sums, shared, nibbles } of stretches) {
+          for (const { spec, parts, sums, shared, written, nibbles } of stretches) {
             const codec = codecOf(spec);
             const own = sections ? section : codec.whole(tensor, spec);
             const made = within(tensor, own, () => codec.encode(open.values, spec, own, tools));
             sums.push(made.sums);
             if (made.shared) shared.push(made.shared);
-            const writes = made.bytes.map(({ part, offset, bytes }) => writePart(files, parts[part]!, offset, bytes));
-            if (made.nibbles) writes.push(nibbles.write(made.nibbles.first, made.nibbles.length, made.nibbles.codes));
-            await Promise.all(writes).finally(() => made.release?.());
+            for (const { part, bytes } of made.bytes) written[part]! += bytes.byteLength;
+            if (made.nibbles) written[0]! += made.nibbles.length / 2;
+            try {
+              await writeAll(files, parts, made.bytes);
+              if (made.nibbles) await nibbles.write(made.nibbles.first, made.nibbles.length, made.nibbles.codes);
+            } finally {
+              made.release?.();
+            }
           }
         } finally {
           open.close();
         }
       }
       for (const { nibbles } of stretches) await nibbles.end();
-      return stretches.map(({ sums, shared }) => ({ sums, shared }));
+      return stretches.map(({ sums, shared, written }) => ({ sums, shared, written }));
     } finally {
       giveBuffersBack(engine, buffers);
     }
@@ -107,6 +124,17 @@ function spansOf(tensor: StoredTensor, section: Section): FileSpan[] {
   );
 }
 
+/** Writes that are under way at once: columns of a transposed matrix are many. */
+const WRITES_AT_ONCE = 16;
+
+/** Writes what a section became, and ends when nothing is being written any more, also where something fails. */
+async function writeAll(files: Files, parts: readonly OrderedPart[], all: readonly EncodedBytes[]): Promise<void> {
+  for (let i = 0; i < all.length; i += WRITES_AT_ONCE) {
+    const some = all.slice(i, i + WRITES_AT_ONCE);
+    await allInOrder(some.map(({ part, offset, bytes }) => writePart(files, parts[part]!, offset, bytes)));
+  }
+}
+
 /** Writes some of a part's bytes, from its byte `offset` on, to all of its places. */
 export async function writePart(
   { sinks }: Files,
@@ -116,7 +144,7 @@ export async function writePart(
 ): Promise<void> {
   const end = offset + bytes.byteLength;
   if (end > byteLength) throw new Error(`bytes ${offset} to ${end} made, ${byteLength} planned`);
-  await Promise.all(targets.map(({ sink, position }) => sinks[sink]!.write(position + offset, bytes)));
+  await allInOrder(targets.map(({ sink, position }) => sinks[sink]!.write(position + offset, bytes)));
 }
 
 /** An index within a section is one within the constant to whoever reads of it. */
