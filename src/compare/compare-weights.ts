@@ -7,7 +7,9 @@ import { readModel } from "../onnx/io/decode.ts";
 import { loadTensor } from "../onnx/io/load-tensor.ts";
 import { bytesOfTensor, TensorFiles } from "../onnx/io/tensor-data.ts";
 import type { Model, Tensor } from "../onnx/ir/graph.ts";
+import { Scope } from "../onnx/ir/scopes.ts";
 import { validateGraph } from "../onnx/ir/validate-graph.ts";
+import { foldConstants } from "../onnx/passes/fold/fold-constants.ts";
 import { findQuantized, type QuantizedConstant } from "../onnx/weights/find-quantized.ts";
 import { findConstants } from "../onnx/weights/find-weights.ts";
 import { readQuantized } from "../onnx/weights/read-quantized.ts";
@@ -71,8 +73,11 @@ interface Facts {
  */
 export async function openModel(source: ByteSource): Promise<OpenModel> {
   const model = await readModel(source);
-  const root = validateGraph(source.name, model);
+  validateGraph(source.name, model);
   const files = await TensorFiles.open(source, model);
+  // Weights that one of the models computes in each run may be constants of the other.
+  await foldConstants(model, files, { bitsAfter: () => 0 });
+  const root = new Scope(source.name, model.graph);
   const weights = new Map<string, Weight>();
   const restored = findQuantized(root);
   const parts = new Set(restored.flatMap(({ scale, zeroPoint }) => [scale, zeroPoint]));

@@ -1,14 +1,17 @@
+import { codeTypes } from "../dtypes.ts";
 import { ArgumentError, FormatError } from "../errors.ts";
 import { option, type Words, words } from "../messages.ts";
 import { type Remark, remark } from "../pipeline/model-report.ts";
 import type { Job } from "./codecs/codec.ts";
 import type { TensorFiles } from "./io/tensor-data.ts";
 import type { Model, Node } from "./ir/graph.ts";
+import { opNameOf } from "./ir/operators.ts";
 import { Scope } from "./ir/scopes.ts";
 import { validateGraph } from "./ir/validate-graph.ts";
 import { planDynamic, weightOnlyInDynamic } from "./passes/dynamic/dynamic-pass.ts";
 import type { DynamicOptions } from "./passes/dynamic/rewrite-context.ts";
 import type { HalfOptions } from "./passes/float16/float16-pass.ts";
+import { type FoldOptions, foldConstants } from "./passes/fold/fold-constants.ts";
 import type { Bnb4PassOptions } from "./passes/nbits/matmul-bnb4.ts";
 import type { NbitsOptions } from "./passes/nbits/nbits-options.ts";
 import { planBnb4, planNbits } from "./passes/nbits/nbits-pass.ts";
@@ -73,10 +76,16 @@ export async function planModel(model: Model, files: TensorFiles, options: PlanO
     const hasMore = hasFloatWeights(findConstants(before, await readIntegers(model, files)), quantized);
     refuseQuantized(source.name, quantized, hasMore);
   }
+  const folded = options.like ? [] : await foldConstants(model, files, foldOptionsOf(options));
   const raised = options.opset === undefined ? [] : await raise(model, files, options.opset);
   let plan: Plan = {
     ...{ decisions: [], jobs: [], nodes: [], drafts: [] },
-    ...{ changesValues: false, remarks: raised, isRaised: options.opset !== undefined, quantized: quantized.length },
+    ...{
+      changesValues: false,
+      remarks: [...folded, ...raised],
+      isRaised: options.opset !== undefined,
+      quantized: quantized.length,
+    },
   };
   for (let next: PlanOptions | undefined = options; next; next = next.next) {
     if (next.isSecond && next.kind === "restored" && !plan.decisions.some(isOpen)) continue;
@@ -95,6 +104,31 @@ export async function planModel(model: Model, files: TensorFiles, options: PlanO
   }
   const found = options.target && remarksFor(options.target, model, new Scope(source.name, model.graph));
   return { ...plan, remarks: [...remarksOnForms(options, plan), ...plan.remarks, ...(found ?? [])] };
+}
+
+/** Which weights are worth computing beforehand: those that a pass takes, and others unless op types are named. */
+function foldOptionsOf(options: PlanOptions): FoldOptions {
+  const { opTypes } = options;
+  const passes = [options, ...(options.next ? [options.next] : [])];
+  return {
+    bitsAfter(node) {
+      const op = opNameOf(node);
+      if (opTypes && !opTypes.includes(op)) return undefined;
+      const taking = passes.find((pass) => opTypesOf(pass)?.includes(op) ?? true);
+      return taking ? bitsAfter(taking) : 32;
+    },
+  };
+}
+
+function opTypesOf(options: PlanOptions): readonly string[] | undefined {
+  return options.opTypes ?? (options.kind === "nbits" || options.kind === "bnb4" ? options.usual : undefined);
+}
+
+/** Bits of a weight's element in a form. */
+function bitsAfter(options: PlanOptions): number {
+  if (options.kind === "half") return 16;
+  if (options.kind === "bnb4") return 4;
+  return options.kind === "nbits" ? options.bits : codeTypes[options.dtype].bits;
 }
 
 /** @throws QuantizedError */

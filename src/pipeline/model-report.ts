@@ -18,6 +18,8 @@ export type RemarkCode =
   | "other-bytes"
   | "unknown-type"
   | "functions"
+  | "folded"
+  | "not-folded"
   | "training"
   | "unchanged"
   | "larger"

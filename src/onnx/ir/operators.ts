@@ -91,6 +91,11 @@ export function weightAxesOf(node: Node, input: number, rank: number): WeightAxe
   return rules[opNameOf(node)]?.[input]?.(node, rank, input);
 }
 
+/** Whether an input of an op is a weight, whatever its rank. */
+export function isWeightInput(node: Node, input: number): boolean {
+  return rules[opNameOf(node)]?.[input] !== undefined;
+}
+
 /** The types whose weights are known. */
 export const weightOps: readonly string[] = Object.keys(rules);
 

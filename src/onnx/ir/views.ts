@@ -83,7 +83,7 @@ function acrossReshape([first, last]: AxisRange, shape: readonly number[], inner
 }
 
 /** The shape a node gives, where it can be told. */
-function reshaped(
+export function reshaped(
   node: Node,
   shape: readonly number[],
   second: () => readonly number[] | undefined,

@@ -108,7 +108,7 @@ function append<K, V>(lists: Map<K, V[]>, key: K, values: readonly V[]): void {
 }
 
 /** Up to IR 3 initializers had to be inputs; from 4 on that means that callers may set them. */
-const FREE_INITIALIZERS = 4;
+export const FREE_INITIALIZERS = 4;
 /**
  * Raises a model's IR version, if it is below `least`. Initializers that old models had to list among their inputs leave
  * them: what may be set is no constant to a runtime, and is not fused with what uses it.

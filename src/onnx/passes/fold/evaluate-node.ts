@@ -1,0 +1,61 @@
+import type { TensorFiles } from "../../io/tensor-data.ts";
+import { attributeOf, type Node } from "../../ir/graph.ts";
+import { type ConstantValue, integersOf, loadValue, NotComputed, newValue, numbersValue } from "./constant-value.ts";
+import { elementwise, elementwiseOps } from "./elementwise.ts";
+import { movements } from "./movement.ts";
+import { matMul, reduce, reductionOps } from "./reductions.ts";
+
+const others = new Set(["ConstantOfShape", "MatMul", "Range", "Shape", "Size"]);
+
+/** Whether a node can be computed where its inputs are constant. */
+export function isComputable({ domain, opType }: Node): boolean {
+  const isKnown = elementwiseOps.has(opType) || reductionOps.has(opType) || others.has(opType);
+  return domain === "" && (isKnown || Object.hasOwn(movements, opType));
+}
+
+/**
+ * The outputs of a node, in float32 as the standard has it: each operator's result is rounded once, sums are float64.
+ *
+ * @throws NotComputed for what is not known, too large, or no result
+ */
+export async function evaluateNode(
+  node: Node,
+  inputs: readonly (ConstantValue | undefined)[],
+  files: TensorFiles,
+): Promise<readonly ConstantValue[]> {
+  const { opType } = node;
+  const move = Object.hasOwn(movements, opType) ? movements[opType] : undefined;
+  if (move) return move(node, inputs);
+  if (elementwiseOps.has(opType)) return [elementwise(node, inputs)];
+  if (reductionOps.has(opType)) return [reduce(node, inputs)];
+  if (opType === "MatMul") return [matMul(inputs)];
+  if (opType === "ConstantOfShape") return [await filled(node, inputs[0], files)];
+  if (opType === "Range") return [range(inputs)];
+  const [value] = inputs;
+  if (!value) throw new NotComputed("an input is missing");
+  if (opType === "Size") return [numbersValue("int64", [], [value.data.length])];
+  const rank = value.shape.length;
+  const bound = (given: number) => Math.min(Math.max(given < 0 ? given + rank : given, 0), rank);
+  const start = bound(attributeOf(node, "start", "int") ?? 0);
+  const shape = value.shape.slice(start, bound(attributeOf(node, "end", "int") ?? rank));
+  return [numbersValue("int64", [shape.length], shape)];
+}
+
+async function filled(node: Node, shapeInput: ConstantValue | undefined, files: TensorFiles): Promise<ConstantValue> {
+  const shape = integersOf(shapeInput);
+  if (!shape) throw new NotComputed("a shape that is not known");
+  const tensor = attributeOf(node, "value", "tensor");
+  const filling = tensor ? await loadValue(tensor, files) : numbersValue("float32", [1], [0]);
+  const value = newValue(filling.type, shape);
+  value.data.fill(filling.data[0] ?? 0);
+  return value;
+}
+
+function range(inputs: readonly (ConstantValue | undefined)[]): ConstantValue {
+  const [start, limit, delta] = inputs;
+  if (!start || !limit || !delta) throw new NotComputed("an input is missing");
+  const [from, to, by] = [start, limit, delta].map(({ data }) => data[0] ?? Number.NaN) as [number, number, number];
+  const value = newValue(start.type, [Math.max(0, Math.ceil((to - from) / by))]);
+  for (let i = 0; i < value.data.length; i++) value.data[i] = from + i * by;
+  return value;
+}

@@ -1,0 +1,60 @@
+import type { TensorFiles } from "../../io/tensor-data.ts";
+import type { Model, Node, Tensor } from "../../ir/graph.ts";
+import { isWeightInput } from "../../ir/operators.ts";
+import type { Scope } from "../../ir/scopes.ts";
+import { viewOf } from "../../ir/views.ts";
+import { readIntegers } from "../../weights/find-weights.ts";
+import { FREE_INITIALIZERS } from "../graph-edits.ts";
+import { type ConstantRegion, ConstantRegions } from "./constant-regions.ts";
+import { ValueUsers } from "./value-users.ts";
+
+export interface FoldOptions {
+  /** Bits that an element of such a node's weight takes afterwards; undefined where the weight is to stay as it is. */
+  readonly bitsAfter: (node: Node) => number | undefined;
+}
+
+/** A weight that nodes compute from constants in each run. */
+export interface ComputedWeight {
+  readonly name: string;
+  /** Of the graph in which it is defined. */
+  readonly scope: Scope;
+  readonly region: ConstantRegion;
+  /** What an element takes once it is a constant. */
+  readonly bits: number;
+}
+
+/** The computed weights of nodes that take something else besides, each once. */
+export async function findComputedWeights(
+  model: Model,
+  root: Scope,
+  files: TensorFiles,
+  { bitsAfter }: FoldOptions,
+): Promise<ComputedWeight[]> {
+  const regions = new ConstantRegions(overridableIn(model));
+  const found = new Map<Scope, Map<string, ComputedWeight>>();
+  for (const scope of root.all()) {
+    for (const node of scope.graph.nodes) {
+      for (const [input, name] of node.inputs.entries()) {
+        const home = scope.home(name);
+        if (!home || !isWeightInput(node, input) || found.get(home)?.has(name)) continue;
+        const region = regions.regionOf(name, scope);
+        if (!region || node.inputs.every((each) => each === "" || regions.isConstant(each, scope))) continue;
+        const bits = bitsAfter(node);
+        if (bits === undefined) continue;
+        found.set(home, (found.get(home) ?? new Map()).set(name, { name, scope: home, region, bits }));
+      }
+    }
+  }
+  const all = [...found.values()].flatMap((byName) => [...byName.values()]);
+  if (all.length === 0) return [];
+  const integers = await readIntegers(model, files);
+  const users = new ValueUsers(root);
+  return all.filter(({ name, scope }) => !users.isOutput(scope, name) && !viewOf(name, scope, integers));
+}
+
+/** Initializers that are inputs as well, which from IR version 4 on a caller may replace. */
+function overridableIn({ graph, irVersion }: Model): ReadonlySet<Tensor> {
+  if (irVersion < FREE_INITIALIZERS) return new Set();
+  const inputs = new Set(graph.inputs.map(({ name }) => name));
+  return new Set(graph.initializers.filter(({ name }) => inputs.has(name)));
+}

@@ -1,0 +1,264 @@
+import { beforeAll, describe, expect, it, vi } from "vitest";
+import { createEngine, type Engine } from "../../../../src/engine/engine.ts";
+import { bytesSink, bytesSource } from "../../../../src/formats/byte-source.ts";
+import { compareModels, quantizeForTransformersJs } from "../../../../src/model.ts";
+import * as evaluation from "../../../../src/onnx/passes/fold/evaluate-node.ts";
+import { graph, node, value } from "../../../helpers/onnx-build.ts";
+import { graphsIn } from "../../../helpers/onnx-read.ts";
+import { tensor } from "../../../helpers/onnx-tensors.ts";
+import { remarksOf } from "../../../helpers/remarks.ts";
+import { rewriterOf } from "../../../helpers/rewritten.ts";
+import { floats, initializersIn, type Sketch, sketch } from "../../../helpers/sketch.ts";
+
+// Weights that a model computes from constants in each run: computed once where that makes the file smaller, and then
+// quantized as any other.
+
+let engine: Engine;
+beforeAll(async () => {
+  engine = await createEngine();
+});
+
+const { rewritten, expectNear } = rewriterOf(() => engine, {});
+
+const int64s = (name: string, ...values: number[]) => tensor(name, "int64", [values.length], values);
+const one = (name: string, x: number) => tensor(name, "float32", [], [x]);
+const product = (w: string) => node("MatMul", `x ${w}`, "y");
+
+const inMatMul = (nodes: readonly Uint8Array[], weights: NonNullable<Sketch["weights"]>): Sketch => ({
+  ...{ nodes: [...nodes, product("w")], weights, feeds: { x: floats([2, 32]) }, outputs: ["y"] },
+});
+
+const kinds: Readonly<Record<string, Sketch>> = {
+  "weight normalization": {
+    nodes: [
+      node("ReduceL2", "v", "n", { axes: [1, 2] }),
+      node("Div", "v n", "u"),
+      node("Mul", "u g", "w"),
+      node("Conv", "x w b", "y", { pads: [1, 1] }),
+    ],
+    weights: { v: [8, 16, 3], g: [8, 1, 1], b: [8] },
+    feeds: { x: floats([1, 16, 20]) },
+    outputs: ["y"],
+  },
+  "weight normalization written out, as newer exporters have it": inMatMul(
+    [
+      node("Pow", "v two", "squares"),
+      node("ReduceSum", "squares axis", "sum"),
+      node("Sqrt", "sum", "root"),
+      node("Clip", "root least -", "n"),
+      node("Div", "g n", "scale"),
+      node("Mul", "scale v", "wt"),
+      node("Transpose", "wt", "w", { perm: [1, 0] }),
+    ],
+    { v: [24, 32], g: [24, 1], two: one("two", 2), axis: int64s("axis", 1), least: one("least", 1e-12) },
+  ),
+  "gates in another order": {
+    nodes: [
+      node("Slice", "wi zero gate first", "a"),
+      node("Slice", "wi gate end first", "c"),
+      node("Concat", "c a", "ws", { axis: 0 }),
+      node("Unsqueeze", "ws first", "w"),
+      node("Split", "wr", "r0 r1", { axis: 0 }),
+      node("Concat", "r1 r0", "rs", { axis: 0 }),
+      node("Unsqueeze", "rs first", "r"),
+      node("LSTM", "x w r", "y", { hidden_size: 16 }),
+    ],
+    weights: {
+      ...{ wi: [64, 32], wr: [64, 16] },
+      ...{ zero: int64s("zero", 0), gate: int64s("gate", 16), end: int64s("end", 64), first: int64s("first", 0) },
+    },
+    feeds: { x: floats([3, 1, 32]) },
+    outputs: ["y"],
+  },
+  "an adapter that is not merged": inMatMul(
+    [node("MatMul", "a b", "ab"), node("Mul", "ab half", "d"), node("Add", "w0 d", "w")],
+    { w0: [32, 24], a: [32, 2], b: [2, 24], half: one("half", 0.5) },
+  ),
+  "a mask over a weight": inMatMul([node("Where", "mask w0 nothing", "w")], {
+    w0: [32, 24],
+    mask: tensor(
+      "mask",
+      "bool",
+      [32, 1],
+      Array.from({ length: 32 }, (_, i) => i % 2),
+    ),
+    nothing: one("nothing", 0),
+  }),
+  "a kernel for each half of the channels": {
+    nodes: [
+      node("Split", "both", "w v", { axis: 0 }),
+      node("Conv", "x w", "p"),
+      node("Conv", "x v", "q"),
+      node("Add", "p q", "y"),
+    ],
+    weights: { both: [16, 8, 1, 1] },
+    feeds: { x: floats([1, 8, 4, 4]) },
+    outputs: ["y"],
+  },
+  "numbers of Constant nodes and shapes": inMatMul(
+    [
+      node("Constant", "", "scale", { value_float: { float: 0.25 } }),
+      node("Shape", "w0", "shape"),
+      node("Expand", "scale shape", "scales"),
+      node("Mul", "w0 scales", "w"),
+    ],
+    { w0: [32, 24] },
+  ),
+  "in a branch, of constants around it": {
+    nodes: [
+      node("If", "yes", "y", {
+        then_branch: {
+          graph: graph({
+            nodes: [node("Mul", "w0 scale", "w"), node("MatMul", "x w", "t")],
+            outputs: [value("t", "float32")],
+          }),
+        },
+        else_branch: { graph: graph({ nodes: [node("Identity", "x", "e")], outputs: [value("e", "float32")] }) },
+      }),
+    ],
+    weights: { w0: [32, 32], scale: [1, 32] },
+    feeds: { x: floats([2, 32]), yes: { data: Uint8Array.of(1), dims: [] } },
+    outputs: ["y"],
+  },
+};
+
+describe("is computed once and quantized", () => {
+  it.each(Object.keys(kinds))("%s", async (kind) => {
+    const model = kinds[kind]!;
+    const ops = await expectNear(model, {}, 32);
+    const kept = ["MatMul", "Conv", "LSTM", "If", "Add", "Cast", "Sub", "Mul", "Identity", "Transpose"];
+    expect(Object.keys(ops).filter((op) => !kept.includes(op))).toEqual([]);
+    const { report, bytes, before } = await rewritten(model);
+    expect(report.tensors.filter(({ reason }) => reason !== undefined)).toEqual([]);
+    expect(remarksOf(report).join("\n")).toMatch(/\d weights? computed once, from constants: /);
+    expect(bytes.length).toBeLessThan(before.length);
+    // What went into the weight is gone.
+    const sources = ["v", "g", "wi", "wr", "w0", "a", "b0", "both", "mask"];
+    const left = graphsIn(bytes).flatMap(({ initializers }) => initializers.map(({ name }) => name));
+    expect(left.filter((name) => sources.includes(name))).toEqual([]);
+  });
+
+  it("in every form, also of half precision", async () => {
+    const model = kinds["an adapter that is not merged"]!;
+    for (const options of [
+      { dtype: "uint8" },
+      { format: "qdq" },
+      { mode: "dynamic", reduceRange: true },
+      { dtype: "int4", blockSize: 16 },
+      { dtype: "float16" },
+    ] as const) {
+      await expectNear(model, options, options.dtype === "int4" ? 17 : 30);
+      const { report } = await rewritten(model, options);
+      expect(report.tensors.map(({ name, reason }) => [name, reason])).toEqual([["w", undefined]]);
+    }
+  });
+
+  it("where compare finds it in the float model, too", async () => {
+    const { before, bytes } = await rewritten(kinds["weight normalization"]!);
+    const files = [bytesSource(before, "a.onnx"), bytesSource(bytes, "b.onnx")] as const;
+    const { weights } = await compareModels(engine, ...files);
+    expect(weights.map(({ name, b }) => [name, b])).toEqual([["w", "int8"]]);
+  });
+});
+
+describe("stays as it is", () => {
+  const scaled = (weights: NonNullable<Sketch["weights"]>, nodes = [node("Mul", "w0 s", "w")]) =>
+    inMatMul(nodes, weights);
+  const base = { w0: [32, 24], s: [1, 24] } as const;
+
+  async function expectUnfolded(model: Sketch, options: Parameters<typeof rewritten>[1] = {}): Promise<string[]> {
+    const { ops, report } = await rewritten(model, { allowUnchanged: true, ...options });
+    expect(ops.Mul ?? ops.Expand ?? ops.Div).toBeGreaterThan(0);
+    expect(report.tensors.map(({ name }) => name)).not.toContain("w");
+    return remarksOf(report);
+  }
+
+  it("what would be larger", async () => {
+    const wide = { w0: [1, 24], shape: int64s("shape", 32, 24) } as const;
+    await expectUnfolded(scaled(wide, [node("Expand", "w0 shape", "w")]));
+  });
+
+  it("what others need the constants of", async () => {
+    await expectUnfolded({
+      ...{ nodes: [node("Mul", "w0 s", "w"), product("w"), node("Add", "w0 s", "z")], weights: base },
+      ...{ feeds: { x: floats([2, 32]) }, outputs: ["y", "z"] },
+    });
+  });
+
+  it("what the model gives", async () => {
+    await expectUnfolded({ ...scaled(base), outputs: ["y", "w"] });
+  });
+
+  it("what a caller may replace", async () => {
+    await expectUnfolded({ ...scaled({ w0: [32, 24] }), feeds: { x: floats([2, 32]), s: floats([1, 24]) } });
+  });
+
+  it("with NaN and infinities, and says so", async () => {
+    const zero = { w0: [32, 24], s: tensor("s", "float32", [1, 24], new Float32Array(24)) } as const;
+    const said = await expectUnfolded(scaled(zero, [node("Div", "w0 s", "w")]));
+    expect(said).toContain("w is computed from constants in each run and stays float: it would hold NaN or infinities");
+  });
+
+  it("what overflows on the way", async () => {
+    const large = { w0: [32, 24], s: one("s", 3e38) } as const;
+    await expectUnfolded(scaled(large, [node("Mul", "w0 s", "h"), node("Mul", "h s", "w")]));
+  });
+
+  it("what takes much memory on the way, and says so", async () => {
+    const lists = {
+      shape: int64s("shape", 2 ** 13, 2 ** 12),
+      end: int64s("end", 32, 24),
+      start: int64s("start", 0, 0),
+    };
+    const weights = { w0: tensor("w0", "float32", [1, 4096], new Float32Array(4096).fill(0.5)), ...lists };
+    const model = scaled(weights, [node("Expand", "w0 shape", "all"), node("Slice", "all start end", "w")]);
+    const said = await expectUnfolded(model);
+    expect(said).toContain("w is computed from constants in each run and stays float: more than 16777216 values");
+  });
+
+  it("what depends on the shape of an input", async () => {
+    await expectUnfolded(
+      scaled({ w0: [32, 24] }, [
+        node("Shape", "x", "shape"),
+        node("Cast", "shape", "sizes", { to: 1 }),
+        node("ReduceMax", "sizes", "s", { keepdims: 0 }),
+        node("Mul", "w0 s", "w"),
+      ]),
+    );
+  });
+
+  it("what is of other op types", async () => {
+    const nodes = [node("Mul", "w0 s", "w"), node("MatMul", "x w", "h"), node("Gemm", "h v", "y")];
+    await expectUnfolded({ ...scaled({ ...base, v: [24, 24] }), nodes }, { opTypes: ["Gemm"] });
+  });
+
+  it("as ONNX Runtime's tool has it", async () => {
+    await expectUnfolded(scaled(base), { mode: "dynamic", like: "onnxruntime" });
+  });
+});
+
+it("a chain of 20,000 nodes is computed, too", async () => {
+  const names = ["w0", ...Array.from({ length: 19_999 }, (_, i) => `h${i}`), "w"];
+  const chain = names.slice(1).map((name, i) => node("Neg", names[i]!, name));
+  await expectNear(inMatMul(chain, { w0: [32, 24] }));
+});
+
+it("a set of files has it once", async () => {
+  const model = kinds["an adapter that is not merged"]!;
+  const computed = vi.spyOn(evaluation, "evaluateNode");
+  const files = new Map<string, ReturnType<typeof bytesSink>>();
+  const sinkFor = async (suffix: string) => files.set(suffix, bytesSink()).get(suffix)!;
+  const { files: made } = await quantizeForTransformersJs(engine, bytesSource(sketch(model), "m.onnx"), sinkFor);
+  expect(made.length).toBeGreaterThan(3);
+  expect(computed).toHaveBeenCalledTimes(3);
+  for (const { tensors } of made) expect(tensors.map(({ name }) => name)).toEqual(["w"]);
+});
+
+describe("is computed once and stays float", () => {
+  const model = kinds["weight normalization"]!;
+  it.each([{ dtype: "int4" }, { exclude: ["w"] }, { exclude: ["Conv_*"] }] as const)("%o", async (options) => {
+    const { report, bytes } = await rewritten(model, { ...options, allowUnchanged: true });
+    expect(report.tensors.map(({ name, to }) => [name, to])).toEqual([["w", "float32"]]);
+    expect(initializersIn(bytes)).toEqual(["b", "w"]);
+  });
+});
