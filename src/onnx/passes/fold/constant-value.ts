@@ -49,8 +49,9 @@ export function integersOf(value: ConstantValue | undefined): readonly number[] 
 /** @throws NotComputed for a type or size that is not computed with, FormatError where the data are damaged */
 export async function loadValue(tensor: Tensor, files: TensorFiles): Promise<ConstantValue> {
   const { type, shape, data } = tensor;
-  if (!isValueType(type)) throw new NotComputed(`${type ?? "unknown type"}`);
-  if (data.kind === "pending" || data.kind === "placed" || data.kind === "opaque") throw new NotComputed(data.kind);
+  if (!isValueType(type)) throw new NotComputed(`constants of ${type ?? "an unknown type"}`);
+  if (data.kind === "pending" || data.kind === "placed" || data.kind === "opaque")
+    throw new NotComputed("constants that are not in the file");
   const value = newValue(type, shape);
   const bytes = (await files.read(tensor)).slice().buffer;
   if (type === "float32") return { ...value, data: new Float32Array(bytes) };
