@@ -13,7 +13,7 @@ export interface Workload {
 /**
  * Puts a kernel's input and parameters in place; they stay there until the next workload's.
  *
- * @param loops a copy of plain.ts that no other kernel uses: loops are fastest while they know one type of array
+ * @param loops a copy of plain-loops.ts that no other kernel uses: loops are fastest while they know one type of array
  * @param bits of kernels whose calls name the width of codes
  */
 export function workloadOf(name: KernelName, stage: KernelData, loops: Loops, bits: BlockBits = 4): Workload {

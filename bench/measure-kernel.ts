@@ -87,7 +87,7 @@ async function useEveryReference({ memory }: BenchMemory, reference: Kernels): P
 
 /** A copy of the plain loops for each kernel: V8 makes a loop slower for all once it has seen several types of arrays. */
 function loopsFor(name: KernelName): Promise<Loops> {
-  return import(`./plain.ts?for=${name}`);
+  return import(`./plain-loops.ts?for=${name}`);
 }
 
 /** Measures one kernel over the whole stage, and its rivals over as much of it as `pace` gives them. */

@@ -30,5 +30,5 @@ export const plain: Peer = {
 };
 
 function loopsFor(use: string): Promise<typeof import("../plain-loops.ts")> {
-  return import(`../plain.ts?for=${use}`);
+  return import(`../plain-loops.ts?for=${use}`);
 }
