@@ -2,11 +2,11 @@ import type { TensorFiles } from "../../io/tensor-data.ts";
 import type { Model, Node, Tensor } from "../../ir/graph.ts";
 import { isWeightInput } from "../../ir/operators.ts";
 import type { Scope } from "../../ir/scopes.ts";
+import { ValueUsers } from "../../ir/value-users.ts";
 import { viewOf } from "../../ir/views.ts";
 import { readIntegers } from "../../weights/find-weights.ts";
 import { FREE_INITIALIZERS } from "../graph-edits.ts";
 import { type ConstantRegion, ConstantRegions } from "./constant-regions.ts";
-import { ValueUsers } from "./value-users.ts";
 
 export interface FoldOptions {
   /** Bits that an element of such a node's weight takes afterwards; undefined where the weight is to stay as it is. */

@@ -4,11 +4,11 @@ import { listNames } from "../../../pipeline/phrases.ts";
 import { bytesOfTensor, type TensorFiles } from "../../io/tensor-data.ts";
 import type { Model, Node, Tensor } from "../../ir/graph.ts";
 import { type Constant, Scope } from "../../ir/scopes.ts";
+import { ValueUsers } from "../../ir/value-users.ts";
 import { FREE_INITIALIZERS, GraphEdits } from "../graph-edits.ts";
 import { NotComputed } from "./constant-value.ts";
 import { Evaluator } from "./evaluator.ts";
 import { type ComputedWeight, type FoldOptions, findComputedWeights } from "./find-computed-weights.ts";
-import { ValueUsers } from "./value-users.ts";
 
 export type { FoldOptions } from "./find-computed-weights.ts";
 
