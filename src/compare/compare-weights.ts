@@ -76,7 +76,7 @@ export async function openModel(source: ByteSource): Promise<OpenModel> {
   validateGraph(source.name, model);
   const files = await TensorFiles.open(source, model);
   // Weights that one of the models computes in each run may be constants of the other.
-  await foldConstants(model, files, { bitsAfter: () => 0 });
+  await foldConstants(model, files, { bitsAfter: () => 0, floatBits: 32 });
   const root = new Scope(source.name, model.graph);
   const weights = new Map<string, Weight>();
   const restored = findQuantized(root);

@@ -111,6 +111,7 @@ function foldOptionsOf(options: PlanOptions): FoldOptions {
   const { opTypes } = options;
   const passes = [options, ...(options.next ? [options.next] : [])];
   return {
+    floatBits: passes.some(({ kind }) => kind === "half") ? 16 : 32,
     bitsAfter(node) {
       const op = opNameOf(node);
       if (opTypes && !opTypes.includes(op)) return undefined;

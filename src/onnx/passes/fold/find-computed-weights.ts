@@ -11,6 +11,8 @@ import { type ConstantRegion, ConstantRegions } from "./constant-regions.ts";
 export interface FoldOptions {
   /** Bits that an element of such a node's weight takes afterwards; undefined where the weight is to stay as it is. */
   readonly bitsAfter: (node: Node) => number | undefined;
+  /** Bits that an element of a float32 constant takes where it is not computed with: 16 where it is halved. */
+  readonly floatBits: 16 | 32;
 }
 
 /** A weight that nodes compute from constants in each run. */
@@ -28,7 +30,7 @@ export async function findComputedWeights(
   model: Model,
   root: Scope,
   files: TensorFiles,
-  { bitsAfter }: FoldOptions,
+  { bitsAfter }: Pick<FoldOptions, "bitsAfter">,
 ): Promise<ComputedWeight[]> {
   const regions = new ConstantRegions(overridableIn(model));
   const found = new Map<Scope, Map<string, ComputedWeight>>();

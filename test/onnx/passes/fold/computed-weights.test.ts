@@ -120,7 +120,23 @@ const kinds: Readonly<Record<string, Sketch>> = {
     feeds: { x: floats([2, 32]), yes: { data: Uint8Array.of(1), dims: [] } },
     outputs: ["y"],
   },
+  "in both branches, of the same constants": {
+    nodes: [
+      node("If", "yes", "y", { then_branch: { graph: branch("p", "x") }, else_branch: { graph: branch("q", "x") } }),
+    ],
+    weights: { w0: [32, 32], scale: [1, 32] },
+    feeds: { x: floats([2, 32]), yes: { data: Uint8Array.of(1), dims: [] } },
+    outputs: ["y"],
+  },
 };
+
+/** A graph that multiplies with a weight that it computes; its names begin with a letter of its own. */
+function branch(own: string, x: string) {
+  return graph({
+    nodes: [node("Mul", "w0 scale", `${own}w`), node("MatMul", `${x} ${own}w`, `${own}y`)],
+    outputs: [value(`${own}y`, "float32")],
+  });
+}
 
 describe("is computed once and quantized", () => {
   it.each(Object.keys(kinds))("%s", async (kind) => {
@@ -136,6 +152,14 @@ describe("is computed once and quantized", () => {
     const sources = ["v", "g", "wi", "wr", "w0", "a", "b0", "both", "mask"];
     const left = graphsIn(bytes).flatMap(({ initializers }) => initializers.map(({ name }) => name));
     expect(left.filter((name) => sources.includes(name))).toEqual([]);
+  });
+
+  it("for all branches together, where they compute the same", async () => {
+    const both = kinds["in both branches, of the same constants"]!;
+    const { bytes, report } = await rewritten(both, { dtype: "float16" });
+    expect(report.tensors.map(({ name, to }) => [name, to])).toEqual([["pw_1", "float16"]]);
+    const weights = graphsIn(bytes).map(({ initializers }) => initializers.map(({ name }) => name));
+    expect(weights.flat().filter((name) => name.startsWith("pw"))).toEqual(["pw_1"]);
   });
 
   it("in every form, also of half precision", async () => {
