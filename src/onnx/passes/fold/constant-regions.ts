@@ -2,7 +2,7 @@ import type { Node, Tensor } from "../../ir/graph.ts";
 import type { Constant, Definition, NodeSite, Scope } from "../../ir/scopes.ts";
 import { isComputable } from "./evaluate-node.ts";
 
-/** A value that only constants go into: the nodes it takes, in an order in which they can be computed. */
+/** A value that only constants go into: the nodes it takes, in an order in which they can be computed, its own the last. */
 export interface ConstantRegion {
   readonly nodes: readonly NodeSite[];
   readonly sources: ReadonlySet<Constant>;

@@ -26,9 +26,10 @@ export type { FoldOptions } from "./find-computed-weights.ts";
 export async function foldConstants(model: Model, files: TensorFiles, options: FoldOptions): Promise<Remark[]> {
   const file = files.source.name;
   const root = new Scope(file, model.graph);
-  const candidates = await findComputedWeights(model, root, files, options);
-  if (candidates.length === 0) return [];
+  const found = await findComputedWeights(model, root, files, options);
+  if (found.length === 0) return [];
   const users = new ValueUsers(root);
+  const candidates = withFreedNodes(found, users);
   const freeing = groupsOf(candidates).filter((group) => freedBy(group, users).sources.length > 0);
   const { tensors, remarks } = await computed(freeing.flat(), files);
   const kept = [...tensors.keys()];
@@ -47,6 +48,12 @@ export async function foldConstants(model: Model, files: TensorFiles, options: F
   const all = folded.flat().map(({ name }) => name);
   const many = all.length === 1 ? "1 weight" : `${all.length} weights`;
   return [remark("folded", `${many} computed once, from constants: ${listNames(all)}`), ...remarks];
+}
+
+/** Weights whose node nobody needs for another of its outputs, as of a Split: a node left in place would make them twice. */
+function withFreedNodes(weights: readonly ComputedWeight[], users: ValueUsers): ComputedWeight[] {
+  const { nodes } = freedBy(weights, users);
+  return weights.filter(({ region }) => nodes.has(region.nodes.at(-1)!.node));
 }
 
 /** The values of weights, and remarks on those that are not computed. */

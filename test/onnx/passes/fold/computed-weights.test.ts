@@ -261,6 +261,27 @@ describe("stays as it is", () => {
   });
 });
 
+it("what a Split gives beside a value that is needed in each run stays, and is not made twice", async () => {
+  const model: Sketch = {
+    nodes: [
+      node("Split", "both", "a u", { axis: 0 }),
+      node("Mul", "a v", "w"),
+      node("ReduceMean", "x", "m", { axes: [1] }),
+      node("Mul", "u m", "um"),
+      node("MatMul", "x a", "p"),
+      node("MatMul", "x w", "q"),
+      node("MatMul", "x um", "r"),
+      node("Sum", "p q r", "y"),
+    ],
+    weights: { both: [64, 24], v: [32, 24] },
+    feeds: { x: floats([1, 32]) },
+    outputs: ["y"],
+  };
+  await expectNear(model);
+  const { report } = await rewritten(model);
+  expect(remarksOf(report).join("\n")).toContain("1 weight computed once, from constants: w");
+});
+
 it("a chain of 20,000 nodes is computed, too", async () => {
   const names = ["w0", ...Array.from({ length: 19_999 }, (_, i) => `h${i}`), "w"];
   const chain = names.slice(1).map((name, i) => node("Neg", names[i]!, name));
