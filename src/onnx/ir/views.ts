@@ -102,6 +102,8 @@ export function reshaped(
       const gone =
         node.inputs.length > 1 || node.attributes.length > 0 ? axes()?.map((a) => (a < 0 ? a + rank : a)) : undefined;
       if (!gone && (node.inputs.length > 1 || node.attributes.length > 0)) return undefined;
+      // No axes given as a list of none: the standard takes nothing away, ONNX Runtime every 1.
+      if (gone?.length === 0) return undefined;
       return shape.filter((dimension, axis) => (gone ? !gone.includes(axis) : dimension !== 1));
     }
     default: {

@@ -2,9 +2,10 @@ import { elementsOf } from "../../../engine/tensors/shape.ts";
 import { bytesOf } from "../../../engine/tensors/tensor.ts";
 import type { TensorFiles } from "../../io/tensor-data.ts";
 import { attributeOf, makeTensor, type Node, type Tensor } from "../../ir/graph.ts";
+import { type FloatType, isHalf, narrowed, widened } from "./float-types.ts";
 
 /** The types that constants are computed in; integers are held as float64, which is exact up to 2^53. */
-export type ValueType = "float32" | "int64" | "int32" | "bool";
+export type ValueType = FloatType | "int64" | "int32" | "bool";
 
 /** The value of a constant or of a node whose inputs are all constant. */
 export interface ConstantValue {
@@ -29,7 +30,10 @@ export function newValue(type: ValueType, shape: readonly number[]): ConstantVal
   return { type, shape, data: new arrays[type](elements) };
 }
 
-const arrays = { float32: Float32Array, int64: Float64Array, int32: Float64Array, bool: Uint8Array } as const;
+const arrays = {
+  ...{ float32: Float32Array, float64: Float64Array, float16: Float32Array, bfloat16: Float32Array },
+  ...{ int64: Float64Array, int32: Float64Array, bool: Uint8Array },
+} as const;
 
 export function isValueType(type: unknown): type is ValueType {
   return typeof type === "string" && Object.hasOwn(arrays, type);
@@ -41,7 +45,10 @@ export function numbersValue(type: ValueType, shape: readonly number[], numbers:
   return value;
 }
 
-/** The whole numbers of a value that is a list of them: axes, shapes. */
+/**
+ * The whole numbers of a value that is a list of them: axes, shapes. Those beyond 2^53, as bounds of "to the end" are, are
+ * not exact.
+ */
 export function integersOf(value: ConstantValue | undefined): readonly number[] | undefined {
   return value && (value.type === "int64" || value.type === "int32") ? Array.from(value.data) : undefined;
 }
@@ -55,11 +62,11 @@ export async function loadValue(tensor: Tensor, files: TensorFiles): Promise<Con
   const value = newValue(type, shape);
   const bytes = (await files.read(tensor)).slice().buffer;
   if (type === "float32") return { ...value, data: new Float32Array(bytes) };
+  if (type === "float64") return { ...value, data: new Float64Array(bytes) };
+  if (isHalf(type)) return { ...value, data: widened(bytes, type) };
   if (type === "bool") return { ...value, data: new Uint8Array(bytes) };
   if (type === "int32") return { ...value, data: Float64Array.from(new Int32Array(bytes)) };
-  value.data.set(Array.from(new BigInt64Array(bytes), Number));
-  if (!value.data.every(Number.isSafeInteger)) throw new NotComputed("integers beyond 2^53");
-  return value;
+  return { ...value, data: Float64Array.from(new BigInt64Array(bytes), Number) };
 }
 
 /** What a Constant node gives by an attribute other than `value`. */
@@ -74,7 +81,8 @@ export function valueOfAttribute(node: Node): ConstantValue | undefined {
   return ints && numbersValue("int64", [ints.length], ints);
 }
 
-/** A float32 value as an initializer. */
-export function tensorOf(name: string, { shape, data }: ConstantValue): Tensor {
-  return makeTensor(name, "float32", shape, bytesOf(data));
+/** A value as an initializer of its type, which is float32 or half of that. */
+export function tensorOf(name: string, { type, shape, data }: ConstantValue): Tensor {
+  if (!isHalf(type)) return makeTensor(name, "float32", shape, bytesOf(data));
+  return makeTensor(name, type, shape, narrowed(data as Float32Array<ArrayBuffer>, type));
 }

@@ -1,17 +1,24 @@
+import { roundHalfToEven } from "../../../kernels/rounding.ts";
 import { attributeOf, type Node } from "../../ir/graph.ts";
 import { elementTypeOf } from "../../proto/schema.ts";
 import { type ConstantValue, isValueType, NotComputed, newValue, type ValueType } from "./constant-value.ts";
+import { isFloat } from "./float-types.ts";
 
-/** Operators on one element of each input; results of floats are rounded to float32 once. */
+/** Operators on one element of each input; results of floats are rounded to their type once. */
 const unary: Readonly<Record<string, (x: number) => number>> = {
   Abs: Math.abs,
+  Ceil: Math.ceil,
+  Cos: Math.cos,
   Exp: Math.exp,
+  Floor: Math.floor,
   Log: Math.log,
   Neg: (x) => -x,
   Reciprocal: (x) => 1 / x,
   Relu: (x) => (x < 0 ? 0 : x),
+  Round: (x) => (Math.abs(x) < 2 ** 51 ? roundHalfToEven(x) : x),
   Sigmoid: (x) => 1 / (1 + Math.exp(-x)),
   Sign: Math.sign,
+  Sin: Math.sin,
   Softplus: (x) => (x > 0 ? x + Math.log1p(Math.exp(-x)) : Math.log1p(Math.exp(x))),
   Sqrt: Math.sqrt,
   Tanh: Math.tanh,
@@ -29,6 +36,12 @@ const binary: Readonly<Record<string, (a: number, b: number) => number>> = {
   Max: (a, b) => Math.max(a, b),
 };
 
+const logical: Readonly<Record<string, (a: number, b: number) => number>> = {
+  And: (a, b) => a & b,
+  Or: (a, b) => a | b,
+  Xor: (a, b) => a ^ b,
+};
+
 const comparisons: Readonly<Record<string, (a: number, b: number) => boolean>> = {
   Equal: (a, b) => a === b,
   Greater: (a, b) => a > b,
@@ -39,7 +52,7 @@ const comparisons: Readonly<Record<string, (a: number, b: number) => boolean>> =
 
 export const elementwiseOps: ReadonlySet<string> = new Set([
   ...[...Object.keys(unary), ...Object.keys(binary), ...Object.keys(comparisons)],
-  ...["Cast", "Clip", "Not", "Sum", "Where"],
+  ...[...Object.keys(logical), "Cast", "Clip", "Mean", "Mod", "Not", "Sum", "Where"],
 ]);
 
 /** @throws NotComputed */
@@ -47,6 +60,7 @@ export function elementwise(node: Node, inputs: readonly (ConstantValue | undefi
   const { opType } = node;
   const [a, b, c] = inputs;
   if (!a) throw new NotComputed("an input is missing");
+  if (inputs.some(isBeyond)) throw new NotComputed("integers beyond 2^53");
   if (opType === "Cast") return cast(a, elementTypeOf(attributeOf(node, "to", "int") ?? 0));
   if (opType === "Not") return map(a, "bool", (x) => (x ? 0 : 1));
   if (opType === "Where") return where(a, b, c);
@@ -55,10 +69,16 @@ export function elementwise(node: Node, inputs: readonly (ConstantValue | undefi
   if (one) return map(a, a.type, one);
   const compare = comparisons[opType];
   if (compare) return pair(a, needed(b), "bool", (x, y) => (compare(x, y) ? 1 : 0));
-  const two = opType === "Sum" ? add : binary[opType]!;
+  if (opType === "Mod") return modulo(node, a, needed(b));
+  const two = opType === "Sum" || opType === "Mean" ? add : (binary[opType] ?? logical[opType]!);
   // Of older opsets: how the second input is laid along the first.
   if (node.attributes.some(({ name }) => name === "axis" || name === "broadcast")) throw new NotComputed("broadcast");
-  return inputs.slice(1).reduce((sum: ConstantValue, next) => arithmetic(opType, two, sum, needed(next)), a);
+  const all = inputs.slice(1).reduce((sum: ConstantValue, next) => arithmetic(opType, two, sum, needed(next)), a);
+  return opType === "Mean" ? map(all, all.type, (x) => x / inputs.length) : all;
+}
+
+function isBeyond(value: ConstantValue | undefined): boolean {
+  return value?.type === "int64" && !value.data.every(Number.isSafeInteger);
 }
 
 function needed(value: ConstantValue | undefined): ConstantValue {
@@ -69,20 +89,34 @@ function needed(value: ConstantValue | undefined): ConstantValue {
 function arithmetic(op: string, two: (a: number, b: number) => number, a: ConstantValue, b: ConstantValue) {
   if (op !== "Pow" && a.type !== b.type) throw new NotComputed(`${a.type} and ${b.type}`);
   const isInteger = a.type === "int64" || a.type === "int32";
+  if (a.type === "bool" && !Object.hasOwn(logical, op)) throw new NotComputed(`${op} of bool`);
   if (isInteger && op === "Div" && b.data.includes(0)) throw new NotComputed("an integer is divided by 0");
   return pair(a, b, a.type, isInteger ? (x, y) => Math.trunc(two(x, y)) : two);
+}
+
+/** The remainder: of integers with the sign of the divisor, with `fmod` that of the dividend. */
+function modulo(node: Node, a: ConstantValue, b: ConstantValue): ConstantValue {
+  if (a.type !== b.type) throw new NotComputed(`${a.type} and ${b.type}`);
+  if (!isFloat(a.type) && b.data.includes(0)) throw new NotComputed("an integer is divided by 0");
+  if (attributeOf(node, "fmod", "int") === 1) return pair(a, b, a.type, (x, y) => x % y);
+  return pair(a, b, a.type, (x, y) => x - Math.floor(x / y) * y);
 }
 
 function cast(value: ConstantValue, to: string | undefined): ConstantValue {
   if (!isValueType(to)) throw new NotComputed(`Cast to ${to ?? "an unknown type"}`);
   if (to === value.type) return value;
   if (to === "bool") return map(value, to, (x) => (x === 0 ? 0 : 1));
-  return map(value, to, to === "float32" ? (x) => x : Math.trunc);
+  return map(value, to, isFloat(to) ? (x) => x : Math.trunc);
 }
 
+/** Of float32. */
+const LARGEST = (2 - 2 ** -23) * 2 ** 127;
+
 function clip(node: Node, value: ConstantValue, low?: ConstantValue, high?: ConstantValue): ConstantValue {
-  const least = low?.data[0] ?? attributeOf(node, "min", "float") ?? Number.NEGATIVE_INFINITY;
-  const most = high?.data[0] ?? attributeOf(node, "max", "float") ?? Number.POSITIVE_INFINITY;
+  // Without a bound the type's own is one: infinities are held to it.
+  const limit = value.type === "float32" ? LARGEST : Number.POSITIVE_INFINITY;
+  const least = low?.data[0] ?? attributeOf(node, "min", "float") ?? -limit;
+  const most = high?.data[0] ?? attributeOf(node, "max", "float") ?? limit;
   return map(value, value.type, (x) => Math.min(Math.max(x, least), most));
 }
 
@@ -110,6 +144,11 @@ function pair(a: ConstantValue, b: ConstantValue, type: ValueType, op: (x: numbe
   const [x, y] = [indicesFor(a.shape, shape), indicesFor(b.shape, shape)];
   for (let i = 0; i < result.data.length; i++) result.data[i] = op(a.data[x(i)]!, b.data[y(i)]!);
   return result;
+}
+
+/** An operation on two floats of one type. @throws NotComputed */
+export function combined(a: ConstantValue, b: ConstantValue, op: (x: number, y: number) => number): ConstantValue {
+  return arithmetic("", op, a, b);
 }
 
 /**

@@ -2,10 +2,12 @@ import type { TensorFiles } from "../../io/tensor-data.ts";
 import { attributeOf, type Node } from "../../ir/graph.ts";
 import { type ConstantValue, integersOf, loadValue, NotComputed, newValue, numbersValue } from "./constant-value.ts";
 import { elementwise, elementwiseOps } from "./elementwise.ts";
+import { isHalf, roundToHalf } from "./float-types.ts";
 import { movements } from "./movement.ts";
-import { matMul, reduce, reductionOps } from "./reductions.ts";
+import { gemm, matMul } from "./products.ts";
+import { reduce, reductionOps } from "./reductions.ts";
 
-const others = new Set(["ConstantOfShape", "MatMul", "Range", "Shape", "Size"]);
+const others = new Set(["ConstantOfShape", "Gemm", "MatMul", "Range", "Shape", "Size"]);
 
 /** Whether a node can be computed where its inputs are constant. */
 export function isComputable({ domain, opType }: Node): boolean {
@@ -14,7 +16,7 @@ export function isComputable({ domain, opType }: Node): boolean {
 }
 
 /**
- * The outputs of a node, in float32 as the standard has it: each operator's result is rounded once, sums are float64.
+ * The outputs of a node, in its types as the standard has it: each operator's result is rounded once, sums are float64.
  *
  * @throws NotComputed for what is not known, too large, or no result
  */
@@ -26,9 +28,10 @@ export async function evaluateNode(
   const { opType } = node;
   const move = Object.hasOwn(movements, opType) ? movements[opType] : undefined;
   if (move) return move(node, inputs);
-  if (elementwiseOps.has(opType)) return [elementwise(node, inputs)];
-  if (reductionOps.has(opType)) return [reduce(node, inputs)];
-  if (opType === "MatMul") return [matMul(inputs)];
+  if (elementwiseOps.has(opType)) return [settled(elementwise(node, inputs))];
+  if (reductionOps.has(opType)) return [settled(reduce(node, inputs))];
+  if (opType === "MatMul") return [settled(matMul(inputs))];
+  if (opType === "Gemm") return [settled(gemm(node, inputs))];
   if (opType === "ConstantOfShape") return [await filled(node, inputs[0], files)];
   if (opType === "Range") return [range(inputs)];
   const [value] = inputs;
@@ -39,6 +42,21 @@ export async function evaluateNode(
   const start = bound(attributeOf(node, "start", "int") ?? 0);
   const shape = value.shape.slice(start, bound(attributeOf(node, "end", "int") ?? rank));
   return [numbersValue("int64", [shape.length], shape)];
+}
+
+/** A result as its type can hold it. @throws NotComputed where integers overflow */
+function settled(value: ConstantValue): ConstantValue {
+  const { type, data } = value;
+  if (isHalf(type)) roundToHalf(data as Float32Array<ArrayBuffer>, type);
+  if (type === "int32" || type === "int64") {
+    const most = type === "int32" ? 2 ** 31 : 2 ** 53;
+    for (let i = 0; i < data.length; i++) {
+      const x = data[i]!;
+      if (!(x >= -most && x < most)) throw new NotComputed("integers overflow");
+      data[i] = x + 0; // There is no -0 among them.
+    }
+  }
+  return value;
 }
 
 async function filled(node: Node, shapeInput: ConstantValue | undefined, files: TensorFiles): Promise<ConstantValue> {

@@ -1,76 +1,131 @@
 import type { TensorFiles } from "../../io/tensor-data.ts";
 import type { Node, Tensor } from "../../ir/graph.ts";
-import type { Scope } from "../../ir/scopes.ts";
-import type { ConstantRegion } from "./constant-regions.ts";
+import type { NodeSite, Scope } from "../../ir/scopes.ts";
 import { isConstantNode } from "./constant-regions.ts";
 import { type ConstantValue, loadValue, NotComputed, tensorOf, valueOfAttribute } from "./constant-value.ts";
 import { evaluateNode } from "./evaluate-node.ts";
+import type { ComputedWeight } from "./find-computed-weights.ts";
 
-/** Most bytes of all values that are computed for a model: 256 MB. */
+/** Most bytes of values at a time, the weights that come of them among them: 256 MB. */
 const MOST_BYTES = 2 ** 28;
 
 /** Weights that were computed for other models of the same file, by name; a set of models has them once. */
 const computed = new WeakMap<TensorFiles, Map<string, Tensor>>();
 
+/** A value, or why there is none. */
+type Outcome = ConstantValue | NotComputed;
+
+/** A value that is made or read, and how many are still to take it. */
+interface Held {
+  outcome: Outcome | undefined;
+  users: number;
+}
+
 /** Computes values that only constants go into. */
 export class Evaluator {
   #bytes = 0;
+  #held = new Map<Scope, Map<string, Held>>();
 
   constructor(private readonly files: TensorFiles) {}
 
   /**
-   * The value of a name as an initializer of float32.
+   * The values of weights as float initializers, or why there is none; what several of them need is computed once.
    *
-   * @throws NotComputed with the reason, FormatError where constants are damaged
+   * @throws FormatError where constants are damaged
    */
-  async tensorOf(name: string, scope: Scope, region: ConstantRegion): Promise<Tensor> {
+  async tensorsOf(weights: readonly ComputedWeight[]): Promise<Map<ComputedWeight, Tensor | NotComputed>> {
     const known = computed.get(this.files) ?? new Map<string, Tensor>();
     computed.set(this.files, known);
-    const isOuter = scope.home(name)?.outer === undefined;
-    const there = isOuter ? known.get(name) : undefined;
-    if (there) return there;
-    const value = await this.#numbersValue(name, scope, region);
-    if (value.type !== "float32") throw new NotComputed("integers");
-    if (!value.data.every(Number.isFinite)) throw new NotComputed("it would hold NaN or infinities");
-    const tensor = tensorOf(name, value);
-    if (isOuter) known.set(name, tensor);
-    return tensor;
-  }
-
-  async #numbersValue(name: string, scope: Scope, { nodes }: ConstantRegion): Promise<ConstantValue> {
-    const values = new Map<string, ConstantValue>();
-    const keys = new Map<Scope, number>();
-    // Names of different graphs may be alike.
-    const keyOf = (within: Scope, each: string) => {
-      const home = within.home(each)!;
-      if (!keys.has(home)) keys.set(home, keys.size);
-      return `${keys.get(home)} ${each}`;
-    };
-    const value = async (within: Scope, each: string): Promise<ConstantValue | undefined> => {
-      if (each === "") return undefined;
-      const made = values.get(keyOf(within, each));
-      const definition = within.find(each);
-      if (made || definition?.kind !== "constant") return made;
-      return this.#kept(await loadValue(definition.constant.tensor, this.files));
-    };
-    const last = lastUses(nodes.map(({ node }) => node));
-    for (const [i, { node, scope: within }] of nodes.entries()) {
-      const inputs: (ConstantValue | undefined)[] = [];
-      for (const input of node.inputs) inputs.push(await value(within, input));
-      const outputs = isConstantNode(node) ? attributeValue(node) : await evaluateNode(node, inputs, this.files);
-      outputs.forEach((made, at) => {
-        const output = node.outputs[at];
-        if (output) values.set(keyOf(within, output), this.#kept(made));
-      });
-      for (const input of last.get(i) ?? []) if (input !== name) values.delete(keyOf(within, input));
+    const thereFor = ({ name, scope }: ComputedWeight) => (scope.outer ? undefined : known.get(name));
+    const wanted = weights.filter((weight) => !thereFor(weight));
+    const sites = new Map(wanted.flatMap(({ region }) => region.nodes.map((site) => [site.node, site] as const)));
+    this.#held = new Map();
+    // A weight has a user more than its nodes: it is not let go.
+    for (const { scope, name } of wanted) this.#at(scope, name).users++;
+    for (const { node, scope } of sites.values()) for (const name of namesOf(node)) this.#at(scope, name).users++;
+    for (const site of sites.values()) await this.#compute(site);
+    const tensors = new Map<ComputedWeight, Tensor | NotComputed>();
+    for (const weight of weights) {
+      const { scope, name } = weight;
+      const made = thereFor(weight) ?? initializerOf(name, this.#at(scope, name).outcome);
+      if (!scope.outer && !(made instanceof NotComputed)) known.set(name, made);
+      tensors.set(weight, made);
     }
-    return values.get(keyOf(scope, name))!;
+    this.#held = new Map();
+    return tensors;
   }
 
-  #kept(value: ConstantValue): ConstantValue {
-    this.#bytes += value.data.byteLength;
-    if (this.#bytes > MOST_BYTES) throw new NotComputed(`more than ${MOST_BYTES / 2 ** 20} MiB of values`);
-    return value;
+  async #compute({ node, scope }: NodeSite): Promise<void> {
+    const names = namesOf(node);
+    const before: Outcome[] = [];
+    for (const name of names) before.push(await this.#outcomeOf(scope, name));
+    const failed = before.find((each) => each instanceof NotComputed);
+    const byName = new Map(names.map((name, i) => [name, before[i] as ConstantValue]));
+    const made =
+      failed ??
+      (await outcomeOf(async () => {
+        if (isConstantNode(node)) return attributeValue(node);
+        return evaluateNode(
+          node,
+          node.inputs.map((name) => byName.get(name)),
+          this.files,
+        );
+      }));
+    for (const [i, name] of node.outputs.entries()) {
+      const outcome = made instanceof NotComputed ? made : (made[i] ?? new NotComputed("an output that is not made"));
+      if (name !== "" && this.#at(scope, name).users > 0) this.#hold(this.#at(scope, name), outcome);
+    }
+    for (const name of names) this.#release(this.#at(scope, name));
+  }
+
+  async #outcomeOf(scope: Scope, name: string): Promise<Outcome> {
+    const held = this.#at(scope, name);
+    const definition = scope.find(name);
+    if (!held.outcome && definition?.kind === "constant") {
+      this.#hold(held, await outcomeOf(() => loadValue(definition.constant.tensor, this.files)));
+    }
+    return held.outcome!;
+  }
+
+  /** By the scope that it is defined in: names of different graphs may be alike. */
+  #at(scope: Scope, name: string): Held {
+    const home = scope.home(name)!;
+    const byName = this.#held.get(home) ?? new Map<string, Held>();
+    this.#held.set(home, byName);
+    const held = byName.get(name) ?? { outcome: undefined, users: 0 };
+    byName.set(name, held);
+    return held;
+  }
+
+  #hold(held: Held, outcome: Outcome): void {
+    const bytes = bytesOf(outcome);
+    const isFull = this.#bytes + bytes > MOST_BYTES;
+    held.outcome = isFull ? new NotComputed(`more than ${MOST_BYTES / 2 ** 20} MiB of values`) : outcome;
+    if (!isFull) this.#bytes += bytes;
+  }
+
+  #release(held: Held): void {
+    if (--held.users > 0) return;
+    this.#bytes -= bytesOf(held.outcome);
+    held.outcome = undefined;
+  }
+}
+
+/** The inputs of a node, each once. */
+function namesOf({ inputs }: Node): string[] {
+  return [...new Set(inputs)].filter((name) => name !== "");
+}
+
+function bytesOf(outcome: Outcome | undefined): number {
+  return outcome && !(outcome instanceof NotComputed) ? outcome.data.byteLength : 0;
+}
+
+async function outcomeOf<T>(make: () => Promise<T>): Promise<T | NotComputed> {
+  try {
+    return await make();
+  } catch (error) {
+    if (error instanceof NotComputed) return error;
+    throw error;
   }
 }
 
@@ -80,13 +135,10 @@ function attributeValue(node: Node): readonly ConstantValue[] {
   return [value];
 }
 
-/** The inputs that nobody takes behind each of the nodes, by its number. */
-function lastUses(nodes: readonly Node[]): ReadonlyMap<number, readonly string[]> {
-  const at = new Map<string, number>();
-  nodes.forEach((node, i) => {
-    for (const input of node.inputs) if (input !== "") at.set(input, i);
-  });
-  const last = new Map<number, string[]>();
-  for (const [name, i] of at) last.set(i, [...(last.get(i) ?? []), name]);
-  return last;
+function initializerOf(name: string, value: Outcome | undefined): Tensor | NotComputed {
+  if (!value || value instanceof NotComputed) return value ?? new NotComputed("an output that is not made");
+  if (value.type === "int64" || value.type === "int32" || value.type === "bool") return new NotComputed("integers");
+  if (value.type === "float64") return new NotComputed("float64");
+  if (!value.data.every(Number.isFinite)) return new NotComputed("it would hold NaN or infinities");
+  return tensorOf(name, value);
 }

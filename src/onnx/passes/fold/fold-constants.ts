@@ -31,7 +31,7 @@ export async function foldConstants(model: Model, files: TensorFiles, options: F
   const users = new ValueUsers(root);
   const candidates = withFreedNodes(found, users);
   const freeing = groupsOf(candidates).filter((group) => freedBy(group, users).sources.length > 0);
-  const { tensors, remarks } = await computed(freeing.flat(), files);
+  const { tensors, remarks } = await computed(freeing, files);
   const kept = [...tensors.keys()];
   const folded = groupsOf(kept).filter((group) => isSmaller(group, tensors, users, options));
   if (folded.length === 0) return remarks;
@@ -57,21 +57,28 @@ function withFreedNodes(weights: readonly ComputedWeight[], users: ValueUsers): 
 }
 
 /** The values of weights, and remarks on those that are not computed. */
-async function computed(weights: readonly ComputedWeight[], files: TensorFiles) {
+async function computed(groups: readonly (readonly ComputedWeight[])[], files: TensorFiles) {
   const evaluator = new Evaluator(files);
   const tensors = new Map<ComputedWeight, Tensor>();
-  const remarks: Remark[] = [];
-  for (const weight of weights) {
-    const { name, scope, region } = weight;
-    try {
-      tensors.set(weight, await evaluator.tensorOf(name, scope, region));
-    } catch (error) {
-      if (!(error instanceof NotComputed)) throw error;
-      const text = `${name} is computed from constants in each run and stays float: ${error.message}`;
-      remarks.push(remark("not-folded", text));
+  const failed = new Map<string, string[]>();
+  for (const group of groups) {
+    for (const [weight, made] of await evaluator.tensorsOf(group)) {
+      if (!(made instanceof NotComputed)) {
+        tensors.set(weight, made);
+        continue;
+      }
+      const alike = failed.get(made.message);
+      if (alike) alike.push(weight.name);
+      else failed.set(made.message, [weight.name]);
     }
   }
-  return { tensors, remarks };
+  return { tensors, remarks: [...failed].map(([why, names]) => remark("not-folded", notFolded(names, why))) };
+}
+
+function notFolded(names: readonly string[], why: string): string {
+  if (names.length === 1) return `${names[0]} is computed from constants in each run and stays float: ${why}`;
+  const many = `${names.length} weights are computed from constants in each run and stay float`;
+  return `${many}: ${why}: ${listNames(names)}`;
 }
 
 /** Whether the codes of a group take less room than the constants that they make unnecessary. */
@@ -82,7 +89,7 @@ function isSmaller(
   { floatBits }: FoldOptions,
 ): boolean {
   const sizes = equalWeights(group, tensors).map(({ tensor, weights }) => {
-    return elementsOf(tensor.shape) * Math.max(...weights.map(({ bits }) => bits));
+    return Math.min(elementsOf(tensor.shape) * Math.max(...weights.map(({ bits }) => bits)), bytesOfTensor(tensor) * 8);
   });
   const left = freedBy(group, users).sources.map(({ tensor }) => {
     return tensor.type === "float32" ? elementsOf(tensor.shape) * floatBits : bytesOfTensor(tensor) * 8;

@@ -19,16 +19,22 @@ export const movements: Readonly<Record<string, Movement>> = {
 
   Transpose(node, [value]) {
     const x = needed(value);
-    const perm = attributeOf(node, "perm", "ints") ?? x.shape.map((_, i) => x.shape.length - 1 - i);
-    if ([...perm].sort((a, b) => a - b).join() !== x.shape.map((_, i) => i).join()) throw new NotComputed("perm");
-    const strides = stridesOf(x.shape);
-    return [
-      picked(
-        x,
-        perm.map((axis) => x.shape[axis]!),
-        perm.map((axis) => strides[axis]!),
-      ),
-    ];
+    return [transposed(x, attributeOf(node, "perm", "ints") ?? x.shape.map((_, i) => x.shape.length - 1 - i))];
+  },
+
+  Trilu(node, [value, diagonal]) {
+    const x = needed(value);
+    const [rows = 0, columns = 0] = x.shape.slice(-2);
+    if (x.shape.length < 2) throw new NotComputed("a shape that is none of matrices");
+    const k = diagonal ? (integersOf(diagonal)?.[0] ?? Number.NaN) : 0;
+    if (Number.isNaN(k)) throw new NotComputed("a diagonal that is not known");
+    const isUpper = (attributeOf(node, "upper", "int") ?? 1) !== 0;
+    const result = newValue(x.type, x.shape);
+    for (let i = 0; i < x.data.length; i++) {
+      const distance = (i % columns) - (Math.floor(i / columns) % rows);
+      if (isUpper ? distance >= k : distance <= k) result.data[i] = x.data[i]!;
+    }
+    return [result];
   },
 
   Slice(node, [value, startsInput, endsInput, axesInput, stepsInput]) {
@@ -143,6 +149,18 @@ export const movements: Readonly<Record<string, Movement>> = {
     return [result];
   },
 };
+
+/** @throws NotComputed where `perm` is no order of the axes */
+export function transposed(x: ConstantValue, perm: readonly number[]): ConstantValue {
+  if ([...perm].sort((a, b) => a - b).join() !== x.shape.map((_, i) => i).join()) throw new NotComputed("perm");
+  const strides = stridesOf(x.shape);
+  const shape = perm.map((axis) => x.shape[axis]!);
+  return picked(
+    x,
+    shape,
+    perm.map((axis) => strides[axis]!),
+  );
+}
 
 function needed(value: ConstantValue | undefined): ConstantValue {
   if (!value) throw new NotComputed("an input is missing");

@@ -74,6 +74,42 @@ const kinds: Readonly<Record<string, Sketch>> = {
     [node("MatMul", "a b", "ab"), node("Mul", "ab half", "d"), node("Add", "w0 d", "w")],
     { w0: [32, 24], a: [32, 2], b: [2, 24], half: one("half", 0.5) },
   ),
+  "an adapter that a Gemm adds": inMatMul([node("Gemm", "a b w0", "w", { alpha: { float: 0.5 } })], {
+    w0: [32, 24],
+    a: [32, 2],
+    b: [2, 24],
+  }),
+  "spectral normalization": inMatMul(
+    [
+      node("MatMul", "w0 v", "wv"),
+      node("MatMul", "u wv", "sigma"),
+      node("Div", "w0 sigma", "wt"),
+      node("Transpose", "wt", "w"),
+    ],
+    { w0: [24, 32], v: [32], u: [24] },
+  ),
+  "numbers that are rounded as in training": inMatMul(
+    [
+      node("Div", "w0 s", "scaled"),
+      node("Round", "scaled", "rounded"),
+      node("Clip", "rounded low high", "clipped"),
+      node("Mul", "clipped s", "w"),
+    ],
+    { w0: [32, 24], s: one("s", 0.01), low: one("low", -127), high: one("high", 127) },
+  ),
+  "slices that go to the end": inMatMul(
+    [node("Slice", "w0 half end", "b"), node("Slice", "w0 zero half", "a"), node("Concat", "b a", "w", { axis: 0 })],
+    { w0: [32, 24], half: int64s("half", 16), zero: int64s("zero", 0), end: int64s("end", 2 ** 63 - 1024) },
+  ),
+  "half precision in the file": inMatMul([node("Cast", "w0", "w1", { to: 1 }), node("Mul", "w1 s", "w")], {
+    w0: tensor(
+      "w0",
+      "float16",
+      [32, 24],
+      Uint16Array.from({ length: 768 }, (_, i) => 0x3000 + ((i * 37) % 1024)),
+    ),
+    s: [1, 24],
+  }),
   "a mask over a weight": inMatMul([node("Where", "mask w0 nothing", "w")], {
     w0: [32, 24],
     mask: tensor(
@@ -185,82 +221,6 @@ describe("is computed once and quantized", () => {
   });
 });
 
-describe("stays as it is", () => {
-  const scaled = (weights: NonNullable<Sketch["weights"]>, nodes = [node("Mul", "w0 s", "w")]) =>
-    inMatMul(nodes, weights);
-  const base = { w0: [32, 24], s: [1, 24] } as const;
-
-  async function expectUnfolded(model: Sketch, options: Parameters<typeof rewritten>[1] = {}): Promise<string[]> {
-    const { ops, report } = await rewritten(model, { allowUnchanged: true, ...options });
-    expect(ops.Mul ?? ops.Expand ?? ops.Div).toBeGreaterThan(0);
-    expect(report.tensors.map(({ name }) => name)).not.toContain("w");
-    return remarksOf(report);
-  }
-
-  it("what would be larger", async () => {
-    const wide = { w0: [1, 24], shape: int64s("shape", 32, 24) } as const;
-    await expectUnfolded(scaled(wide, [node("Expand", "w0 shape", "w")]));
-  });
-
-  it("what others need the constants of", async () => {
-    await expectUnfolded({
-      ...{ nodes: [node("Mul", "w0 s", "w"), product("w"), node("Add", "w0 s", "z")], weights: base },
-      ...{ feeds: { x: floats([2, 32]) }, outputs: ["y", "z"] },
-    });
-  });
-
-  it("what the model gives", async () => {
-    await expectUnfolded({ ...scaled(base), outputs: ["y", "w"] });
-  });
-
-  it("what a caller may replace", async () => {
-    await expectUnfolded({ ...scaled({ w0: [32, 24] }), feeds: { x: floats([2, 32]), s: floats([1, 24]) } });
-  });
-
-  it("with NaN and infinities, and says so", async () => {
-    const zero = { w0: [32, 24], s: tensor("s", "float32", [1, 24], new Float32Array(24)) } as const;
-    const said = await expectUnfolded(scaled(zero, [node("Div", "w0 s", "w")]));
-    expect(said).toContain("w is computed from constants in each run and stays float: it would hold NaN or infinities");
-  });
-
-  it("what overflows on the way", async () => {
-    const large = { w0: [32, 24], s: one("s", 3e38) } as const;
-    await expectUnfolded(scaled(large, [node("Mul", "w0 s", "h"), node("Mul", "h s", "w")]));
-  });
-
-  it("what takes much memory on the way, and says so", async () => {
-    const lists = {
-      shape: int64s("shape", 2 ** 13, 2 ** 12),
-      end: int64s("end", 32, 24),
-      start: int64s("start", 0, 0),
-    };
-    const weights = { w0: tensor("w0", "float32", [1, 4096], new Float32Array(4096).fill(0.5)), ...lists };
-    const model = scaled(weights, [node("Expand", "w0 shape", "all"), node("Slice", "all start end", "w")]);
-    const said = await expectUnfolded(model);
-    expect(said).toContain("w is computed from constants in each run and stays float: more than 16777216 values");
-  });
-
-  it("what depends on the shape of an input", async () => {
-    await expectUnfolded(
-      scaled({ w0: [32, 24] }, [
-        node("Shape", "x", "shape"),
-        node("Cast", "shape", "sizes", { to: 1 }),
-        node("ReduceMax", "sizes", "s", { keepdims: 0 }),
-        node("Mul", "w0 s", "w"),
-      ]),
-    );
-  });
-
-  it("what is of other op types", async () => {
-    const nodes = [node("Mul", "w0 s", "w"), node("MatMul", "x w", "h"), node("Gemm", "h v", "y")];
-    await expectUnfolded({ ...scaled({ ...base, v: [24, 24] }), nodes }, { opTypes: ["Gemm"] });
-  });
-
-  it("as ONNX Runtime's tool has it", async () => {
-    await expectUnfolded(scaled(base), { mode: "dynamic", like: "onnxruntime" });
-  });
-});
-
 it("what a Split gives beside a value that is needed in each run stays, and is not made twice", async () => {
   const model: Sketch = {
     nodes: [
@@ -288,9 +248,27 @@ it("a chain of 20,000 nodes is computed, too", async () => {
   await expectNear(inMatMul(chain, { w0: [32, 24] }));
 });
 
+it("what several weights are made of is computed once", async () => {
+  const gates = Array.from({ length: 6 }, (_, i) => `w${i}`);
+  const model: Sketch = {
+    nodes: [
+      node("Mul", "w0 s", "h"),
+      node("Split", "h", gates.map((_, i) => `g${i}`).join(" "), { axis: 1 }),
+      ...gates.map((_, i) => node("MatMul", `x g${i}`, `y${i}`)),
+      node("Sum", gates.map((_, i) => `y${i}`).join(" "), "y"),
+    ],
+    ...{ weights: { w0: [32, 96], s: [1, 96] }, feeds: { x: floats([2, 32]) }, outputs: ["y"] },
+  };
+  const computed = vi.spyOn(evaluation, "evaluateNode");
+  computed.mockClear();
+  await rewritten(model);
+  expect(computed).toHaveBeenCalledTimes(2);
+});
+
 it("a set of files has it once", async () => {
   const model = kinds["an adapter that is not merged"]!;
   const computed = vi.spyOn(evaluation, "evaluateNode");
+  computed.mockClear();
   const files = new Map<string, ReturnType<typeof bytesSink>>();
   const sinkFor = async (suffix: string) => files.set(suffix, bytesSink()).get(suffix)!;
   const { files: made } = await quantizeForTransformersJs(engine, bytesSource(sketch(model), "m.onnx"), sinkFor);

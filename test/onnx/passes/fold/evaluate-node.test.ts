@@ -12,7 +12,7 @@ import { openNode, withSession } from "../../../helpers/sessions.ts";
 // Each operator on constants, beside what ONNX Runtime computes of them.
 
 interface Given {
-  readonly type?: "float32" | "int64" | "int32" | "bool";
+  readonly type?: "float32" | "float64" | "int64" | "int32" | "bool";
   readonly shape: readonly number[];
   readonly data: readonly number[];
 }
@@ -26,7 +26,11 @@ const positive = (shape: readonly number[]): Given => {
   return { shape, data: data.map((x) => Math.abs(x) + 0.5) };
 };
 const ints = (...data: number[]): Given => ({ type: "int64", shape: [data.length], data });
+const i32 = (...data: number[]): Given => ({ type: "int32", shape: [data.length], data });
 const scalar = (x: number): Given => ({ shape: [], data: [x] });
+
+/** As exporters write it, 2^63 - 1 but for the rounding. */
+const TO_THE_END = 2 ** 63 - 1024;
 
 interface Case {
   readonly op: string;
@@ -38,9 +42,13 @@ interface Case {
 }
 
 const cases: readonly Case[] = [
-  ...["Abs", "Exp", "Neg", "Reciprocal", "Relu", "Sigmoid", "Sign", "Softplus", "Tanh", "Identity"].map((op) => ({
-    ...{ op, inputs: [floats([3, 5])] },
-  })),
+  ...["Abs", "Ceil", "Cos", "Exp", "Floor", "Neg", "Reciprocal", "Relu", "Sigmoid", "Sign", "Sin", "Softplus"].map(
+    (op) => ({
+      ...{ op, inputs: [floats([3, 5])] },
+    }),
+  ),
+  ...["Tanh", "Identity"].map((op) => ({ op, inputs: [floats([3, 5])] })),
+  { op: "Round", inputs: [{ shape: [7], data: [0.5, 1.5, -2.5, 2.4, -0.6, 3e9, 8388609] }] },
   ...["Log", "Sqrt"].map((op) => ({ op, inputs: [positive([3, 5])] })),
   ...["Add", "Sub", "Mul", "Div", "Min", "Max"].flatMap((op) => [
     { op, inputs: [floats([2, 3, 4]), floats([2, 3, 4], 2)] },
@@ -51,7 +59,23 @@ const cases: readonly Case[] = [
   ]),
   { op: "Sum", inputs: [floats([2, 3]), floats([3], 2), floats([2, 1], 3)] },
   { op: "Max", inputs: [floats([2, 3]), floats([3], 2), floats([2, 1], 3)] },
+  { op: "Mean", inputs: [floats([2, 3]), floats([3], 2), floats([2, 1], 3)] },
+  ...["And", "Or", "Xor"].map((op): Case => {
+    const [a, b] = [
+      [1, 1, 0, 0],
+      [1, 0, 1, 0],
+    ].map((data) => ({ type: "bool", shape: [4], data }) as const);
+    return { op, inputs: [a, b], gives: ["bool"] };
+  }),
+  { op: "Mod", inputs: [ints(7, -7, 7, -7), ints(3, 3, -3, -3)], gives: ["int64"] },
+  { op: "Mod", inputs: [floats([5]), scalar(0.375)], attributes: { fmod: 1 } },
+  {
+    op: "Mul",
+    inputs: [0.1, 0.2].map((x) => ({ type: "float64", shape: [1], data: [x] }) as const),
+    gives: ["float64"],
+  },
   { op: "Pow", inputs: [positive([2, 3]), scalar(0.5)] },
+  { op: "Pow", inputs: [floats([2, 3]), scalar(-3)] },
   { op: "Pow", inputs: [floats([2, 3]), { type: "int64", shape: [], data: [2] }] },
   { op: "Div", inputs: [ints(7, -7, 7, -7), ints(2, 2, -2, -2)], gives: ["int64"] },
   { op: "Mul", inputs: [ints(7, -7), ints(3)], gives: ["int64"] },
@@ -79,6 +103,8 @@ const cases: readonly Case[] = [
   { op: "Slice", inputs: [floats([6, 7]), ints(-3, 5), ints(2 ** 31, 1), ints(0, 1), ints(1, -2)] },
   { op: "Slice", inputs: [floats([6, 7]), ints(5), ints(-(2 ** 31)), ints(-2), ints(-1)] },
   { op: "Slice", inputs: [floats([6, 7]), ints(4), ints(2)] },
+  { op: "Slice", inputs: [floats([6, 7]), ints(-2), ints(TO_THE_END)] },
+  { op: "Slice", inputs: [floats([6, 7]), ints(-1), ints(-TO_THE_END), ints(1), ints(-3)] },
   { op: "Slice", inputs: [floats([6, 7])], attributes: { starts: [1, 2], ends: [3, 9] }, opset: 9 },
   { op: "Concat", inputs: [floats([2, 3]), floats([2, 1], 2)], attributes: { axis: 1 } },
   { op: "Concat", inputs: [floats([2, 3]), floats([1, 3], 2), floats([0, 3])], attributes: { axis: -2 } },
@@ -103,7 +129,24 @@ const cases: readonly Case[] = [
     ...{ op, inputs: [floats([3, 4, 5])], attributes: { noop_with_empty_axes: 1 }, opset: 18 },
   })),
   { op: "ReduceSum", inputs: [floats([3, 4, 5]), ints(1, 2)], attributes: { keepdims: 0 } },
+  { op: "ReduceLogSum", inputs: [positive([3, 4])], attributes: { axes: [1] }, opset: 13 },
+  ...["ReduceMax", "ReduceMin", "ReduceProd", "ReduceSum"].map((op): Case => {
+    return { op, inputs: [ints(3, -4, 5)], gives: ["int64"], opset: 13 };
+  }),
   { op: "MatMul", inputs: [floats([3, 4]), floats([4, 5], 2)] },
+  { op: "MatMul", inputs: [floats([4]), floats([4, 5], 2)] },
+  { op: "MatMul", inputs: [floats([2, 3, 4]), floats([4], 2)] },
+  { op: "MatMul", inputs: [floats([4]), floats([4], 2)] },
+  { op: "Gemm", inputs: [floats([3, 4]), floats([4, 5], 2), floats([5], 3)], attributes: { alpha: { float: 0.5 } } },
+  { op: "Gemm", inputs: [floats([4, 3]), floats([5, 4], 2)], attributes: { transA: 1, transB: 1 } },
+  { op: "Gemm", inputs: [floats([3, 4]), floats([4, 5], 2), floats([3, 1], 3)], attributes: { beta: { float: -2 } } },
+  { op: "Trilu", inputs: [floats([2, 4, 5])], opset: 14 },
+  {
+    op: "Trilu",
+    inputs: [floats([4, 3]), { type: "int64", shape: [], data: [-1] }],
+    attributes: { upper: 0 },
+    opset: 14,
+  },
   { op: "MatMul", inputs: [floats([2, 1, 3, 4]), floats([5, 4, 2], 2)] },
   { op: "Shape", inputs: [floats([3, 4, 5])], gives: ["int64"] },
   { op: "Shape", inputs: [floats([3, 4, 5])], attributes: { start: 1, end: -1 }, gives: ["int64"], opset: 15 },
@@ -183,6 +226,9 @@ describe("is not computed", () => {
       "a norm along no axis",
       { op: "ReduceL1", inputs: [floats([4])], attributes: { noop_with_empty_axes: 1 }, opset: 18 },
     ],
+    ["integers that overflow", { op: "Mul", inputs: [i32(2 ** 31 - 1), i32(2)], gives: ["int32"] }],
+    ["integers beyond 2^53", { op: "Sub", inputs: [ints(TO_THE_END), ints(1)], gives: ["int64"] }],
+    ["axes that are none", { op: "Squeeze", inputs: [floats([1, 4]), ints()] }],
     ["a range that does not end", { op: "Range", inputs: [scalar(0), scalar(1), scalar(0)] }],
   ])("%s", async (_, each) => {
     await expect(evaluated(modelOf(each))).rejects.toBeInstanceOf(NotComputed);
