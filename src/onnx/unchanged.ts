@@ -29,7 +29,9 @@ export function whyUnchanged(plan: Plan, options: PlanOptions): string {
   const weights = weightsOf(plan);
   const verb = options.kind === "half" ? "converted" : "quantized";
   if (weights.length === 0) {
-    const { quantized } = plan;
+    const { quantized, remarks } = plan;
+    const computed = remarks.find(({ code }) => code === "not-folded");
+    if (quantized === 0 && computed) return `nothing ${verb}: ${computed.message}`;
     if (quantized === 0) return `nothing ${verb}: no layer of the model has a constant weight`;
     return `nothing ${verb}: ${quantized === 1 ? "its only weight is" : `all ${quantized} weights are`} quantized already`;
   }

@@ -51,7 +51,19 @@ export async function findComputedWeights(
   if (all.length === 0) return [];
   const integers = await readIntegers(model, files);
   const users = new ValueUsers(root);
-  return all.filter(({ name, scope }) => !users.isOutput(scope, name) && !viewOf(name, scope, integers));
+  const weights = all.filter(({ name, scope }) => !users.isOutput(scope, name) && !viewOf(name, scope, integers));
+  const names = new Map<Scope, Set<string>>();
+  for (const { name, scope } of weights) names.set(scope, (names.get(scope) ?? new Set()).add(name));
+  return weights.filter(({ name, scope }) => !isTurned(name, scope, names));
+}
+
+/** Whether a weight is another one transposed, as a table is that is looked up and multiplied with: passes see through that. */
+function isTurned(name: string, scope: Scope, weights: ReadonlyMap<Scope, ReadonlySet<string>>): boolean {
+  const definition = scope.find(name);
+  if (definition?.kind !== "node" || definition.node.opType !== "Transpose") return false;
+  const before = definition.node.inputs[0] ?? "";
+  const home = definition.scope.home(before);
+  return home !== undefined && (weights.get(home)?.has(before) ?? false);
 }
 
 /** Initializers that are inputs as well, which from IR version 4 on a caller may replace. */

@@ -248,6 +248,27 @@ it("a chain of 20,000 nodes is computed, too", async () => {
   await expectNear(inMatMul(chain, { w0: [32, 24] }));
 });
 
+it.each([{}, { format: "qdq" }, { mode: "dynamic", reduceRange: true }] as const)(
+  "a table that is looked up and, transposed, multiplied with is stored once: %o",
+  async (options) => {
+    const model: Sketch = {
+      nodes: [
+        node("Mul", "e0 s", "e"),
+        node("Gather", "e ids", "h"),
+        node("Transpose", "e", "et", { perm: [1, 0] }),
+        node("MatMul", "h et", "y"),
+      ],
+      weights: { e0: [100, 32], s: [1, 32] },
+      feeds: { ids: { data: BigInt64Array.of(1n, 99n), dims: [2] } },
+      outputs: ["y"],
+    };
+    await expectNear(model, options);
+    const { report, bytes } = await rewritten(model, options);
+    expect(report.tensors.map(({ name, reason }) => [name, reason])).toEqual([["e", undefined]]);
+    expect(bytes.length).toBeLessThan(5500);
+  },
+);
+
 it("what several weights are made of is computed once", async () => {
   const gates = Array.from({ length: 6 }, (_, i) => `w${i}`);
   const model: Sketch = {

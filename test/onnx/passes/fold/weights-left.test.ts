@@ -83,6 +83,13 @@ describe("stays as it is", () => {
     expect(said).toContain(text);
   });
 
+  it("with the reason where nothing else is there to quantize", async () => {
+    const zero = { w0: [32, 24], s: tensor("s", "float32", [1, 24], new Float32Array(24)) } as const;
+    const why = "nothing quantized: w is computed from constants in each run and stays float: it would hold NaN";
+    const model = scaled(zero, [node("Div", "w0 s", "w")]);
+    await expect(rewritten(model, { allowUnchanged: false })).rejects.toThrow(why);
+  });
+
   it("what overflows on the way", async () => {
     const large = { w0: [32, 24], s: one("s", 3e38) } as const;
     await expectUnfolded(scaled(large, [node("Mul", "w0 s", "h"), node("Mul", "h s", "w")]));
