@@ -1,6 +1,5 @@
 import type { Node, Tensor } from "../../ir/graph.ts";
 import type { Constant, Definition, NodeSite, Scope } from "../../ir/scopes.ts";
-import { isComputable } from "./evaluate-node.ts";
 
 /** A value that only constants go into: the nodes it takes, in an order in which they can be computed, its own the last. */
 export interface ConstantRegion {
@@ -57,7 +56,7 @@ export class ConstantRegions {
         path.pop();
         continue;
       }
-      const before = isConstantNode(node) || isComputable(node) ? inputsOf(site) : [undefined];
+      const before = isRepeatable(node) ? inputsOf(site) : [undefined];
       const open = before.flatMap((each) => (each?.kind === "node" && !this.#constant.has(each.node) ? [each] : []));
       const isVarying = before.some((each) => each?.kind !== "node" && !this.#isConstant(each));
       if (!isVarying && open.length > 0) {
@@ -75,6 +74,14 @@ export class ConstantRegions {
 /** Constant nodes whose value is no tensor. */
 export function isConstantNode({ domain, opType }: Node): boolean {
   return domain === "" && opType === "Constant";
+}
+
+/** Operators that give other numbers each time, that give numbers of elements, and that work on codes. */
+const others = /^(Random|(Bernoulli|Multinomial|Dropout|NonZero|ArgMax|ArgMin)$)|Quantize|QLinear|Dequantize/;
+
+/** Whether a node gives the same for the same inputs, whether it can be computed here or not. */
+function isRepeatable({ domain, opType, attributes }: Node): boolean {
+  return domain === "" && !others.test(opType) && attributes.every(({ graphs }) => graphs.length === 0);
 }
 
 function inputsOf({ node, scope }: NodeSite): (Definition | undefined)[] {

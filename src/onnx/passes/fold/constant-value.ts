@@ -22,10 +22,14 @@ const MOST_ELEMENTS = 1 << 24;
 /** Why a node is not computed. */
 export class NotComputed extends Error {}
 
+/** A node is not computed as its result is no weight: numbers of rows, say, that a Gather looks up. */
+export class NoFloats extends NotComputed {}
+
 /** @throws NotComputed where the shape is none, or too large */
 export function newValue(type: ValueType, shape: readonly number[]): ConstantValue {
   const elements = elementsOf(shape);
-  if (!shape.every((dimension) => Number.isSafeInteger(dimension) && dimension >= 0)) throw new NotComputed("shape");
+  if (!shape.every((dimension) => Number.isSafeInteger(dimension) && dimension >= 0))
+    throw new NotComputed("a shape that cannot be");
   if (!(elements <= MOST_ELEMENTS)) throw new NotComputed(`more than ${MOST_ELEMENTS} values`);
   return { type, shape, data: new arrays[type](elements) };
 }

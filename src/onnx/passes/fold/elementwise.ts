@@ -55,6 +55,9 @@ export const elementwiseOps: ReadonlySet<string> = new Set([
   ...[...Object.keys(logical), "Cast", "Clip", "Mean", "Mod", "Not", "Sum", "Where"],
 ]);
 
+/** Those that take one input or several; others take two. */
+const ofAny = new Set(["Max", "Mean", "Min", "Sum"]);
+
 /** @throws NotComputed */
 export function elementwise(node: Node, inputs: readonly (ConstantValue | undefined)[]): ConstantValue {
   const { opType } = node;
@@ -73,6 +76,7 @@ export function elementwise(node: Node, inputs: readonly (ConstantValue | undefi
   const two = opType === "Sum" || opType === "Mean" ? add : (binary[opType] ?? logical[opType]!);
   // Of older opsets: how the second input is laid along the first.
   if (node.attributes.some(({ name }) => name === "axis" || name === "broadcast")) throw new NotComputed("broadcast");
+  if (!ofAny.has(opType)) needed(b);
   const all = inputs.slice(1).reduce((sum: ConstantValue, next) => arithmetic(opType, two, sum, needed(next)), a);
   return opType === "Mean" ? map(all, all.type, (x) => x / inputs.length) : all;
 }

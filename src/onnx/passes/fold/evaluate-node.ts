@@ -26,6 +26,7 @@ export async function evaluateNode(
   files: TensorFiles,
 ): Promise<readonly ConstantValue[]> {
   const { opType } = node;
+  if (!isComputable(node)) throw new NotComputed(`${opType} is not computed beforehand`);
   const move = Object.hasOwn(movements, opType) ? movements[opType] : undefined;
   if (move) return move(node, inputs);
   if (elementwiseOps.has(opType)) return [settled(elementwise(node, inputs))];

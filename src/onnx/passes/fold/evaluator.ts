@@ -2,9 +2,10 @@ import type { TensorFiles } from "../../io/tensor-data.ts";
 import type { Node, Tensor } from "../../ir/graph.ts";
 import type { NodeSite, Scope } from "../../ir/scopes.ts";
 import { isConstantNode } from "./constant-regions.ts";
-import { type ConstantValue, loadValue, NotComputed, tensorOf, valueOfAttribute } from "./constant-value.ts";
+import { type ConstantValue, loadValue, NoFloats, NotComputed, tensorOf, valueOfAttribute } from "./constant-value.ts";
 import { evaluateNode } from "./evaluate-node.ts";
 import type { ComputedWeight } from "./find-computed-weights.ts";
+import { isFloat } from "./float-types.ts";
 
 /** Most bytes of values at a time, the weights that come of them among them: 256 MB. */
 const MOST_BYTES = 2 ** 28;
@@ -137,8 +138,8 @@ function attributeValue(node: Node): readonly ConstantValue[] {
 
 function initializerOf(name: string, value: Outcome | undefined): Tensor | NotComputed {
   if (!value || value instanceof NotComputed) return value ?? new NotComputed("an output that is not made");
-  if (value.type === "int64" || value.type === "int32" || value.type === "bool") return new NotComputed("integers");
-  if (value.type === "float64") return new NotComputed("float64");
+  if (!isFloat(value.type)) return new NoFloats(value.type);
+  if (value.type === "float64") return new NotComputed("it is float64");
   if (!value.data.every(Number.isFinite)) return new NotComputed("it would hold NaN or infinities");
   return tensorOf(name, value);
 }

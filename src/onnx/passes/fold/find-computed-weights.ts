@@ -4,6 +4,7 @@ import { isWeightInput } from "../../ir/operators.ts";
 import type { Scope } from "../../ir/scopes.ts";
 import { ValueUsers } from "../../ir/value-users.ts";
 import { viewOf } from "../../ir/views.ts";
+import { findQuantized } from "../../weights/find-quantized.ts";
 import { readIntegers } from "../../weights/find-weights.ts";
 import { FREE_INITIALIZERS } from "../graph-edits.ts";
 import { type ConstantRegion, ConstantRegions } from "./constant-regions.ts";
@@ -51,7 +52,11 @@ export async function findComputedWeights(
   if (all.length === 0) return [];
   const integers = await readIntegers(model, files);
   const users = new ValueUsers(root);
-  const weights = all.filter(({ name, scope }) => !users.isOutput(scope, name) && !viewOf(name, scope, integers));
+  const codes = new Set(findQuantized(root).map(({ codes }) => codes));
+  const weights = all.filter(({ name, scope, region }) => {
+    const isRestored = [...region.sources].some(({ tensor }) => codes.has(tensor));
+    return !isRestored && !users.isOutput(scope, name) && !viewOf(name, scope, integers);
+  });
   const names = new Map<Scope, Set<string>>();
   for (const { name, scope } of weights) names.set(scope, (names.get(scope) ?? new Set()).add(name));
   return weights.filter(({ name, scope }) => !isTurned(name, scope, names));

@@ -7,7 +7,7 @@ import type { Model, Tensor } from "../../ir/graph.ts";
 import { Scope } from "../../ir/scopes.ts";
 import { ValueUsers } from "../../ir/value-users.ts";
 import { FREE_INITIALIZERS, GraphEdits } from "../graph-edits.ts";
-import { NotComputed } from "./constant-value.ts";
+import { NoFloats, NotComputed } from "./constant-value.ts";
 import { equalWeights, placeOnce, Renames } from "./equal-weights.ts";
 import { Evaluator } from "./evaluator.ts";
 import { type ComputedWeight, type FoldOptions, findComputedWeights } from "./find-computed-weights.ts";
@@ -67,6 +67,7 @@ async function computed(groups: readonly (readonly ComputedWeight[])[], files: T
         tensors.set(weight, made);
         continue;
       }
+      if (made instanceof NoFloats) continue;
       const alike = failed.get(made.message);
       if (alike) alike.push(weight.name);
       else failed.set(made.message, [weight.name]);

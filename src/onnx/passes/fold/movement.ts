@@ -89,7 +89,8 @@ export const movements: Readonly<Record<string, Movement>> = {
       attributeOf(node, "split", "ints") ??
       integersOf(sizesInput) ??
       Array.from({ length: count }, (_, i) => Math.max(0, Math.min(even, total - i * even)));
-    if (sizes.reduce((a, b) => a + b, 0) !== total || sizes.some((d) => d < 0)) throw new NotComputed("sizes");
+    if (sizes.reduce((a, b) => a + b, 0) !== total || sizes.some((d) => d < 0))
+      throw new NotComputed("sizes that do not add up");
     const strides = stridesOf(x.shape);
     let from = 0;
     return sizes.map((size) => {
@@ -152,7 +153,8 @@ export const movements: Readonly<Record<string, Movement>> = {
 
 /** @throws NotComputed where `perm` is no order of the axes */
 export function transposed(x: ConstantValue, perm: readonly number[]): ConstantValue {
-  if ([...perm].sort((a, b) => a - b).join() !== x.shape.map((_, i) => i).join()) throw new NotComputed("perm");
+  if ([...perm].sort((a, b) => a - b).join() !== x.shape.map((_, i) => i).join())
+    throw new NotComputed("a perm that is no order of the axes");
   const strides = stridesOf(x.shape);
   const shape = perm.map((axis) => x.shape[axis]!);
   return picked(

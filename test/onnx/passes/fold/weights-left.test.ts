@@ -4,7 +4,7 @@ import { node } from "../../../helpers/onnx-build.ts";
 import { tensor } from "../../../helpers/onnx-tensors.ts";
 import { remarksOf } from "../../../helpers/remarks.ts";
 import { rewriterOf } from "../../../helpers/rewritten.ts";
-import { floats, type Sketch } from "../../../helpers/sketch.ts";
+import { floats, type Sketch, sketch } from "../../../helpers/sketch.ts";
 
 // Weights that a model computes from constants in each run, and that are left to it.
 
@@ -13,7 +13,7 @@ beforeAll(async () => {
   engine = await createEngine();
 });
 
-const { rewritten } = rewriterOf(() => engine, {});
+const { rewritten, quantized } = rewriterOf(() => engine, {});
 
 const int64s = (name: string, ...values: number[]) => tensor(name, "int64", [values.length], values);
 const one = (name: string, x: number) => tensor(name, "float32", [], [x]);
@@ -65,6 +65,38 @@ describe("stays as it is", () => {
     const model = scaled({ w0: [32, 24] }, [node("Split", "w0", "h w", { split: [32] })]);
     const said = await expectUnfolded({ ...model, opset: 11 });
     expect(said).toContain("w is computed from constants in each run and stays float: an output that is not made");
+  });
+
+  it("by an operator that is not computed beforehand, and says so", async () => {
+    const said = await expectUnfolded(scaled(base, [node("Mul", "w0 s", "h"), node("Softmax", "h", "w")]));
+    expect(said).toContain(
+      "w is computed from constants in each run and stays float: Softmax is not computed beforehand",
+    );
+  });
+
+  it("by an operator that gives other numbers each time", async () => {
+    const random = node("RandomUniformLike", "s", "r");
+    const said = await expectUnfolded(scaled(base, [random, node("Mul", "w0 r", "w")]));
+    expect(said.filter((line) => line.includes("computed"))).toEqual([]);
+  });
+
+  it("where it is restored from codes, without a word", async () => {
+    const { bytes } = await quantized(sketch(inMatMul([], { w: [32, 24] })));
+    const { report } = await quantized(bytes, { again: true });
+    expect(remarksOf(report).filter((line) => line.includes("computed"))).toEqual([]);
+  });
+
+  it("where it holds integers, without a word", async () => {
+    const tables = { w: [32, 24], a: int64s("a", 1, 2, 3), b: int64s("b", 4, 5) } as const;
+    const { report } = await rewritten({
+      nodes: [
+        node("Concat", "a b", "rows", { axis: 0 }),
+        node("Gather", "rows ids", "at"),
+        node("Gather", "w at", "y"),
+      ],
+      ...{ weights: tables, feeds: { ids: { data: BigInt64Array.of(0n, 4n), dims: [2] } }, outputs: ["y"] },
+    });
+    expect(remarksOf(report).filter((line) => line.includes("computed"))).toEqual([]);
   });
 
   it("with one remark for many of them", async () => {
