@@ -10,7 +10,9 @@ import { storedTensorOf } from "./io/load-tensor.ts";
 import { bytesOfTensor, TensorFiles } from "./io/tensor-data.ts";
 import { graphsOf, type Model, type ValueInfo } from "./ir/graph.ts";
 import { opNameOf } from "./ir/operators.ts";
+import { Scope } from "./ir/scopes.ts";
 import { validateGraph } from "./ir/validate-graph.ts";
+import { foldConstants } from "./passes/fold/fold-constants.ts";
 import type { Decision } from "./passes/pass-result.ts";
 import { planWeights } from "./passes/weight-only/plan-weights.ts";
 import { isReported } from "./report.ts";
@@ -109,7 +111,11 @@ export async function inspectOnnx(
     const root = validateGraph(source.name, model);
     const findings = target && findingsFor(target, model, root);
     const quantized = findQuantized(root);
-    const decisions = (await planWeights(model, files, root, defaults)).filter(isReported);
+    const facts = factsOf(model, files);
+    // As the command does, too: what is looked at is the weights that it would quantize.
+    await foldConstants(model, files, { bitsAfter: () => 8, floatBits: 32 });
+    const folded = new Scope(source.name, model.graph);
+    const decisions = (await planWeights(model, files, folded, defaults)).filter(isReported);
     const total = decisions.reduce((sum, { constant }) => sum + bytesOfTensor(constant.tensor), 0);
     const tracker = trackerOf(options, total);
     const workers = workersFor(options, engine, total);
@@ -118,7 +124,7 @@ export async function inspectOnnx(
     const weights = await allInOrder(decisions.map((decision) => inspectWeight(run, decision)));
     await tracker.at("");
     return {
-      ...factsOf(model, files),
+      ...facts,
       weights,
       quantized: quantized.map(({ name, shape, dtype, codes, scale, zeroPoint }) => ({
         name,

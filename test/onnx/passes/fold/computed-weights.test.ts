@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, it, vi } from "vitest";
 import { createEngine, type Engine } from "../../../../src/engine/engine.ts";
 import { bytesSink, bytesSource } from "../../../../src/formats/byte-source.ts";
 import { compareModels, quantizeForTransformersJs } from "../../../../src/model.ts";
+import { inspectOnnx } from "../../../../src/onnx/inspect-onnx.ts";
 import * as evaluation from "../../../../src/onnx/passes/fold/evaluate-node.ts";
 import { graph, node, value } from "../../../helpers/onnx-build.ts";
 import { graphsIn } from "../../../helpers/onnx-read.ts";
@@ -211,6 +212,14 @@ describe("is computed once and quantized", () => {
       const { report } = await rewritten(model, options);
       expect(report.tensors.map(({ name, reason }) => [name, reason])).toEqual([["w", undefined]]);
     }
+  });
+
+  it("where inspect says what it would lose", async () => {
+    const { before, report } = await rewritten(kinds["weight normalization"]!);
+    const { nodes, weights } = await inspectOnnx(engine, bytesSource(before, "a.onnx"), {});
+    expect(nodes).toEqual({ ReduceL2: 1, Div: 1, Mul: 1, Conv: 1 });
+    expect(weights.map(({ name, reason }) => [name, reason])).toEqual([["w", undefined]]);
+    expect(weights[0]!.sqnr!.int8PerChannel).toBeCloseTo(report.tensors[0]!.sqnr!, 5);
   });
 
   it("where compare finds it in the float model, too", async () => {
