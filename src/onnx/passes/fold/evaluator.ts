@@ -48,7 +48,9 @@ export class Evaluator {
     const tensors = new Map<ComputedWeight, Tensor | NotComputed>();
     for (const weight of weights) {
       const { scope, name } = weight;
-      const made = thereFor(weight) ?? initializerOf(name, this.#at(scope, name).outcome);
+      const held = this.#at(scope, name);
+      const made = thereFor(weight) ?? initializerOf(name, held.outcome);
+      if (made instanceof NotComputed) this.#release(held);
       if (!scope.outer && !(made instanceof NotComputed)) known.set(name, made);
       tensors.set(weight, made);
     }
