@@ -28,6 +28,7 @@ const ranks = [
   [
     "onnx/passes/weight-only",
     "onnx/passes/dynamic",
+    "onnx/passes/outlier-channels",
     "onnx/passes/nbits",
     "onnx/passes/float16",
     "onnx/passes/opset",

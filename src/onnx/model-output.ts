@@ -3,7 +3,7 @@ import type { Tracker } from "../pipeline/progress.ts";
 import { keyOf } from "./codecs/codec.ts";
 import { encodeModel } from "./io/encode.ts";
 import { type ExternalDataFile, layOutExternalData } from "./io/external-data-writer.ts";
-import type { TensorFiles } from "./io/tensor-data.ts";
+import { isOutside, type TensorFiles } from "./io/tensor-data.ts";
 import { type Addresses, segmentSource, writeSegments } from "./io/write-segments.ts";
 import type { Model } from "./ir/graph.ts";
 import type { Plan } from "./plan-model.ts";
@@ -30,7 +30,7 @@ export class Output {
     { jobs, nodes, drafts }: Pick<Plan, "jobs" | "nodes" | "drafts">,
     { addresses, dataSuffix = ".data" }: { readonly addresses: Addresses; readonly dataSuffix?: string | undefined },
   ): Promise<Output> {
-    const outside = jobs.filter(({ constant }) => constant.tensor.data.kind === "external");
+    const outside = jobs.filter(({ constant }) => isOutside(constant.tensor));
     const replacements = outside.map((job) => ({ tensor: job.constant.tensor, parts: job.parts, key: keyOf(job) }));
     const data = await layOutExternalData(model, files, { sink, suffix: dataSuffix }, replacements, addresses);
     const segments = encodeModel(model);

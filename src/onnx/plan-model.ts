@@ -15,6 +15,7 @@ import { type FoldOptions, foldConstants } from "./passes/fold/fold-constants.ts
 import type { Bnb4PassOptions } from "./passes/nbits/matmul-bnb4.ts";
 import type { NbitsOptions } from "./passes/nbits/nbits-options.ts";
 import { planBnb4, planNbits } from "./passes/nbits/nbits-pass.ts";
+import { foldOutliers } from "./passes/outlier-channels/fold-outliers.ts";
 import type { Decision, OpsetNeed, PassResult } from "./passes/pass-result.ts";
 import type { WeightDraft } from "./passes/weight-only/weight-draft.ts";
 import { planWeightOnly } from "./passes/weight-only/weight-only-pass.ts";
@@ -99,6 +100,11 @@ export async function planModel(model: Model, files: TensorFiles, options: PlanO
       const more = await raiseFor(made.needs!, model, files, options.opset);
       plan = { ...plan, remarks: [...plan.remarks, ...more], isRaised: true };
       made = await decidedBy(pass, model, files);
+    }
+    if (next.kind === "dynamic" && !next.like) {
+      const { isFolded, remarks } = await foldOutliers(model, files, made.edits, next);
+      plan = { ...plan, remarks: [...plan.remarks, ...remarks] };
+      if (isFolded) made = await decidedBy(pass, model, files);
     }
     plan = applied(plan, made, model, files);
   }

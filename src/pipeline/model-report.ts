@@ -26,6 +26,8 @@ export type RemarkCode =
   | "float-layers"
   | "slow-operator"
   | "saturation"
+  | "scales-folded"
+  | "outlier-channels"
   | "stored-twice"
   | "no-weights"
   | "per-channel-instead"

@@ -188,6 +188,11 @@ export function* tensorsOf(model: Model): Generator<Tensor> {
   }
 }
 
+/** Whether a tensor's elements are in another file than the model, or come from there. */
+export function isOutside({ data }: Tensor): boolean {
+  return data.kind === "external" || (data.kind === "span" && data.isOutside === true);
+}
+
 /** Bytes of a tensor's elements; 0 for types of no fixed width. */
 export function bytesOfTensor({ shape, type }: Tensor): number {
   return Math.ceil((elementsOf(shape) * (bitsOf(type) ?? 0)) / 8);

@@ -98,7 +98,7 @@ export interface Tensor {
 /** Where a tensor's elements are. */
 export type TensorData =
   /** Little-endian, one after the other, as raw_data and packed float_data have them: in the model's file or another. */
-  | { readonly kind: "span"; readonly source: ByteSource; readonly start: number; readonly end: number }
+  | ({ readonly kind: "span"; readonly source: ByteSource } & Span)
   /** In another file, not yet looked for. */
   | { readonly kind: "external"; readonly place: ExternalPlace }
   /** A number each in typed fields of the tensor's message. */
@@ -109,6 +109,13 @@ export type TensorData =
   | { readonly kind: "placed"; readonly entries: ReadonlyMap<string, string> }
   /** Strings, and what else is never looked into. */
   | { readonly kind: "opaque" };
+
+interface Span {
+  readonly start: number;
+  readonly end: number;
+  /** Whether it is computed from a tensor of another file, and what takes its place belongs there. */
+  readonly isOutside?: boolean;
+}
 
 export interface ExternalPlace {
   readonly location: string;

@@ -55,7 +55,13 @@ export class GraphEdits {
   }
 
   get isEmpty(): boolean {
-    return this.jobs.length === 0 && this.#replaced.size === 0 && this.#tensors.size === 0;
+    const { size } = this.#instead;
+    return this.jobs.length === 0 && size === 0 && this.#replaced.size === 0 && this.#tensors.size === 0;
+  }
+
+  /** Whether other nodes take a node's place. */
+  isReplaced(node: Node): boolean {
+    return this.#replaced.has(node);
   }
 
   /** All nodes that are put in. */
