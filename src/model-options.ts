@@ -232,7 +232,8 @@ function halfOptionsOf(options: Checked, dtype: HalfDType) {
   return { dtype, clamp: checkBoolean("clamp", options.clamp, false) };
 }
 
-function checkNames(argument: string, names: readonly string[] | undefined): readonly string[] | undefined {
+/** @throws ArgumentError */
+export function checkNames(argument: string, names: readonly string[] | undefined): readonly string[] | undefined {
   if (names === undefined) return undefined;
   if (Array.isArray(names) && names.every((name) => typeof name === "string" && name !== "")) return names;
   throw new ArgumentError(argument, "an array of strings is wanted, none of them empty");

@@ -16,6 +16,7 @@ import { detectFileType, type TensorFileType } from "./formats/detect-file-type.
 import { textOf, type Words } from "./messages.ts";
 import {
   type CheckedQuantization,
+  checkNames,
   checkQuantize,
   checkTransformersOptions,
   type QuantizeModelOptions,
@@ -172,9 +173,12 @@ async function dequantizeInto(
   return dequantizeCheckpoint(engine, source, sink, { ...options, fileType });
 }
 
+/** Options of `inspectModel` that, as those of `quantizeModel`, tell which weights would be wanted. */
+const selecting = ["include", "exclude", "opTypes"] as const;
+
 /**
  * What is in a model or a file of tensors, and what each weight would lose; the result's `fileType` tells which it was. With
- * a `target` what is known of a model's nodes there, too.
+ * a `target` what is known of a model's nodes there, too. `include`, `exclude` and `opTypes` are those of `quantizeModel`.
  *
  * @throws FormatError, ArgumentError, the signal's reason, what the source throws
  */
@@ -183,11 +187,16 @@ export async function inspectModel(
   source: ByteSource,
   options: InspectOptions = {},
 ): Promise<Inspection | ModelInspection> {
-  checkKeys(options, ["target", ...taskOptions]);
+  checkKeys(options, ["target", ...selecting, ...taskOptions]);
   const target = options.target === undefined ? undefined : oneOf("target", options.target, targetNames);
   const fileType = await detectFileType(source);
-  if (fileType === "onnx") return inspectOnnx(engine, source, { ...options, target });
-  if (target !== undefined) throw new ArgumentError("target", "is for ONNX models; this is a file of tensors");
+  if (fileType === "onnx") {
+    const [include, exclude, opTypes] = selecting.map((name) => checkNames(name, options[name]));
+    return inspectOnnx(engine, source, { ...options, include, exclude, opTypes, target });
+  }
+  for (const name of ["target", ...selecting] as const) {
+    if (options[name] !== undefined) throw new ArgumentError(name, "is for ONNX models; this is a file of tensors");
+  }
   return inspectCheckpoint(engine, source, options);
 }
 

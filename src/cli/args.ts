@@ -46,6 +46,7 @@ export function createProgram(version: string, actions: Actions): Command {
     .addOption(
       choice("--target <name>", "models: list the nodes that fail, fall back, are inexact or slow there", targetNames),
     );
+  for (const option of [...globOptions(), opTypesOption()]) inspect.addOption(option);
   withCommon(withWork(inspect)).action(actions.inspect);
 
   const compare = program
@@ -106,9 +107,19 @@ function fileOptions(): Option[] {
     choice("--layout <name>", layout, layouts),
     parsed("--only <list>", only, variantList),
     new Option("--reduce-range", "leave half of the codes unused, for runtimes that saturate"),
+    ...globOptions(),
+  ];
+}
+
+function globOptions(): Option[] {
+  return [
     parsed("--include <glob>", "quantize these tensors only, or weights of these nodes (may be repeated)", collect),
     parsed("--exclude <glob>", "leave these as they are (may be repeated)", collect),
   ];
+}
+
+function opTypesOption(): Option {
+  return parsed("--op-types <list>", "models: only weights of nodes of these types, as Conv,MatMul", list);
 }
 
 function modelOptions(): Option[] {
@@ -127,7 +138,7 @@ function modelOptions(): Option[] {
     new Option("--clamp", "half precision: values that are too large become the largest there is"),
     choice("--target <name>", "models: where it is to run; picks forms that do", targetNames),
     parsed("--opset <n>", "models: raise to this opset first", positive),
-    parsed("--op-types <list>", "models: only weights of nodes of these types, as Conv,MatMul", list),
+    opTypesOption(),
     choice("--like <tool>", like, tools),
     new Option("--again", "models: quantize the float weights of a model that is quantized already"),
     new Option("--allow-unchanged", "write a file in which nothing can be quantized as it is; an error otherwise"),

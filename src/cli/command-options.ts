@@ -54,9 +54,10 @@ export interface QuantizeArguments extends WriteOptions {
   readonly allowUnchanged?: true;
 }
 
-export interface InspectArguments extends CommonOptions, WorkOptions {
-  readonly target?: Target;
-}
+export interface InspectArguments
+  extends CommonOptions,
+    WorkOptions,
+    Pick<QuantizeArguments, "target" | "include" | "exclude" | "opTypes"> {}
 
 export interface CompareArguments extends CommonOptions {
   readonly inputs?: string;

@@ -78,10 +78,11 @@ async function dequantize(named: string, options: WriteOptions): Promise<void> {
 }
 
 async function inspect(named: string, options: InspectArguments): Promise<void> {
+  const { target, include, exclude, opTypes } = options;
   const engine = await createEngine();
   const input = await inputFor(named);
   const inspection = await withSource(input, (source) =>
-    withTask(options, (task) => inspectModel(engine, source, { target: options.target, ...task })),
+    withTask(options, (task) => inspectModel(engine, source, { target, include, exclude, opTypes, ...task })),
   );
   if (options.quiet) return;
   if (options.json) print(toJson({ input, ...inspection }));

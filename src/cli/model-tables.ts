@@ -3,10 +3,24 @@ import type { ModelInspection, ValueInspection } from "../onnx/inspect-onnx.ts";
 import type { Target, TargetFinding } from "../onnx/targets/target.ts";
 import * as format from "./format.ts";
 import { columnsOf, tableOf } from "./table.ts";
+import { lineOf } from "./words.ts";
 
 /** What is in a model, for people. */
 export function renderModel(input: string, model: ModelInspection): string {
-  const { bytes, irVersion, opsets, dataFiles, inputs, outputs, nodes, weights, quantized, target, findings } = model;
+  const {
+    bytes,
+    irVersion,
+    opsets,
+    dataFiles,
+    inputs,
+    outputs,
+    nodes,
+    weights,
+    quantized,
+    target,
+    findings,
+    remarks = [],
+  } = model;
   const imports = Object.entries(opsets).map(([domain, version]) => `${format.text(domain) || "opset"} ${version}`);
   const data = dataFiles.length === 0 ? "" : `, with ${dataFiles.map(format.text).join(", ")}`;
   const lines = [
@@ -23,7 +37,8 @@ export function renderModel(input: string, model: ModelInspection): string {
     ...(weights.length > 0 ? [weightTable(weights)] : []),
     ...(quantized.length > 0 ? [quantizedTable(quantized)] : []),
   ];
-  return `${lines.join("\n")}\n${tables.map((table) => `\n${table}`).join("")}`;
+  const notes = remarks.map((remark) => `${format.text(lineOf(remark))}\n`).join("");
+  return `${lines.join("\n")}\n${[...tables, ...(notes ? [notes] : [])].map((table) => `\n${table}`).join("")}`;
 }
 
 /** Nodes that are named in the table; the JSON has all. */
@@ -83,9 +98,14 @@ function weightTable(weights: ModelInspection["weights"]): string {
     format.decibels(weight.sqnr?.int8PerChannel),
     format.decibels(weight.sqnr?.int4PerTensor),
     format.decibels(weight.sqnr?.int4PerChannel),
-    weight.reason === undefined ? "" : `not quantized: ${format.text(weight.reason)}`,
+    noteOn(weight),
   ]);
   return tableOf(columns, rows);
+}
+
+function noteOn({ reason, isComputed }: ModelInspection["weights"][number]): string {
+  if (reason !== undefined) return `not quantized: ${format.text(reason)}`;
+  return isComputed ? "computed once, from constants" : "";
 }
 
 function quantizedTable(quantized: ModelInspection["quantized"]): string {

@@ -2,24 +2,26 @@ import type { Engine } from "../engine/engine.ts";
 import { elementsOf } from "../engine/tensors/shape.ts";
 import type { ByteSource } from "../formats/byte-source.ts";
 import { inspectStored, isFinding } from "../pipeline/inspect-work.ts";
-import type { InspectedTensor } from "../pipeline/model-report.ts";
+import type { InspectedTensor, Remark } from "../pipeline/model-report.ts";
 import { shareOf, type TaskOptions, type Tracker, trackerOf, workersFor } from "../pipeline/progress.ts";
 import { allInOrder, Schedule } from "../pipeline/schedule.ts";
 import { readModel } from "./io/decode.ts";
 import { storedTensorOf } from "./io/load-tensor.ts";
-import { bytesOfTensor, TensorFiles } from "./io/tensor-data.ts";
-import { graphsOf, type Model, type ValueInfo } from "./ir/graph.ts";
+import { bytesOfTensor, TensorFiles, tensorsOf } from "./io/tensor-data.ts";
+import { graphsOf, type Model, type Tensor, type ValueInfo } from "./ir/graph.ts";
 import { opNameOf } from "./ir/operators.ts";
 import { Scope } from "./ir/scopes.ts";
 import { validateGraph } from "./ir/validate-graph.ts";
-import { foldConstants } from "./passes/fold/fold-constants.ts";
 import type { Decision } from "./passes/pass-result.ts";
 import { planWeights } from "./passes/weight-only/plan-weights.ts";
+import { foldFor, type PlanOptions } from "./plan-model.ts";
 import { isReported } from "./report.ts";
 import type { Target, TargetFinding } from "./targets/target.ts";
 import { findingsFor } from "./targets/target-findings.ts";
-import { findQuantized } from "./weights/find-quantized.ts";
+import { type UnreachedTensor, unreachedTensors } from "./unreached-tensors.ts";
+import { findQuantized, type QuantizedConstant } from "./weights/find-quantized.ts";
 import { type FloatConstant, usersOf } from "./weights/find-weights.ts";
+import type { WeightSelection } from "./weights/select-weights.ts";
 import { granularityFor, type WeightOnlyOptions } from "./weights/weight-granularity.ts";
 
 /** What a weight would lose, as signal-to-quantization-noise ratio in dB. */
@@ -30,13 +32,15 @@ export interface ExpectedWeightErrors {
   readonly int4PerChannel: number;
 }
 
-/** A float constant of a model. */
+/** A float constant of a model, with the reason where it would stay as it is. */
 export interface WeightInspection extends InspectedTensor {
   readonly dtype: string;
   /** Types of the nodes that use it. */
   readonly ops: readonly string[];
   /** Names of the nodes to which it is a weight. */
   readonly nodes: readonly string[];
+  /** Whether nodes compute it from constants in each run: quantizing computes it once. */
+  readonly isComputed?: boolean | undefined;
   /** Of weights, as int8 in the format "cast" and as int4. */
   readonly sqnr?: ExpectedWeightErrors | undefined;
 }
@@ -73,21 +77,25 @@ export interface ModelInspection {
   readonly nodes: Readonly<Record<string, number>>;
   /** Other files that hold its tensors. */
   readonly dataFiles: readonly string[];
+  /** Weights, and all other floats of 4 kB or more; scales of quantized weights are counted with these. */
   readonly weights: readonly WeightInspection[];
   readonly quantized: readonly QuantizedWeight[];
+  /** Notes on weights that nodes compute from constants, where there are any. */
+  readonly remarks?: readonly Remark[] | undefined;
   /** If asked about one. */
   readonly target?: Target | undefined;
   /** What of it fails, runs elsewhere, is off or slow on the target, the worst first. */
   readonly findings?: readonly TargetFinding[] | undefined;
 }
 
-export interface InspectOptions extends TaskOptions {
+export interface InspectOptions extends TaskOptions, Pick<WeightSelection, "include" | "exclude" | "opTypes"> {
   /** Where the model is to run: what is known of its nodes there is listed as `findings`. */
   readonly target?: Target | undefined;
 }
 
 /** What the command does when nothing is said. */
-const defaults: WeightOnlyOptions = {
+const defaults: WeightOnlyOptions & { readonly kind: "restored" } = {
+  kind: "restored",
   dtype: "int8",
   scheme: "symmetric",
   perChannel: true,
@@ -103,41 +111,62 @@ const defaults: WeightOnlyOptions = {
 export async function inspectOnnx(
   engine: Engine,
   source: ByteSource,
-  { target, ...options }: InspectOptions,
+  { target, include, exclude, opTypes, ...options }: InspectOptions,
 ): Promise<ModelInspection> {
   const model = await readModel(source);
   const files = await TensorFiles.open(source, model);
   try {
     const root = validateGraph(source.name, model);
     const findings = target && findingsFor(target, model, root);
-    const quantized = findQuantized(root);
-    const facts = factsOf(model, files);
-    // As the command does, too: what is looked at is the weights that it would quantize.
-    await foldConstants(model, files, { bitsAfter: () => 8, floatBits: 32 });
-    const folded = new Scope(source.name, model.graph);
-    const decisions = (await planWeights(model, files, folded, defaults)).filter(isReported);
+    const facts = { ...factsOf(model, files), quantized: findQuantized(root).map(quantizedFrom) };
+    const unreached = unreachedTensors(model).flatMap(unreachedFrom);
+    const plan = { ...defaults, include, exclude, opTypes };
+    const { decisions, remarks, computed } = await decided(model, files, plan);
     const total = decisions.reduce((sum, { constant }) => sum + bytesOfTensor(constant.tensor), 0);
     const tracker = trackerOf(options, total);
     const workers = workersFor(options, engine, total);
     const schedule = new Schedule(workers, tracker, isFinding);
-    const run: Run = { files, schedule, share: shareOf(options, workers), tracker };
+    const run: Run = { files, schedule, share: shareOf(options, workers), tracker, computed };
     const weights = await allInOrder(decisions.map((decision) => inspectWeight(run, decision)));
     await tracker.at("");
     return {
-      ...facts,
-      weights,
-      quantized: quantized.map(({ name, shape, dtype, codes, scale, zeroPoint }) => ({
-        name,
-        shape,
-        dtype,
-        bytes: [codes, scale, zeroPoint].reduce((sum, tensor) => sum + (tensor ? bytesOfTensor(tensor) : 0), 0),
-        scales: elementsOf(scale.shape),
-      })),
+      ...{ ...facts, weights: [...weights, ...unreached] },
+      ...(remarks.length > 0 && { remarks }),
       ...(target && { target, findings }),
     };
   } finally {
     await files.close();
   }
+}
+
+/** What would become of each constant, with those that would be computed first. Changes the graph, never a file. */
+async function decided(model: Model, files: TensorFiles, plan: PlanOptions & { readonly kind: "restored" }) {
+  const stored = new Set(tensorsOf(model));
+  const remarks = await foldFor(plan, model, files);
+  const root = new Scope(files.source.name, model.graph);
+  const decisions = (await planWeights(model, files, root, plan)).filter(isInspected);
+  const constants = decisions.map(({ constant }) => constant.tensor);
+  return { decisions, remarks, computed: new Set(constants.filter((tensor) => !stored.has(tensor))) };
+}
+
+/** Floats of so many bytes are told of even if reports do not have them one by one. */
+const LARGE = 4096;
+
+/** Scales of quantized weights are told of with these. */
+function isInspected(decision: Decision): boolean {
+  return isReported(decision) || (!decision.isPart && bytesOfTensor(decision.constant.tensor) >= LARGE);
+}
+
+const floats: ReadonlySet<string | undefined> = new Set(["float32", "float16", "bfloat16", "float64"]);
+
+function unreachedFrom({ name, type, shape, bytes, reason }: UnreachedTensor): WeightInspection[] {
+  if (!floats.has(type) || bytes < LARGE) return [];
+  return [{ name, ops: [], nodes: [], shape, dtype: type!, bytes, reason }];
+}
+
+function quantizedFrom({ name, shape, dtype, codes, scale, zeroPoint }: QuantizedConstant): QuantizedWeight {
+  const bytes = [codes, scale, zeroPoint].reduce((sum, tensor) => sum + (tensor ? bytesOfTensor(tensor) : 0), 0);
+  return { name, shape, dtype, bytes, scales: elementsOf(scale.shape) };
 }
 
 function factsOf(model: Model, files: TensorFiles) {
@@ -168,6 +197,8 @@ interface Run {
   readonly schedule: Schedule;
   readonly share: number;
   readonly tracker: Tracker;
+  /** Tensors that nodes compute. */
+  readonly computed: ReadonlySet<Tensor>;
 }
 
 /** Of float64 the engine knows too little, of nothing there is nothing to know. */
@@ -175,13 +206,17 @@ function isMeasured({ constant: { tensor } }: Decision): boolean {
   return tensor.type !== "float64" && !tensor.shape.includes(0);
 }
 
-async function inspectWeight({ files, schedule, share, tracker }: Run, decision: Decision): Promise<WeightInspection> {
+async function inspectWeight(run: Run, decision: Decision): Promise<WeightInspection> {
+  const { files, schedule, share, tracker, computed } = run;
   const { constant, isWeight, reason } = decision;
   const { tensor, name, uses } = constant;
   const nodes = [...new Set(uses.filter(({ axes }) => axes).map(({ node }) => node.name))];
   const { shape, type = "?" } = tensor;
   const bytes = bytesOfTensor(tensor);
-  const facts = { name, ops: usersOf(constant), nodes, shape, dtype: type, bytes, reason };
+  const facts = {
+    ...{ name, ops: usersOf(constant), nodes, shape, dtype: type, bytes, reason },
+    ...(computed.has(tensor) && { isComputed: true }),
+  };
   if (!isMeasured(decision)) return facts;
   const { source, stored } = storedTensorOf(files, name, tensor);
   const quantizations = isWeight ? quantizationsFor(constant) : [];

@@ -77,7 +77,7 @@ export async function planModel(model: Model, files: TensorFiles, options: PlanO
     const hasMore = hasFloatWeights(findConstants(before, await readIntegers(model, files)), quantized);
     refuseQuantized(source.name, quantized, hasMore);
   }
-  const folded = options.like ? [] : await foldConstants(model, files, foldOptionsOf(options));
+  const folded = await foldFor(options, model, files);
   const raised = options.opset === undefined ? [] : await raise(model, files, options.opset);
   let plan: Plan = {
     ...{ decisions: [], jobs: [], nodes: [], drafts: [] },
@@ -110,6 +110,16 @@ export async function planModel(model: Model, files: TensorFiles, options: PlanO
   }
   const found = options.target && remarksFor(options.target, model, new Scope(source.name, model.graph));
   return { ...plan, remarks: [...remarksOnForms(options, plan), ...plan.remarks, ...(found ?? [])] };
+}
+
+/**
+ * Has weights computed that a model makes of constants, where that helps what is to become of it.
+ *
+ * @returns remarks on what was computed, and on what was not and why
+ * @throws FormatError
+ */
+export async function foldFor(options: PlanOptions, model: Model, files: TensorFiles): Promise<Remark[]> {
+  return options.like ? [] : foldConstants(model, files, foldOptionsOf(options));
 }
 
 /** Which weights are worth computing beforehand: those that a pass takes, and others unless op types are named. */

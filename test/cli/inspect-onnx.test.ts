@@ -4,6 +4,8 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { runnerIn } from "../helpers/command.ts";
 import { mlp } from "../helpers/command-models.ts";
+import { node } from "../helpers/onnx-build.ts";
+import { floats, sketch } from "../helpers/sketch.ts";
 
 let folder: string;
 
@@ -79,6 +81,32 @@ describe("inspect", () => {
     const { weights, quantized } = JSON.parse((await run("inspect", "model.int8.onnx", "--json")).stdout);
     expect(weights).toEqual([]);
     expect(quantized[1]).toEqual({ name: "fc2.weight", shape: [64, 10], dtype: "int8", bytes: 680, scales: 10 });
+  });
+
+  it("says of what stays float why, and of what is computed from constants that it is computed once", async () => {
+    const nodes = [
+      node("LayerNormalization", "x g", "h"),
+      ...[node("Div", "v n", "w"), node("MatMul", "h w", "y"), node("Div", "zeros n", "u"), node("MatMul", "y u", "z")],
+    ];
+    const zeros = { shape: [32, 8], data: new Array(256).fill(0) };
+    const weights = { g: [1024], v: [1024, 32], n: { shape: [1], data: [0] }, zeros };
+    await put("zero.onnx", sketch({ nodes, weights, feeds: { x: floats([1, 1024]) }, outputs: ["z"] }));
+    const whole = { ...weights, n: { shape: [1], data: [2] }, zeros: [32, 8] };
+    await put("two.onnx", sketch({ nodes, weights: whole, feeds: { x: floats([1, 1024]) }, outputs: ["z"] }));
+    const norm = /^LayerNormalization +g .* not quantized: used by LayerNormalization as its scale, not as a weight$/m;
+    const zero = await run("inspect", "zero.onnx");
+    expect(zero.stdout).toMatch(norm);
+    expect(zero.stdout).toContain("\n\nw is computed from constants in each run and stays float: it would hold NaN");
+    const { stdout } = await run("inspect", "two.onnx");
+    expect(stdout).toMatch(norm);
+    expect(stdout).toMatch(/^MatMul +w .* dB +computed once, from constants$/m);
+    expect(stdout).toMatch(/\n\n2 weights computed once, from constants: w, u\n$/);
+    expect((await run("inspect", "two.onnx", "--exclude", "w")).stdout).toMatch(
+      /^MatMul +w .* not quantized: excluded$/m,
+    );
+    const { weights: listed, remarks } = JSON.parse((await run("inspect", "two.onnx", "--json")).stdout);
+    expect(listed[1]).toMatchObject({ name: "w", isComputed: true });
+    expect(remarks).toEqual([{ code: "folded", message: "2 weights computed once, from constants: w, u" }]);
   });
 
   it("names from files cannot write to the terminal", async () => {

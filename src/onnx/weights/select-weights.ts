@@ -1,9 +1,10 @@
 import { matcherOf, type NameGlobs } from "../../pipeline/name-globs.ts";
 import type { Model, Node, Tensor } from "../ir/graph.ts";
+import { roleOf } from "../ir/input-roles.ts";
 import { checkOpTypes, opNameOf, weightOps } from "../ir/operators.ts";
 import type { Scope } from "../ir/scopes.ts";
 import { findQuantized, type QuantizedConstant } from "./find-quantized.ts";
-import { type FloatConstant, usersOf } from "./find-weights.ts";
+import type { FloatConstant } from "./find-weights.ts";
 
 /** Which weights to quantize; globs match names of weights and of the nodes that use them. */
 export interface WeightSelection extends NameGlobs {
@@ -138,5 +139,14 @@ function whyNoWeight(constant: FloatConstant): string {
     return `used behind ${[...new Set(viewers.map(opNameOf))].join(", ")}, which cannot be followed`;
   }
   if (uses.length === 0) return isShown ? "an output" : "used by no node";
-  return `used by ${usersOf(constant).join(", ")}, not as a weight`;
+  return `used by ${usesNamed(constant).join(", ")}, not as a weight`;
+}
+
+/** Types of nodes and what a constant is to them, each once: "LayerNormalization as its scale". */
+function usesNamed({ uses, tensor: { shape } }: FloatConstant): string[] {
+  const named = uses.map(({ node, input }) => {
+    const role = roleOf(node, input, shape);
+    return role === undefined ? opNameOf(node) : `${opNameOf(node)} as its ${role}`;
+  });
+  return [...new Set(named)];
 }

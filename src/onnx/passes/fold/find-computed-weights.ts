@@ -26,20 +26,21 @@ export interface ComputedWeight {
   readonly bits: number;
 }
 
-/** The computed weights of nodes that take something else besides, each once. */
+/** The computed weights of nodes that take something else besides, each once; not those that are made of codes. */
 export async function findComputedWeights(
   model: Model,
   root: Scope,
   files: TensorFiles,
   { bitsAfter }: Pick<FoldOptions, "bitsAfter">,
 ): Promise<ComputedWeight[]> {
+  const restored = new Set(findQuantized(root).map(({ name }) => name));
   const regions = new ConstantRegions(overridableIn(model));
   const found = new Map<Scope, Map<string, ComputedWeight>>();
   for (const scope of root.all()) {
     for (const node of scope.graph.nodes) {
       for (const [input, name] of node.inputs.entries()) {
         const home = scope.home(name);
-        if (!home || !isWeightInput(node, input) || found.get(home)?.has(name)) continue;
+        if (!home || !isWeightInput(node, input) || found.get(home)?.has(name) || restored.has(name)) continue;
         const region = regions.regionOf(name, scope);
         if (!region || node.inputs.every((each) => each === "" || regions.isConstant(each, scope))) continue;
         const bits = bitsAfter(node);

@@ -1,5 +1,6 @@
 import { elementsOf } from "../../../engine/tensors/shape.ts";
 import type { Node } from "../../ir/graph.ts";
+import { channelNorms } from "../../ir/input-roles.ts";
 import { opNameOf } from "../../ir/operators.ts";
 import type { Constant, NodeSite, Scope } from "../../ir/scopes.ts";
 import type { ValueUsers } from "../../ir/value-users.ts";
@@ -25,16 +26,6 @@ export interface VectorInput {
   readonly input: number;
 }
 
-/** Where operators that normalize have their scale and bias. */
-const fused: Readonly<Record<string, { readonly scale: number; readonly bias?: number }>> = {
-  LayerNormalization: { scale: 1, bias: 2 },
-  RMSNormalization: { scale: 1 },
-  SimplifiedLayerNormalization: { scale: 1 },
-  "com.microsoft.SimplifiedLayerNormalization": { scale: 1 },
-  "com.microsoft.SkipLayerNormalization": { scale: 2, bias: 3 },
-  "com.microsoft.SkipSimplifiedLayerNormalization": { scale: 2 },
-};
-
 /** Finds LayerNormalization, RMSNormalization and their like, also where they are written out, in all graphs. */
 export function findNorms(root: Scope, users: ValueUsers): Norm[] {
   const norms: Norm[] = [];
@@ -49,7 +40,7 @@ export function findNorms(root: Scope, users: ValueUsers): Norm[] {
 
 function fusedNorm({ node, scope }: NodeSite): Norm | undefined {
   const label = opNameOf(node);
-  const places = Object.hasOwn(fused, label) ? fused[label] : undefined;
+  const places = Object.hasOwn(channelNorms, label) ? channelNorms[label] : undefined;
   const scale = places && vectorAt({ node, scope }, places.scale);
   const [output = ""] = node.outputs;
   if (!scale || output === "") return undefined;
