@@ -11,6 +11,8 @@ import type { Rows } from "./scaled-rows.ts";
 export interface RowsBehind extends Rows {
   readonly constant: FloatConstant;
   readonly node: Node;
+  /** The input of the node that it is. */
+  readonly input: number;
 }
 
 /** Norms that share their scale, as layers that repeat do, and the weights of the integer products behind them. */
@@ -91,26 +93,31 @@ export class NormGroups {
     if (constant?.dtype !== "float32") return undefined;
     const axis = constant.uses.find((use) => use.node === node && use.input === matrix)?.axes?.block;
     const { tensor } = constant;
-    return axis !== undefined && tensor.shape[axis] === channels ? { tensor, axis, constant, node } : undefined;
+    return axis !== undefined && tensor.shape[axis] === channels
+      ? { tensor, axis, constant, node, input: matrix }
+      : undefined;
   }
 
   /** Norms with one scale, their weights each once: a weight of several has the same factors from all. */
   #joined(groups: readonly NormGroup[]): NormGroup {
     const all = groups.flatMap(({ weights }) => weights);
-    const products = new Set(all.map(({ node }) => node));
     const weights = [...new Map(all.map((rows) => [rows.tensor, rows])).values()];
     return {
       norms: groups.flatMap(({ norms }) => norms),
       weights,
-      obstacle: weights.map(({ constant }) => this.#obstacleAt(constant, products)).find((each) => each !== undefined),
+      obstacle: weights.map((rows) => this.#obstacleAt(rows, all)).find((each) => each !== undefined),
     };
   }
 
-  #obstacleAt(constant: FloatConstant, products: ReadonlySet<Node>): string | undefined {
+  /** What keeps a weight's rows from being scaled, if not all that take it are products over the same rows. */
+  #obstacleAt({ constant, axis }: RowsBehind, all: readonly RowsBehind[]): string | undefined {
     const weight = JSON.stringify(constant.name);
     if (this.#isSet(constant)) return `callers may set ${weight}`;
-    const other = constant.uses.find(({ node }) => !products.has(node))?.node ?? constant.viewers[0];
-    if (other) return `${opNameOf(other)} takes the weight ${weight} as it is`;
+    const other = constant.uses.find(({ node, input }) => {
+      return !all.some((rows) => rows.node === node && rows.input === input && rows.axis === axis);
+    });
+    const taker = other?.node ?? constant.viewers[0];
+    if (taker) return `${opNameOf(taker)} takes the weight ${weight} as it is`;
     return constant.isShown ? `the graph gives the weight ${weight}` : undefined;
   }
 

@@ -102,3 +102,26 @@ it("an LSTM", async () => {
   const without = await nearness(other.before, other.bytes, model.feeds);
   expect(await nearness(before, bytes, model.feeds)).toBeGreaterThan(without + 10);
 });
+
+it.each<{ what: string; model: Pick<Sketch, "nodes" | "outputs" | "weights"> }>([
+  {
+    what: "a product over its other axis",
+    model: {
+      nodes: [norm, product, node("Gemm", "h w", "z", { transB: 1 })],
+      weights: { g, w: weight([C, C], (i) => Math.floor(i / C)) },
+      outputs: ["y", "z"],
+    },
+  },
+  {
+    what: "the same node as another input",
+    model: {
+      nodes: [norm, node("Gemm", "h w w", "y")],
+      weights: { g, w: weight([C, C], (i) => Math.floor(i / C)) },
+      outputs: ["y"],
+    },
+  },
+])("a weight that is taken by $what, too, stays as it is", async ({ model }) => {
+  const { before, bytes, report } = await rewritten({ ...model, feeds: { x: floats([C, C]) } });
+  expect(remarksOf(report).join("\n")).toContain('takes the weight "w" as it is)');
+  expect(await nearness(before, bytes, { x: floats([C, C]) })).toBeGreaterThan(0);
+});
