@@ -110,6 +110,7 @@ export type {
   WeightInspection,
 } from "./onnx/inspect-onnx.ts";
 export type { BlockAlgorithm, OnnxOptions, QuantizationMode, WeightFormat } from "./onnx/onnx-options.ts";
+export type { RuntimeNeed } from "./onnx/targets/runtime-versions.ts";
 export type { Target, TargetFinding, TargetSeverity, TargetVerdict } from "./onnx/targets/target.ts";
 export { type TransformersJsVariant, transformersJsVariants } from "./onnx/transformers-js.ts";
 export type { RestoredFormat } from "./onnx/weights/weight-granularity.ts";

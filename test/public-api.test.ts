@@ -144,6 +144,7 @@ describe("what the package exports", () => {
         "ResidentQuantizedTensor",
         "ResidentTensor",
         "RestoredFormat",
+        "RuntimeNeed",
         "SafetensorsDType",
         "SafetensorsFloat",
         "SafetensorsHeader",

@@ -1,5 +1,6 @@
 import type { ModelComparison, NamedOutputComparison } from "../compare/compare-models.ts";
 import type { ModelInspection, ValueInspection } from "../onnx/inspect-onnx.ts";
+import { NEWEST, type RuntimeNeed, wordsOfNeed } from "../onnx/targets/runtime-versions.ts";
 import type { Target, TargetFinding } from "../onnx/targets/target.ts";
 import * as format from "./format.ts";
 import { columnsOf, tableOf } from "./table.ts";
@@ -31,6 +32,7 @@ export function renderModel(input: string, model: ModelInspection): string {
       .sort(([, a], [, b]) => b - a)
       .map(([op, count]) => `${count} ${format.text(op)}`)
       .join(", ")}`,
+    ...model.runtimeNeeds.map(formatNeed),
   ];
   const tables = [
     ...(target ? [targetTable(target, findings ?? [])] : []),
@@ -39,6 +41,13 @@ export function renderModel(input: string, model: ModelInspection): string {
   ];
   const notes = remarks.map((remark) => `${format.text(lineOf(remark))}\n`).join("");
   return `${lines.join("\n")}\n${[...tables, ...(notes ? [notes] : [])].map((table) => `\n${table}`).join("")}`;
+}
+
+function formatNeed(need: RuntimeNeed): string {
+  const { version } = need;
+  const start =
+    version === undefined ? `fails   in ONNX Runtime up to ${NEWEST}` : `needs   ONNX Runtime ${version} or newer`;
+  return `${start}: ${format.text(wordsOfNeed(need))}`;
 }
 
 /** Nodes that are named in the table; the JSON has all. */

@@ -16,6 +16,7 @@ import type { Decision } from "./passes/pass-result.ts";
 import { planWeights } from "./passes/weight-only/plan-weights.ts";
 import { foldFor, type PlanOptions } from "./plan-model.ts";
 import { isReported } from "./report.ts";
+import { type RuntimeNeed, runtimeNeeds } from "./targets/runtime-versions.ts";
 import type { Target, TargetFinding } from "./targets/target.ts";
 import { findingsFor } from "./targets/target-findings.ts";
 import { type UnreachedTensor, unreachedTensors } from "./unreached-tensors.ts";
@@ -82,6 +83,11 @@ export interface ModelInspection {
   readonly quantized: readonly QuantizedWeight[];
   /** Notes on weights that nodes compute from constants, where there are any. */
   readonly remarks?: readonly Remark[] | undefined;
+  /**
+   * Why versions of ONNX Runtime that this package works with, 1.20 and newer, do not run it on CPUs; first what no version
+   * runs, then what runs in the newest alone.
+   */
+  readonly runtimeNeeds: readonly RuntimeNeed[];
   /** If asked about one. */
   readonly target?: Target | undefined;
   /** What of it fails, runs elsewhere, is off or slow on the target, the worst first. */
@@ -118,6 +124,7 @@ export async function inspectOnnx(
   try {
     const root = validateGraph(source.name, model);
     const findings = target && findingsFor(target, model, root);
+    const onCpu = target === "node" ? findings! : findingsFor("node", model, root);
     const facts = { ...factsOf(model, files), quantized: findQuantized(root).map(quantizedFrom) };
     const unreached = unreachedTensors(model).flatMap(unreachedFrom);
     const plan = { ...defaults, include, exclude, opTypes };
@@ -132,6 +139,7 @@ export async function inspectOnnx(
     return {
       ...{ ...facts, weights: [...weights, ...unreached] },
       ...(remarks.length > 0 && { remarks }),
+      runtimeNeeds: runtimeNeeds(onCpu),
       ...(target && { target, findings }),
     };
   } finally {

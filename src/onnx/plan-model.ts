@@ -19,8 +19,9 @@ import { foldOutliers } from "./passes/outlier-channels/fold-outliers.ts";
 import type { Decision, OpsetNeed, PassResult } from "./passes/pass-result.ts";
 import type { WeightDraft } from "./passes/weight-only/weight-draft.ts";
 import { planWeightOnly } from "./passes/weight-only/weight-only-pass.ts";
+import { NEWEST, newestOpset, versionRemarks } from "./targets/runtime-versions.ts";
 import type { Target } from "./targets/target.ts";
-import { remarksFor } from "./targets/target-findings.ts";
+import { findingsFor, remarksOf } from "./targets/target-findings.ts";
 import { findQuantized, type QuantizedConstant } from "./weights/find-quantized.ts";
 import { findConstants, readIntegers } from "./weights/find-weights.ts";
 import { hasFloatWeights, type WeightSelection } from "./weights/select-weights.ts";
@@ -108,8 +109,16 @@ export async function planModel(model: Model, files: TensorFiles, options: PlanO
     }
     plan = applied(plan, made, model, files);
   }
-  const found = options.target && remarksFor(options.target, model, new Scope(source.name, model.graph));
-  return { ...plan, remarks: [...remarksOnForms(options, plan), ...plan.remarks, ...(found ?? [])] };
+  return {
+    ...plan,
+    remarks: [...remarksOnForms(options, plan), ...plan.remarks, ...runtimeRemarks(options, model, source.name)],
+  };
+}
+
+/** What the target does not run as it should, where one is named, and what older versions of ONNX Runtime do not run. */
+function runtimeRemarks({ target }: PlanOptions, model: Model, file: string): Remark[] {
+  const findings = findingsFor(target ?? "node", model, new Scope(file, model.graph));
+  return [...versionRemarks(findings), ...(target ? remarksOf(target, findings) : [])];
 }
 
 /**
@@ -241,9 +250,6 @@ async function halve(model: Model, files: TensorFiles, options: HalfOptions): Pr
   return planHalf(model, files, options);
 }
 
-/** The newest opset that a runtime was seen to take. */
-const RUNTIMES_TAKE = 26;
-
 async function raise(
   model: Model,
   files: TensorFiles,
@@ -255,10 +261,10 @@ async function raise(
   const { raiseOpset } = await import("./passes/opset/raise-opset.ts");
   const { from, to, rewritten } = await raiseOpset(model, files, opset, files.source.name, cure);
   if (from === to) return [];
-  const beyond = `ONNX Runtime up to 1.30 takes opsets up to ${RUNTIMES_TAKE}`;
+  const beyond = `ONNX Runtime up to ${NEWEST} takes opsets up to ${newestOpset}`;
   return [
     remark("opset-raised", `opset ${from} raised to ${to}${neededBy}`),
-    ...(to > RUNTIMES_TAKE ? [remark("runtime-opset", beyond)] : []),
+    ...(to > newestOpset ? [remark("runtime-opset", beyond)] : []),
     ...rewritten.map((line) => remark("operator-rewritten", line)),
   ];
 }

@@ -33,6 +33,7 @@ export type RemarkCode =
   | "per-channel-instead"
   | "float32-kept"
   | "runtime-support"
+  | "runtime-version"
   | "clamped"
   | "raised"
   | "non-finite"

@@ -6,8 +6,11 @@ import type { TargetNode } from "./target-node.ts";
 /** What holds on every target. */
 export function* commonVerdicts(site: TargetNode, target: Target): Generator<TargetVerdict> {
   if (!known.has(site.node.domain)) {
-    const reason = "neither ONNX nor ONNX Runtime has this op";
-    yield { severity: "fails", reason, advice: "a library of custom ops, which onnxruntime-web does not take" };
+    yield {
+      severity: "fails",
+      reason: UNKNOWN_OP,
+      advice: "a library of custom ops, which onnxruntime-web does not take",
+    };
   }
   if (nowhere.has(site.op)) yield { severity: "fails", reason: "has no kernel on CPUs, nor in WebGPU" };
   yield* dequantize(site);
@@ -19,6 +22,9 @@ export function* commonVerdicts(site: TargetNode, target: Target): Generator<Tar
     yield { severity: "inexact", reason, advice: "a scale per channel" };
   }
 }
+
+/** A library of custom ops may have it. */
+export const UNKNOWN_OP = "neither ONNX nor ONNX Runtime has this op";
 
 /** Domains that ONNX Runtime has kernels in. */
 const known = new Set([

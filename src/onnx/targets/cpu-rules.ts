@@ -3,11 +3,11 @@ import type { TargetNode } from "./target-node.ts";
 
 /**
  * What is known of ONNX Runtime's CPU kernels, which onnxruntime-node and onnxruntime-web's wasm build share. Seen by
- * running models of a node or three in both at 1.30.0 and 1.23.2, and in the latter at 1.24.3 and 1.22.0, too, unless a
- * rule names another source.
+ * running models of a node or three in both at 1.30.0 and older versions (runtime-versions.ts), unless a rule names another
+ * source.
  */
 export function* cpuVerdicts(site: TargetNode, target: Target): Generator<TargetVerdict> {
-  yield* blocks(site);
+  yield* blocks(site, target);
   yield* restored(site, target);
   yield* floats(site);
   if (gpuOnly.has(site.op)) yield { severity: "fails", reason: "has no kernel on the CPU" };
@@ -19,7 +19,7 @@ const gpuOnly = new Set(["BiasAdd", "BiasSplitGelu"].map((op) => `com.microsoft.
 const BLOCKS = [16, 256] as const;
 
 /** MatMulNBits and GatherBlockQuantized. */
-function* blocks(site: TargetNode): Generator<TargetVerdict> {
+function* blocks(site: TargetNode, target: Target): Generator<TargetVerdict> {
   const bits = site.int("bits", 4);
   const size = site.int("block_size", 0);
   if (site.op === "com.microsoft.MatMulNBits") {
@@ -28,11 +28,16 @@ function* blocks(site: TargetNode): Generator<TargetVerdict> {
     }
     const zeros = site.typeOf(3);
     const isHalf = site.typeOf(0) === "float16" || (bits === 2 && zeros !== undefined && zeros !== "uint8");
-    if (bits === 2) yield { severity: "fails", reason: "2-bit MatMulNBits", upTo: isHalf ? "1.24.3" : "1.23.2" };
-    if (bits === 8) yield { severity: "fails", reason: "8-bit MatMulNBits", upTo: "1.22.0" };
+    if (bits === 2) yield { severity: "fails", reason: "2-bit MatMulNBits", upTo: isHalf ? "1.27.0" : "1.23.2" };
+    // Of 8 bits 1.22.0 has the kernels that round activations, for x64 alone.
+    const isQuick = target === "node" && site.int("accuracy_level", 0) === 4;
+    if (bits === 8) yield { severity: "fails", reason: "8-bit MatMulNBits", upTo: isQuick ? "1.21.1" : "1.22.0" };
+    if (isQuick && site.typeOf(0) === "float16") {
+      yield { severity: "fails", reason: "MatMulNBits of float16 with accuracy_level 4 (NaN)", upTo: "1.22.0" };
+    }
   }
   if (site.op === "com.microsoft.GatherBlockQuantized") {
-    if (bits === 2) yield { severity: "fails", reason: "2-bit GatherBlockQuantized", upTo: "1.24.3" };
+    if (bits === 2) yield { severity: "fails", reason: "2-bit GatherBlockQuantized", upTo: "1.26.0" };
     else if (site.typeOf(0) === "uint8") {
       yield { severity: "fails", reason: "GatherBlockQuantized on uint8 data", upTo: "1.22.0" };
     }
@@ -45,7 +50,12 @@ function* restored(site: TargetNode, target: Target): Generator<TargetVerdict> {
   const weight = site.op === "Gather" ? 0 : 1;
   const restoring = site.before(weight);
   const codes = restoring?.op === "DequantizeLinear" ? restoring.constantAt(0) : undefined;
-  if (!restoring || !codes || site.before(1 - weight)?.op === "DequantizeLinear") return;
+  const other = site.before(1 - weight);
+  if (site.op === "MatMul" && codes && isOfBlocks(other)) {
+    const reason = "is fused to a MatMulIntegerToFloat, which takes no scales of blocks";
+    yield { severity: "fails", reason, advice: "weights restored by Cast and Mul, or int8 codes" };
+  }
+  if (!restoring || !codes || other?.op === "DequantizeLinear") return;
   if (site.op === "MatMul" && codes.shape.length === 2) {
     const perColumn = (restoring.constantAt(1)?.shape.length ?? 0) === 1 && restoring.int("axis", 1) % 2 === 0;
     const isFused = /^u?int[48]$/.test(codes.type ?? "") && !perColumn;
@@ -68,6 +78,11 @@ function* restored(site: TargetNode, target: Target): Generator<TargetVerdict> {
   };
 }
 
+/** uint8 activations that DequantizeLinear restores, as rows of a table are. */
+function isOfBlocks(site: TargetNode | undefined): boolean {
+  return site?.op === "DequantizeLinear" && site.typeOf(0) === "uint8" && site.int("block_size", 0) > 0;
+}
+
 const heavy = new Set([
   "Conv",
   "ConvTranspose",
@@ -82,7 +97,8 @@ const heavy = new Set([
 
 /** Ops without a bfloat16 kernel; ops that only move values have one. */
 const withoutBfloat16 = new Set([
-  ...["Add", "Conv", "Div", "Erf", "Gemm", "MatMul", "Mul", "Pow", "Relu", "Sigmoid", "Softmax", "Sqrt", "Sub", "Tanh"],
+  ...["Add", "Conv", "ConvTranspose", "Div", "Erf", "GRU", "Gemm", "LSTM", "MatMul", "Mul", "Pow", "Relu", "Sigmoid"],
+  ...["Softmax", "Sqrt", "Sub", "Tanh", "com.microsoft.Attention"],
 ]);
 
 function* floats(site: TargetNode): Generator<TargetVerdict> {

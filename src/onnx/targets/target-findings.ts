@@ -4,6 +4,7 @@ import type { Scope } from "../ir/scopes.ts";
 import { commonVerdicts, modelVerdicts } from "./common-rules.ts";
 import { cpuVerdicts } from "./cpu-rules.ts";
 import { gpuVerdicts } from "./gpu-rules.ts";
+import { formatVerdicts } from "./runtime-versions.ts";
 import { severities, type Target, type TargetFinding, type TargetVerdict } from "./target.ts";
 import { type TargetNode, targetNodesOf } from "./target-node.ts";
 
@@ -19,7 +20,7 @@ export function findingsFor(target: Target, model: Model, root: Scope): TargetFi
     const where = { node: node.name || (node.outputs[0] ?? ""), op, graph: scope.outer && scope.graph.name };
     for (const verdict of verdictsOn(target, site)) findings.push({ ...where, ...verdict });
   }
-  findings.push(...modelVerdicts(target, root));
+  findings.push(...formatVerdicts(model), ...modelVerdicts(target, root));
   const rank = ({ severity, upTo }: TargetFinding) =>
     upTo === undefined ? severities.indexOf(severity) : severities.length;
   return findings.sort((a, b) => rank(a) - rank(b));
@@ -31,9 +32,9 @@ function* verdictsOn(target: Target, site: TargetNode): Generator<TargetVerdict>
 }
 
 /** What is to be said of a model that was made for a target: a line for each kind of node that does not run there as it should. */
-export function remarksFor(target: Target, model: Model, root: Scope): Remark[] {
+export function remarksOf(target: Target, findings: readonly TargetFinding[]): Remark[] {
   const counts = new Map<string, number>();
-  for (const { op, severity, reason, advice, upTo } of findingsFor(target, model, root)) {
+  for (const { op, severity, reason, advice, upTo } of findings) {
     if (upTo !== undefined) continue;
     const what = severity === "depends" ? "depends on the device" : severity;
     const line = `${op ?? "the model"} ${what} on ${target}: ${reason}${advice ? ` (${advice})` : ""}`;
