@@ -34,7 +34,7 @@ function isType(name: string): boolean {
 }
 
 const tests = readdirSync(import.meta.dirname, { recursive: true, encoding: "utf8" })
-  .filter((name) => name.endsWith(".test.ts"))
+  .filter((name) => name.endsWith(".test.ts") && !name.includes("node_modules"))
   .map((name) => join("test", name).replaceAll("\\", "/"))
   .sort();
 

@@ -18,6 +18,9 @@ const gpuOnly = new Set(["BiasAdd", "BiasSplitGelu"].map((op) => `com.microsoft.
 
 const BLOCKS = [16, 256] as const;
 
+/** What runs one time and not another: memory that nothing was written to is read. */
+export const UNSTEADY = "MatMulNBits of float16 with accuracy_level 4 gives NaN at times";
+
 /** MatMulNBits and GatherBlockQuantized. */
 function* blocks(site: TargetNode, target: Target): Generator<TargetVerdict> {
   const bits = site.int("bits", 4);
@@ -33,7 +36,7 @@ function* blocks(site: TargetNode, target: Target): Generator<TargetVerdict> {
     const isQuick = target === "node" && site.int("accuracy_level", 0) === 4;
     if (bits === 8) yield { severity: "fails", reason: "8-bit MatMulNBits", upTo: isQuick ? "1.21.1" : "1.22.0" };
     if (isQuick && site.typeOf(0) === "float16") {
-      yield { severity: "fails", reason: "MatMulNBits of float16 with accuracy_level 4 (NaN)", upTo: "1.22.0" };
+      yield { severity: "fails", reason: UNSTEADY, upTo: "1.22.0" };
     }
   }
   if (site.op === "com.microsoft.GatherBlockQuantized") {
@@ -52,7 +55,7 @@ function* restored(site: TargetNode, target: Target): Generator<TargetVerdict> {
   const codes = restoring?.op === "DequantizeLinear" ? restoring.constantAt(0) : undefined;
   const other = site.before(1 - weight);
   if (site.op === "MatMul" && codes && isOfBlocks(other)) {
-    const reason = "is fused to a MatMulIntegerToFloat, which takes no scales of blocks";
+    const reason = "fused with DequantizeLinear to a MatMulIntegerToFloat, which takes no scales of blocks";
     yield { severity: "fails", reason, advice: "weights restored by Cast and Mul, or int8 codes" };
   }
   if (!restoring || !codes || other?.op === "DequantizeLinear") return;

@@ -59,14 +59,14 @@ export function runtimeNeeds(findings: readonly TargetFinding[]): RuntimeNeed[] 
     if (severity !== "fails") continue;
     const key = JSON.stringify([reason, upTo]);
     const nodes = (needs.get(key)?.nodes ?? 0) + (op === undefined ? 0 : 1);
-    needs.set(key, { version: upTo && after(upTo), reason, nodes });
+    needs.set(key, { version: upTo && minorAfter(upTo), reason, nodes });
   }
   const rank = ({ version }: RuntimeNeed) => (version === undefined ? Infinity : minorOf(version));
   return [...needs.values()].sort((a, b) => rank(b) - rank(a));
 }
 
 /** The minor version after one. */
-function after(version: string): string {
+export function minorAfter(version: string): string {
   return `1.${minors.find((minor) => minor > minorOf(version))}`;
 }
 
