@@ -9,7 +9,7 @@ import { findingsIn, judge, surprises, type Verdict } from "./judge.ts";
 import { differences, matrixOf, parse, render } from "./matrix.ts";
 import { type Base, type Made, outputsOf, placeBase } from "./outputs.ts";
 import { eachOf, runAllIn } from "./processes.ts";
-import { type BaseModel, commonModels, fixtures, type Row, rows } from "./rows.ts";
+import { type BaseModel, commonModels, fixtures, norms, type Row, rows } from "./rows.ts";
 import { installCommand, type Runtime, runtimes } from "./versions.ts";
 
 // npm run test:runtimes [-- --update] [-- --models DIR]: loads and runs every kind of output in every runtime of the
@@ -61,7 +61,8 @@ async function ownOutputs(engine: Engine, folder: string, bases: readonly Base[]
 
 /** Of other models: the first way of each row that is not about a model of its own. Accuracy is not looked at. */
 async function givenOutputs(engine: Engine, folder: string, bases: readonly Base[]): Promise<Made[]> {
-  const general = rows.filter(({ models }) => (models ?? commonModels).some((name) => commonModels.includes(name)));
+  const isPlain = (name: BaseModel) => commonModels.includes(name) && !norms.some((norm) => norm === name);
+  const general = rows.filter(({ models }) => (models ?? commonModels).some(isPlain));
   const plain = general.map(
     ({ models: _, ways, ...row }): Row => ({ ...row, ways: ways.slice(0, 1), floor: -Infinity }),
   );
