@@ -51,7 +51,7 @@ export function halveCheckpoint(
         entryOf: (_, source) => ({ source }),
       },
     );
-    const conversion = { dtype, clamps: clamp, masks: false, raises: false, spared: "leaves it as it is" };
+    const conversion = { dtype, clamps: clamp ? "all" : "none", raises: false, spared: "leaves it as it is" } as const;
     const losses = new Map<CheckpointTensor, HalfLosses>();
     const steps = decisions.map((decision) => {
       if ("reason" in decision) return copyStep(decision.tensor, decision.reason);

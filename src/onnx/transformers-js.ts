@@ -58,7 +58,7 @@ function formOf(
     const conv = { dtype: "uint8", scheme: "symmetric" } as const;
     return { kind: "dynamic", dtype, scheme, conv, perChannel, reduceRange, isVariant: true };
   };
-  // What a converter of the whole graph finds too large becomes the largest there is: the file is made, and says so.
+  // What is too large in a weight that is not looked at becomes the largest there is: the file is made, and says so.
   const half = { dtype: "float16", io: "float32", clamp: true } as const;
   const nbits = {
     kind: "nbits",

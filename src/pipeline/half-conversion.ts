@@ -8,24 +8,37 @@ import { ArgumentError } from "../errors.ts";
 import { decodeHalf } from "../formats/half-arrays.ts";
 import { option, words } from "../messages.ts";
 
+/** Numbers beyond the largest half that become it: all, those that stand for something endless, none. */
+export type Clamping = "all" | "endless" | "none";
+
 /** How floats become halves. */
 export interface HalfConversion {
   readonly dtype: HalfDType;
-  /** Values beyond the largest half become it; an error otherwise. */
-  readonly clamps: boolean;
-  /** Those that stand for something endless become it in any case. */
-  readonly masks: boolean;
+  /** Which values beyond the largest half become it; the others are an error. */
+  readonly clamps: Clamping;
   /** Those that would be 0 become the smallest half: what is divided by, or added so that it is never 0. */
   readonly raises: boolean;
   /** What `exclude` does about a value that is refused, for the error: "leaves it as it is". */
   readonly spared: string;
 }
 
-/**
- * From here on a number stands for something endless: what is masked, what no sum reaches. Such numbers become the largest
- * half, and not infinite, since 0 times that is not a number.
- */
+/** From here on a number may stand for something endless. */
 const ENDLESS = 1e9;
+
+/** Numbers of this size stand for nothing else. */
+const UNREACHED = 1e30;
+
+/**
+ * Whether a number stands for something endless, what is masked or what no sum reaches: the lowest float, or one digit and
+ * zeros, as people write them. Such numbers become the largest half, and not infinite, since 0 times that is not a number.
+ */
+export function isEndless(value: number): boolean {
+  const size = Math.abs(value);
+  if (size < ENDLESS) return false;
+  if (size >= UNREACHED) return true;
+  const power = 10 ** Math.floor(Math.log10(size) + 1e-6);
+  return Math.fround(Math.round(size / power) * power) === Math.fround(size);
+}
 
 /** What a half does not hold of a tensor's values, and what became of them. */
 export interface HalfLosses extends Pick<ConvertedToHalf, "first" | "zeros" | "subnormals" | "nonFinite"> {
@@ -120,11 +133,11 @@ function clamp(
 }
 
 /** Of a value that would become infinite. */
-function isRefused(value: number, { dtype, clamps, masks }: HalfConversion): boolean {
-  if (clamps) return false;
-  const size = Math.abs(value);
+function isRefused(value: number, { dtype, clamps }: HalfConversion): boolean {
+  if (clamps === "all") return false;
   // The last of float32 are half a step beyond bfloat16, and meant for its largest.
-  return dtype === "bfloat16" ? size > floatTypes.float32.largest : !masks || size < ENDLESS;
+  if (dtype === "bfloat16") return Math.abs(value) > floatTypes.float32.largest;
+  return clamps === "none" || !isEndless(value);
 }
 
 /** Over all but NaN, infinities and what stands for something endless, as masks do: one of them would outweigh all else. */

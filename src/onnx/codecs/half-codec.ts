@@ -53,7 +53,7 @@ export class HalfJob implements Job<HalfSpec> {
 
 /** Of a model's constants. */
 function conversionOf({ dtype, limits }: HalfSpec): HalfConversion {
-  return { dtype, ...limits, masks: true, spared: "leaves the nodes that use it in float32" };
+  return { dtype, ...limits, spared: "leaves the nodes that use it in float32" };
 }
 
 export const halfCodec: Codec<HalfSpec, HalfSums> = {

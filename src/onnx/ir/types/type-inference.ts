@@ -1,6 +1,6 @@
 import { bytesOf } from "../../../engine/tensors/tensor.ts";
 import type { ElementType } from "../../proto/schema.ts";
-import { attributeOf, type Graph, makeTensor, type Node } from "../graph.ts";
+import { attributeOf, type Graph, makeTensor, type Node, type Tensor } from "../graph.ts";
 import { opNameOf } from "../operators.ts";
 import type { Constant, Scope } from "../scopes.ts";
 import { crossings } from "./subgraph-values.ts";
@@ -20,6 +20,8 @@ export interface Value {
   /** Undefined where it cannot be told, and of what is no tensor. */
   type: ElementType | undefined;
   readonly constant?: Constant | undefined;
+  /** What an input is where a caller does not give it. */
+  readonly fallback?: Constant | undefined;
   /** The node that makes it, and as which output; none of a graph's input and of a constant. */
   readonly maker?: Node | undefined;
   readonly output: number;
@@ -34,6 +36,8 @@ export interface Value {
 const MOST_ROUNDS = 16;
 
 export interface InferenceOptions {
+  /** Initializers that count as inputs, as callers may set them. Default: none. */
+  readonly overridable?: ReadonlySet<Tensor>;
   /** Whether an op that has no rule gives what its first input is, as most do. Default: all do so. */
   readonly isPlain?: (node: Node) => boolean;
   /** The type that a value counts as where a node takes it. Default: its own. */
@@ -47,12 +51,14 @@ export class Values {
   readonly all: Value[] = [];
   readonly #byScope = new Map<Scope, Map<string, Value>>();
   readonly #scopes = new Map<Graph, Scope>();
+  readonly #overridable: ReadonlySet<Tensor>;
   readonly #isPlain: (node: Node) => boolean;
   readonly #typeAt: (node: Node, value: Value | undefined) => ElementType | undefined;
   readonly #firstType: NonNullable<InferenceOptions["firstType"]>;
   #learned = false;
 
   constructor(root: Scope, options: InferenceOptions = {}) {
+    this.#overridable = options.overridable ?? new Set();
     this.#isPlain = options.isPlain ?? (() => true);
     this.#typeAt = options.typeAt ?? ((_, value) => value?.type);
     this.#firstType = options.firstType ?? (() => undefined);
@@ -97,7 +103,11 @@ export class Values {
     };
     const { graph } = scope;
     for (const tensor of graph.initializers) {
-      add(tensor.name, { type: tensor.type, constant: { graph, tensor, name: tensor.name } });
+      const constant = { graph, tensor, name: tensor.name };
+      add(tensor.name, {
+        type: tensor.type,
+        ...(this.#overridable.has(tensor) ? { fallback: constant } : { constant }),
+      });
     }
     for (const { name, elementType } of graph.inputs) if (!own.has(name)) add(name, { type: elementType });
     for (const { name, type } of graph.sparse) if (!own.has(name)) add(name, { type, isSparse: true });

@@ -21,7 +21,8 @@ export function unwanted(
   const nodes = Array.from(graphsOf(model.graph)).flatMap((graph) => graph.nodes);
   for (const node of nodes) names.set(node, node.name === "" ? [] : [node.name]);
   for (const value of values.all) {
-    if (value.constant && isFloat(value)) for (const { node } of value.takers) names.get(node)?.push(value.name);
+    if ((value.constant ?? value.fallback) && isFloat(value))
+      for (const { node } of value.takers) names.get(node)?.push(value.name);
   }
   const all = [...names.values()].flat();
   const included = matcherOf("include", include, all, "weight or node");

@@ -3,13 +3,15 @@ import { ArgumentError } from "../../../errors.ts";
 import { remark } from "../../../pipeline/model-report.ts";
 import type { HalfJob } from "../../codecs/half-codec.ts";
 import type { TensorFiles } from "../../io/tensor-data.ts";
-import { graphsOf, type Model } from "../../ir/graph.ts";
+import { graphsOf, type Model, type Tensor } from "../../ir/graph.ts";
 import { Scope } from "../../ir/scopes.ts";
 import { sortNodes } from "../../ir/topological-sort.ts";
 import { type FloatConstant, findConstants, readIntegers, usersOf } from "../../weights/find-weights.ts";
 import type { WeightSelection } from "../../weights/select-weights.ts";
 import { GraphEdits } from "../graph-edits.ts";
+import { overridableIn } from "../overridable-initializers.ts";
 import type { Decision, PassResult } from "../pass-result.ts";
+import { ConstantNumbers } from "./constant-values.ts";
 import { unwanted } from "./excluded-nodes.ts";
 import { remarksOnRoles } from "./half-remarks.ts";
 import { declare, rewriteNodes } from "./insert-casts.ts";
@@ -21,7 +23,7 @@ export interface HalfOptions extends WeightSelection {
   readonly dtype: HalfDType;
   /** What the model's own inputs and outputs are from now on, where they were float32. */
   readonly io: "float32" | HalfDType;
-  /** Numbers beyond the largest half become it; they are an error otherwise. */
+  /** Numbers beyond the largest half become it in weights too large to be looked at; they are an error otherwise. */
   readonly clamp: boolean;
 }
 
@@ -39,7 +41,8 @@ export async function planHalf(model: Model, files: TensorFiles, options: HalfOp
   const file = files.source.name;
   if (io !== "float32" && io !== dtype) throw new ArgumentError("io", `${io} given; float32 or ${dtype} is wanted`);
   const edits = new GraphEdits();
-  if (!valuesOf(new Scope(file, model.graph)).all.some(isFloat)) {
+  const overridable = overridableIn(model);
+  if (!valuesOf(new Scope(file, model.graph), overridable).all.some(isFloat)) {
     const constants = findConstants(new Scope(file, model.graph), await readIntegers(model, files));
     const decisions = constants.map((constant) => decisionOn(constant));
     return { edits, decisions, remarks: [remark("unchanged", `nothing to convert to ${dtype}: it has no float32`)] };
@@ -49,10 +52,13 @@ export async function planHalf(model: Model, files: TensorFiles, options: HalfOp
   sortNodes(file, model);
 
   const root = new Scope(file, model.graph);
-  const values = valuesOf(root);
+  const values = valuesOf(root, overridable);
   const whyUnwanted = unwanted(model, values, options);
-  const roles = new Roles(model, root, values, { dtype, io: io === "float32" ? "float" : "half", whyUnwanted });
-  const constants = findConstants(root, await readIntegers(model, files));
+  const numbers = await ConstantNumbers.read(values, files, dtype);
+  const integers = await readIntegers(model, files);
+  const precision = io === "float32" ? "float" : "half";
+  const roles = new Roles(model, root, values, { dtype, io: precision, whyUnwanted, numbers, integers });
+  const constants = findConstants(root, integers);
   const versions = new Versions(model, values, roles, constants, edits, { dtype, clamp });
   rewriteNodes(roles, versions, edits, dtype);
   for (const graph of graphsOf(model.graph)) declare(graph, values, versions, dtype);
@@ -61,7 +67,7 @@ export async function planHalf(model: Model, files: TensorFiles, options: HalfOp
   edits.jobs.push(...jobs);
   edits.need({ ir: LEAST_IR, ...(model.opsets.has("") ? {} : { domain: "", opset: LEAST.bfloat16 }) });
   const byConstant = new Map(jobs.map((job) => [job.constant, job]));
-  const decisions = constants.map((constant) => decisionOn(constant, byConstant.get(constant), roles));
+  const decisions = constants.map((constant) => decisionOn(constant, byConstant.get(constant), roles, overridable));
   const changesValues = roles.places.some(({ node, outputs }) => {
     return outputs.some((value) => isFloat(value) && !value.constant) && !roles.kept.has(node);
   });
@@ -74,7 +80,12 @@ const LEAST_IR = 4;
 /** ONNX Runtime has kernels from opset 7 on; bfloat16 came with 13. */
 const LEAST = { float16: 7, bfloat16: 13 } as const;
 
-function decisionOn(constant: FloatConstant, job?: HalfJob, roles?: Roles): Decision {
+function decisionOn(
+  constant: FloatConstant,
+  job?: HalfJob,
+  roles?: Roles,
+  overridable?: ReadonlySet<Tensor>,
+): Decision {
   const { tensor, uses } = constant;
   const isWeight = uses.some(({ axes }) => axes !== undefined);
   const decision = { constant, isWeight, isPart: false, jobs: job ? [job] : [] };
@@ -84,7 +95,8 @@ function decisionOn(constant: FloatConstant, job?: HalfJob, roles?: Roles): Deci
       ...decision,
       reason: tensor.type === undefined ? "of a type that is not known" : `${tensor.type} already`,
     };
-  const why = uses.map(({ node }) => roles?.kept.get(node)).find((reason) => reason);
+  if (overridable?.has(tensor)) return { ...decision, reason: "an input that callers may set" };
+  const why = uses.map(({ node }) => roles?.kept.get(node)?.reason).find((reason) => reason);
   const users = usersOf(constant).join(", ");
   return { ...decision, reason: users === "" ? "used by no node" : `used by ${users}${why ? ` (${why})` : ""}` };
 }

@@ -8,11 +8,20 @@ import { HalfJob, type HalfLoss } from "../../codecs/half-codec.ts";
 import { opNameOf } from "../../ir/operators.ts";
 import type { Roles } from "./node-precision.ts";
 
-/** Which nodes stay float32, a line for each reason, and what is to be known of the type. */
+/**
+ * Which nodes stay float32, a line for each reason, or for each node where it is a number; and what is to be known of the
+ * type.
+ */
 export function remarksOnRoles(roles: Roles, dtype: HalfDType): Remark[] {
   const byReason = new Map<string, Map<string, number>>();
-  for (const [node, reason] of roles.kept) {
+  const single: Remark[] = [];
+  for (const [node, { reason, detail }] of roles.kept) {
     if (reason === "") continue;
+    if (detail !== undefined) {
+      const who = [opNameOf(node), node.name].filter((name) => name !== "").join(" ");
+      single.push(remark("float32-kept", `float32 as before: ${who} (${reason}: ${detail})`));
+      continue;
+    }
     const ops = byReason.get(reason) ?? new Map<string, number>();
     byReason.set(reason, ops.set(opNameOf(node), (ops.get(opNameOf(node)) ?? 0) + 1));
   }
@@ -20,7 +29,7 @@ export function remarksOnRoles(roles: Roles, dtype: HalfDType): Remark[] {
     const list = Array.from(ops, ([op, n]) => (n === 1 ? op : `${n} ${op}`)).join(", ");
     return remark("float32-kept", `float32 as before: ${list} (${reason})`);
   });
-  return dtype === "bfloat16" ? [...kept, remark("runtime-support", BFLOAT16_RUNS)] : kept;
+  return [...kept, ...single, ...(dtype === "bfloat16" ? [remark("runtime-support", BFLOAT16_RUNS)] : [])];
 }
 
 /** Its CPU has no Add, MatMul or Conv for it, and casts for float16 alone. */

@@ -58,7 +58,7 @@ function typed(place: TypedNode, roles: Roles, versions: Versions, dtype: HalfDT
   if (node.opType !== "ConstantOfShape") return attributes;
   const tensor = attributeOf(node, "value", "tensor");
   const filling = tensor
-    ? versions.halve({ graph: scope.graph, tensor, name: outputs[0].name }, { raises: true }).halves
+    ? versions.halve(outputs[0], { graph: scope.graph, tensor, name: outputs[0].name }, true).halves
     : new Uint8Array(2);
   const value = makeTensor("", dtype, tensor?.shape ?? [1], filling);
   return [...attributes.filter(({ name }) => name !== "value"), makeAttribute("value", { kind: "tensor", value })];

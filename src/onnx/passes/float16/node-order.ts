@@ -1,11 +1,13 @@
+import type { Tensor } from "../../ir/graph.ts";
 import { opNameOf } from "../../ir/operators.ts";
 import type { NodeSite, Scope } from "../../ir/scopes.ts";
 import { type Value, Values } from "../../ir/types/type-inference.ts";
 import { isKnown } from "./half-operators.ts";
 
 /** The values of a model that may have been quantized just now: of ops that nothing is known of nothing is assumed. */
-export function valuesOf(root: Scope): Values {
+export function valuesOf(root: Scope, overridable: ReadonlySet<Tensor>): Values {
   return new Values(root, {
+    overridable,
     isPlain: isKnown,
     typeAt(node, value) {
       // A table that was quantized just now is of another type than what it stands for.

@@ -3,11 +3,16 @@ import type { Model, Node } from "../../ir/graph.ts";
 import { opNameOf } from "../../ir/operators.ts";
 import type { Scope } from "../../ir/scopes.ts";
 import type { Value, Values } from "../../ir/types/type-inference.ts";
+import type { Integers } from "../../ir/views.ts";
 import type { ElementType } from "../../proto/schema.ts";
+import type { ConstantNumbers } from "./constant-values.ts";
 import { anglesIn, isFilledOtherwise, isLarge, isMadeOfNone, isQuantizedNext, quantizedIn } from "./float32-islands.ts";
 import { fixedOf, halfSince, isControl, isFailing, isKnown, isMover, takesAny } from "./half-operators.ts";
 import { integersIn } from "./integer-values.ts";
 import { isFloat, isPending, type TypedNode, typedNodesOf } from "./node-order.ts";
+import { NumberRange } from "./number-range.ts";
+import { type Reason, SquareRoots } from "./square-roots.ts";
+import { ValueFlow } from "./value-flow.ts";
 
 /** What a value that was float32 is, or is wanted as. */
 export type Precision = "half" | "float";
@@ -18,13 +23,24 @@ export interface RoleOptions {
   readonly io: Precision;
   /** Why a node is to stay float32, where someone options so. */
   readonly whyUnwanted: (node: Node) => string | undefined;
+  readonly numbers: ConstantNumbers;
+  readonly integers: Integers;
+}
+
+/** Nodes that must stay float32 for what they do. */
+interface Islands {
+  readonly quantized: ReadonlySet<Node>;
+  readonly angles: ReadonlySet<Node>;
+  readonly roots: SquareRoots;
 }
 
 /** Which nodes run in half precision, and what they take and give. */
 export class Roles {
   readonly places: readonly TypedNode[];
-  /** Nodes that stay float32, and why; "" for those that only stand between such nodes. */
-  readonly kept = new Map<Node, string>();
+  /** Nodes that stay float32, and why; a reason of "" is that of those that only stand between such nodes. */
+  readonly kept = new Map<Node, Reason>();
+  /** Where constants' numbers are out of range. */
+  readonly range: NumberRange;
   readonly #byNode: ReadonlyMap<Node, TypedNode>;
   readonly #owners = new Map<Scope, TypedNode>();
   readonly #opset: number;
@@ -34,19 +50,22 @@ export class Roles {
     private readonly model: Model,
     root: Scope,
     values: Values,
-    private readonly options: RoleOptions,
+    readonly options: RoleOptions,
   ) {
     this.#opset = model.opsets.get("") ?? 0;
     this.places = typedNodesOf(root, values);
     this.#byNode = new Map(this.places.map((place) => [place.node, place]));
     this.#integers = integersIn(this.places);
-    const islands = { quantized: quantizedIn(this.places), angles: anglesIn(this.places) };
+    const flow = new ValueFlow(this.places);
+    this.range = new NumberRange(flow, options.numbers);
+    const roots = new SquareRoots(flow, options.numbers, options.integers);
+    const islands = { quantized: quantizedIn(this.places), angles: anglesIn(this.places), roots };
     for (const place of this.places) {
       for (const { graphs } of place.node.attributes) {
         for (const graph of graphs) this.#owners.set(values.scopeOf(graph), place);
       }
       const reason = this.#reasonFor(place, islands);
-      if (reason !== undefined) this.kept.set(place.node, reason);
+      if (reason !== undefined) this.kept.set(place.node, typeof reason === "string" ? { reason } : reason);
     }
     this.#keepBetween();
   }
@@ -74,10 +93,7 @@ export class Roles {
     return this.kept.has(node) || fixedOf(node).outputs?.includes(output) ? "float" : "half";
   }
 
-  #reasonFor(
-    place: TypedNode,
-    { quantized, angles }: { readonly quantized: ReadonlySet<Node>; readonly angles: ReadonlySet<Node> },
-  ): string | undefined {
+  #reasonFor(place: TypedNode, { quantized, angles, roots }: Islands): Reason | string | undefined {
     const { node, owner, inputs, outputs } = place;
     if (owner && this.#isClosed(owner)) return `in a graph of ${opNameOf(owner.node)}`;
     if (outputs.some((value) => value?.constant)) return undefined;
@@ -90,7 +106,8 @@ export class Roles {
     if (unwanted !== undefined) return unwanted;
     if (quantized.has(node)) return "works on quantized values";
     if (angles.has(node)) return "reckons angles";
-    return this.#integers.has(node) ? "numbers that become integers" : undefined;
+    if (this.#integers.has(node)) return "numbers that become integers";
+    return this.range.kept.get(node) ?? roots.kept.get(node);
   }
 
   /** Whether what passes into a node's graphs is not known, or that of a node around it. */
@@ -131,7 +148,7 @@ export class Roles {
     }
     for (const place of candidates.toReversed()) {
       if (able.has(place.node) && place.outputs.every((value) => !isFloat(value) || this.#mayStay(value))) {
-        this.kept.set(place.node, "");
+        this.kept.set(place.node, { reason: "" });
       }
     }
   }
@@ -139,7 +156,7 @@ export class Roles {
   #canStay(value: Value, able: ReadonlySet<Node>): boolean {
     const { maker, constant, scope } = value;
     if (constant) return !isLarge(value);
-    if (value.isSparse) return true;
+    if (value.isSparse || value.fallback) return true;
     if (!maker) return this.interfaceOf(scope) === "float";
     return this.kept.has(maker) || able.has(maker) || isCast(maker) || !!fixedOf(maker).outputs?.includes(value.output);
   }

@@ -1,9 +1,9 @@
 import type { HalfDType } from "../../../dtypes.ts";
-import { HalfJob, type Limits } from "../../codecs/half-codec.ts";
+import { HalfJob } from "../../codecs/half-codec.ts";
 import { FreshNames } from "../../ir/fresh-names.ts";
 import { intAttribute, type Model, makeNode, makeTensor, type Node, type Tensor } from "../../ir/graph.ts";
 import type { Constant } from "../../ir/scopes.ts";
-import type { Taker, Value, Values } from "../../ir/types/type-inference.ts";
+import type { Value, Values } from "../../ir/types/type-inference.ts";
 import { codeOf } from "../../proto/schema.ts";
 import type { FloatConstant } from "../../weights/find-weights.ts";
 import type { GraphEdits } from "../graph-edits.ts";
@@ -102,7 +102,8 @@ export class Versions {
     const needs = this.#needs.get(value) ?? new Set();
     if (this.#same.has(value)) return {};
     if (value.constant) return this.#planConstant(value, value.constant, needs);
-    if (value.isSparse) return this.#planFrom(value, "float", needs);
+    // Inputs with defaults likewise: ONNX Runtime 1.23 and 1.24 crash where such an input is float16.
+    if (value.isSparse || value.fallback) return this.#planFrom(value, "float", needs);
     if (!value.maker) return this.#planFrom(value, this.roles.interfaceOf(value.scope), needs);
     const place = this.roles.placeOf(value.maker);
     const precision = this.roles.gives(place, value.output);
@@ -143,7 +144,9 @@ export class Versions {
     const { tensor, graph, node, name } = constant;
     if (!needs.has("half")) return { float: value.name };
     if (tensor.data.kind === "pending" || tensor.data.kind === "placed") return this.#planFrom(value, "float", needs);
-    const job = this.halve(constant, { clamps: value.takers.every(isBound), raises: isRaised(value) });
+    // A number out of range that someone takes as a half all the same becomes infinite where the model runs.
+    if (this.roles.range.isUnfit(value)) return this.#planFrom(value, "float", needs);
+    const job = this.halve(value, constant, isRaised(value));
     const halved = (as: string) => makeTensor(as, this.options.dtype, tensor.shape, job.halves);
     if (!needs.has("float")) {
       this.edits.substitute({ graph, tensor, node, name }, [halved(value.name)]);
@@ -161,10 +164,12 @@ export class Versions {
     return { half, float };
   }
 
-  /** Notes that a constant's values are to be narrowed; all are clamped where that is wanted. */
-  halve(constant: Constant, { clamps = false, raises = false }: Partial<Limits>): HalfJob {
+  /** Notes that the values of a constant, or of what a value is filled with, are to be narrowed. */
+  halve(value: Value, constant: Constant, raises: boolean): HalfJob {
     const known = this.#constants.get(constant.tensor) ?? { ...constant, ...lone };
-    const job = new HalfJob(known, this.options.dtype, { clamps: clamps || this.options.clamp, raises });
+    const isKnown = this.roles.options.numbers.of(constant.tensor) !== undefined;
+    const clamps = this.options.clamp && !isKnown ? "all" : this.roles.range.clampingOf(value);
+    const job = new HalfJob(known, this.options.dtype, { clamps, raises });
     this.jobs.push(job);
     return job;
   }
@@ -180,18 +185,13 @@ export class Versions {
 
   /** The precision that a value must have under its own name, being given by its graph. */
   #pinned(value: Value): Precision | undefined {
-    return value.isGiven ? this.roles.interfaceOf(value.scope) : undefined;
+    const isFixed = value.isSparse || value.fallback || (value.constant && this.roles.range.isUnfit(value));
+    return value.isGiven && !isFixed ? this.roles.interfaceOf(value.scope) : undefined;
   }
 
   #newName({ name }: Value, precision: Precision): string {
     return this.#fresh.fresh(`${name}_${precision === "half" ? this.options.dtype : "float32"}`);
   }
-}
-
-/** Whether a node takes a value for a limit of others: beyond the largest half there are none. */
-function isBound({ node, input }: Taker): boolean {
-  if (node.domain !== "") return false;
-  return node.opType === "Min" || node.opType === "Max" || (node.opType === "Clip" && input > 0);
 }
 
 /** Whether 0 would be no approximation: of single numbers, which keep others from being 0, and where one divides by it. */

@@ -1,12 +1,12 @@
 import type { TensorFiles } from "../../io/tensor-data.ts";
-import type { Model, Node, Tensor } from "../../ir/graph.ts";
+import type { Model, Node } from "../../ir/graph.ts";
 import { isWeightInput } from "../../ir/operators.ts";
 import type { Scope } from "../../ir/scopes.ts";
 import { ValueUsers } from "../../ir/value-users.ts";
 import { viewOf } from "../../ir/views.ts";
 import { findQuantized } from "../../weights/find-quantized.ts";
 import { readIntegers } from "../../weights/find-weights.ts";
-import { FREE_INITIALIZERS } from "../graph-edits.ts";
+import { overridableIn } from "../overridable-initializers.ts";
 import { type ConstantRegion, ConstantRegions } from "./constant-regions.ts";
 
 export interface FoldOptions {
@@ -70,11 +70,4 @@ function isTurned(name: string, scope: Scope, weights: ReadonlyMap<Scope, Readon
   const before = definition.node.inputs[0] ?? "";
   const home = definition.scope.home(before);
   return home !== undefined && (weights.get(home)?.has(before) ?? false);
-}
-
-/** Initializers that are inputs as well, which from IR version 4 on a caller may replace. */
-function overridableIn({ graph, irVersion }: Model): ReadonlySet<Tensor> {
-  if (irVersion < FREE_INITIALIZERS) return new Set();
-  const inputs = new Set(graph.inputs.map(({ name }) => name));
-  return new Set(graph.initializers.filter(({ name }) => inputs.has(name)));
 }

@@ -10,7 +10,7 @@ import { normals, randomOf } from "../../../helpers/random.ts";
 
 // Trained models in float16, run by both of ONNX Runtime's builds.
 
-/** The least dB that the worst output keeps: three below what was measured. */
+/** The least dB that the worst output keeps: three below what was measured, and 45 in any case. */
 const floors: Readonly<Record<string, number>> = {
   cifar10_small: 62,
   digits: 65,
@@ -18,31 +18,26 @@ const floors: Readonly<Record<string, number>> = {
   dtln_2: 61,
   mnist_cnn: 68,
   mnist_mlp_256x2: 67,
-  silero_vad: 60,
-  silero_vad_legacy: 0,
-  silero_vad_v5: 60,
+  silero_vad: 57,
+  silero_vad_legacy: 56,
+  silero_vad_v5: 58,
   squeezenet_fp32: 77,
   tiny_residual: 62,
   tiny_transformer: 60,
   // Offsets of boxes: their last layers' sums cancel.
-  ultraface_rfb_320: 43,
+  ultraface_rfb_320: 45,
   vww_96_bn: 47,
 };
 
 /** What is left where it is more than 0.55: names and nodes stay as large as they were. */
 const sizes: Readonly<Record<string, number>> = { silero_vad: 0.63, tiny_residual: 0.59 };
 
-/** What float16 has no room for: magnitudes of frequencies times 2^20, before their logarithm. */
-const excluded: Readonly<Record<string, readonly string[]>> = {
-  silero_vad_legacy: ["Mul_93", "Add_95", "Log_96", "Mul_567", "Add_569", "Log_570"],
-};
-
 describe.each(modelNames().filter((name) => name !== "squeezenet_fp16"))("%s", (name) => {
   skipSuiteWithout(...feedNeeds(name));
 
   it.each(["float32", "float16"] as const)("has half the size and gives about the same, %s outside", async (io) => {
     const before = readFileSync(modelPath(name));
-    const { bytes, report } = await halved(before, { io, ...(excluded[name] && { exclude: excluded[name] }) });
+    const { bytes, report } = await halved(before, { io });
     expect(report.bytesAfter / report.bytesBefore).toBeLessThan(sizes[name] ?? 0.55);
     await expectAlike(before, bytes, await feedsFor(name), floors[originalName(name)]!);
   });
