@@ -73,7 +73,10 @@ export interface OnnxOptions {
   readonly algorithm?: BlockAlgorithm | undefined;
   /** Of float16 and bfloat16: the type of the model's inputs and outputs, `float32` (default) or that of the weights. */
   readonly io?: "float32" | HalfDType | undefined;
-  /** Of float16 and bfloat16: whether values that are too large become the largest there is; they are an error if not. */
+  /**
+   * Of float16 and bfloat16: whether values that are too large become the largest there is; they are an error if not. In
+   * models that goes for weights too large to be looked at: nodes of others stay float32.
+   */
   readonly clamp?: boolean | undefined;
   /** Where the model is to run: picks forms that run there, and refuses those that do not. */
   readonly target?: Target | undefined;

@@ -102,6 +102,8 @@ export class SquareRoots {
     for (const place of way) this.#keep(place, why);
     for (const end of ends) this.#goOn(end, why);
     if (ends.length === 0) return;
+    // Where no root makes it larger again, the number itself is the reason.
+    if (isSmall && ends.some(({ node }) => opNameOf(node) === "Log")) this.kept.set(start.node, why);
     if (search === "root") this.#keepMean(start);
     if (isSmall) for (const place of way) if (!ends.includes(place)) this.#keepSmall(place, why);
   }
