@@ -5,8 +5,9 @@ import { lacksPerm } from "../../ir/constant-products.ts";
 import { intAttribute, makeAttribute, type Node } from "../../ir/graph.ts";
 import { type FloatConstant, gatherAxisOf, isLookup, type Use } from "../../weights/find-weights.ts";
 import type { WeightQuantization } from "../../weights/weight-granularity.ts";
+import type { Chain, StoredParts } from "../chain.ts";
 import { requirementOf } from "./opset-requirement.ts";
-import { type Chain, type DraftContext, type StoredParts, WeightDraft } from "./weight-draft.ts";
+import { type DraftContext, WeightDraft } from "./weight-draft.ts";
 
 /**
  * DequantizeLinear in front of the weight's users: per tensor from opset 10, per channel from 13, in blocks, of 4 and of

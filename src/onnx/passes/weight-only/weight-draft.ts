@@ -2,19 +2,13 @@ import { bytesOf } from "../../../engine/tensors/tensor.ts";
 import type { IntegerJob } from "../../codecs/integer-codec.ts";
 import { encodeNode, encodeTensor } from "../../io/encode.ts";
 import type { FreshNames } from "../../ir/fresh-names.ts";
-import { type Graph, makeNode, makeTensor, type Node, type Tensor } from "../../ir/graph.ts";
+import { type Graph, makeTensor, type Node, type Tensor } from "../../ir/graph.ts";
 import type { ElementType } from "../../proto/schema.ts";
 import { lengthOf, type Pending } from "../../proto/wire-format.ts";
 import type { FloatConstant, Use } from "../../weights/find-weights.ts";
+import { Chain } from "../chain.ts";
 import type { GraphEdits } from "../graph-edits.ts";
 import type { Requirement } from "./opset-requirement.ts";
-
-/** The names of the tensors that a weight is stored in. */
-export interface StoredParts {
-  readonly codes: string;
-  readonly scale: string;
-  readonly zeroPoint: string | undefined;
-}
 
 /** What takes the place of a constant: tensors and nodes of its graph, and nodes that replace those that used it. */
 export class WeightDraft {
@@ -81,29 +75,6 @@ export class WeightDraft {
 
 /** A tag and a length of up to 2 MB. */
 const FIELD = 4;
-
-/** Nodes made one after the other, named after the value they lead to. */
-export class Chain {
-  readonly nodes: Node[] = [];
-
-  constructor(
-    private readonly names: FreshNames,
-    private readonly output: string,
-  ) {}
-
-  /** Adds a node; the name of its output. The last one gives the chain's own. */
-  add(
-    opType: string,
-    inputs: readonly string[],
-    attributes: Node["attributes"],
-    what: { readonly last: boolean; readonly suffix?: string },
-  ): string {
-    const output = what.last ? this.output : this.names.fresh(`${this.output}_${what.suffix ?? opType.toLowerCase()}`);
-    const name = this.names.fresh(`${this.output}_${what.suffix ?? opType}_node`);
-    this.nodes.push(makeNode(opType, inputs, [output], { name, attributes }));
-    return output;
-  }
-}
 
 /** What a form needs of its surroundings. */
 export interface DraftContext {
