@@ -20,7 +20,7 @@ import { type DraftContext, WeightDraft } from "./weight-draft.ts";
  */
 export function draftQdq(constant: FloatConstant, quantization: WeightQuantization, around: DraftContext): WeightDraft {
   const draft = new WeightDraft(
-    new IntegerJob(constant, quantization),
+    new IntegerJob(constant, quantization, saysZeroPoint(constant, quantization) ? { storesZeros: true } : {}),
     requirementOf("qdq", quantization),
     around.names,
   );
@@ -34,10 +34,30 @@ export function draftQdq(constant: FloatConstant, quantization: WeightQuantizati
     zeroPoint: job.zeroPoint && draft.tensor("zero_point", dtype, parameterShape, job.zeroPoint),
   };
   const direct = constant.uses.filter((use) => gathersFirst(use, quantization, shape.length));
-  const rows = (node: Node) => gatherFirst(node, constant, granularity, parts, draft);
+  const rowParts = isSimple(quantization) ? { ...parts, zeroPoint: undefined } : parts;
+  const rows = (node: Node) => gatherFirst(node, constant, granularity, rowParts, draft);
   draft.replaceUses(direct, rows, (chain) => restore(chain, constant, parts, granularity));
   for (const node of constant.viewers) if (lacksPerm(node)) draft.replaced.set(node, [withPerm(node, shape.length)]);
   return draft;
+}
+
+/**
+ * Whether zero points are stored even if they are 0: wherever a node may follow that shows what is restored otherwise. Up to
+ * 1.24 ONNX Runtime moves DequantizeLinear behind such nodes, and puts a QuantizeLinear before it that without a zero point
+ * gives uint8: signed codes come out wrong, or the model does not load.
+ */
+function saysZeroPoint({ viewers, uses }: FloatConstant, quantization: WeightQuantization): boolean {
+  if (quantization.granularity.blockSize !== undefined) return false;
+  const isFollowed = (use: Use) => !use.axes || (isLookup(use) && !isSimple(quantization));
+  return viewers.length > 0 || uses.some(isFollowed);
+}
+
+/**
+ * Rows of int8 with one scale do without: all versions get them right, but 1.30 does not load opset 21 with a zero point if
+ * a Transpose follows.
+ */
+function isSimple({ dtype, scheme, granularity }: WeightQuantization): boolean {
+  return dtype === "int8" && scheme === "symmetric" && granularity.axis === undefined;
 }
 
 function restore(
