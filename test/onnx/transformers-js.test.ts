@@ -5,7 +5,6 @@ import {
   bytesSource,
   type QuantizeModelOptions,
   quantizeForTransformersJs,
-  type TransformersJsOptions,
   type TransformersJsVariant,
   transformersJsVariants,
 } from "../../src/index.ts";
@@ -14,7 +13,7 @@ import { compareOutputs, runAll } from "../helpers/model-feeds.ts";
 import { attribute as attributeBytes, node } from "../helpers/onnx-build.ts";
 import { graphsIn } from "../helpers/onnx-read.ts";
 import { tensor } from "../helpers/onnx-tensors.ts";
-import { quantizerOf } from "../helpers/quantized.ts";
+import { quantizerOf, setMakerOf } from "../helpers/quantized.ts";
 import { normals, randomOf } from "../helpers/random.ts";
 import { graphDifferences } from "../helpers/same-graph.ts";
 import { runtimes, withSession } from "../helpers/sessions.ts";
@@ -28,6 +27,7 @@ beforeAll(async () => {
 });
 
 const quantized = quantizerOf(() => engine);
+const setOf = setMakerOf(() => engine);
 
 const ids = { data: BigInt64Array.from([3n, 1n, 4n, 1n, 5n]), dims: [1, 5] };
 const states = { data: normals(randomOf(1), 5 * 64), dims: [1, 5, 64] };
@@ -60,22 +60,6 @@ function speechModel(): Uint8Array {
     feeds: { x: states },
     outputs: ["y"],
   });
-}
-
-async function setOf(model: Uint8Array, options: TransformersJsOptions = {}) {
-  const sinks = new Map<string, ReturnType<typeof bytesSink>>();
-  const { files: reports, skipped } = await quantizeForTransformersJs(
-    engine,
-    bytesSource(model, "model.onnx"),
-    async (suffix) => {
-      const sink = bytesSink(`model${suffix}.onnx`);
-      sinks.set(suffix, sink);
-      return sink;
-    },
-    options,
-  );
-  const files = Object.fromEntries(reports.map(({ variant }) => [variant, sinks.get(suffixes[variant])!.result()]));
-  return { reports, skipped, files: files as Record<TransformersJsVariant, Uint8Array>, suffixes: [...sinks.keys()] };
 }
 
 const opsOf = (model: Uint8Array) => graphsIn(model).flatMap(({ nodes }) => nodes.map(({ op }) => op));

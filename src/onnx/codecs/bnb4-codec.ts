@@ -6,7 +6,7 @@ import { elementsOf } from "../../engine/tensors/shape.ts";
 import { bytesOf } from "../../engine/tensors/tensor.ts";
 import type { QUANT_TYPES } from "../ir/operators.ts";
 import { Pending } from "../proto/wire-format.ts";
-import { type FloatConstant, weightTypeOf } from "../weights/find-weights.ts";
+import type { FloatConstant } from "../weights/find-weights.ts";
 import type { Codec, Job, JobSpec } from "./codec.ts";
 import { lossOfRows, rowStretches, wholeMatrix } from "./matrix-rows.ts";
 
@@ -27,14 +27,13 @@ export class Bnb4Job implements Job<Bnb4Spec> {
   readonly codes: Pending;
   readonly absMax: Pending;
   readonly blocks: number;
-  readonly scaleDtype: FloatDType;
 
   constructor(
     readonly constant: FloatConstant,
     readonly quantization: Bnb4Quantization,
+    readonly scaleDtype: FloatDType,
   ) {
     const elements = elementsOf(constant.tensor.shape);
-    this.scaleDtype = weightTypeOf(constant);
     this.blocks = Math.ceil(elements / quantization.blockSize);
     this.codes = new Pending(Math.ceil(elements / 2));
     this.absMax = new Pending(this.blocks * (this.scaleDtype === "float32" ? 4 : 2));

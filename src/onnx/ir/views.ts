@@ -1,5 +1,5 @@
 import { elementsOf } from "../../engine/tensors/shape.ts";
-import { codeOf } from "../proto/schema.ts";
+import { codeOf, type ElementType } from "../proto/schema.ts";
 import { attributeOf, type Node } from "./graph.ts";
 import type { AxisRange } from "./operators.ts";
 import type { Constant, Scope } from "./scopes.ts";
@@ -8,6 +8,8 @@ import type { Constant, Scope } from "./scopes.ts";
 export interface View {
   readonly constant: Constant;
   readonly shape: readonly number[];
+  /** What its numbers are: floats may be cast on the way. */
+  readonly type: ElementType | undefined;
   /** Which axes of the constant the axes of this view are; undefined where they are none of its own. */
   readonly toRoot: (axes: AxisRange) => AxisRange | undefined;
 }
@@ -29,9 +31,26 @@ export function viewOf(name: string, scope: Scope, integers: Integers): View | u
   }
   if (definition?.kind !== "constant") return undefined;
   const { constant } = definition;
-  let view: View | undefined = { constant, shape: constant.tensor.shape, toRoot: (axes) => axes };
+  const { shape, type } = constant.tensor;
+  let view: View | undefined = { constant, shape, type, toRoot: (axes) => axes };
   for (const { node, home } of steps.reverse()) view = view && apply(node, view, home, integers);
   return view;
+}
+
+/**
+ * How a view's numbers lie in its constant: in their own order, or with the view's last two axes swapped; undefined where
+ * they lie otherwise.
+ */
+export function orderOf({ shape, toRoot }: View): "same" | "swapped" | undefined {
+  const rises = (axes: readonly number[]) => {
+    // An axis of one place has no order.
+    const ranges = axes.filter((axis) => shape[axis] !== 1).map((axis) => toRoot([axis, axis]));
+    return ranges.every((range, i) => range && (i === 0 || ranges[i - 1]![1] < range[0]));
+  };
+  const axes = shape.map((_, axis) => axis);
+  if (rises(axes)) return "same";
+  const [second, last] = axes.slice(-2);
+  return last !== undefined && rises([...axes.slice(0, -2), last, second!]) ? "swapped" : undefined;
 }
 
 /** Whether a node does no more than show its first input otherwise. */
@@ -41,19 +60,26 @@ export function isViewOp(node: Node): boolean {
 }
 
 /** To whole numbers is another matter: what is a little off there may be another number. */
-const floatCodes = new Set((["float16", "bfloat16", "float32", "float64"] as const).map(codeOf));
+const floatTypes = ["float16", "bfloat16", "float32", "float64"] as const;
+const floatCodes = new Set(floatTypes.map(codeOf));
 
 const viewOps = new Set(["Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"]);
 
 function apply(node: Node, inner: View, scope: Scope, integers: Integers): View | undefined {
-  if (node.opType === "Identity" || node.opType === "Cast") return inner;
+  if (node.opType === "Identity") return inner;
+  if (node.opType === "Cast") {
+    return { ...inner, type: floatTypes.find((type) => codeOf(type) === attributeOf(node, "to", "int")) };
+  }
   const rank = inner.shape.length;
   if (node.opType === "Transpose") {
     const perm = attributeOf(node, "perm", "ints") ?? inner.shape.map((_, i) => rank - 1 - i);
     if ([...perm].sort((a, b) => a - b).join() !== inner.shape.map((_, i) => i).join()) return undefined;
     const toRoot = ([first, last]: AxisRange) => {
-      const axis = perm[first];
-      return first === last && axis !== undefined ? inner.toRoot([axis, axis]) : undefined;
+      const axes = perm.slice(first, last + 1);
+      const [from] = axes;
+      // Axes that are next to each other stay one range if they were so before, in that order.
+      const isRange = from !== undefined && axes.every((axis, i) => axis === from + i);
+      return isRange ? inner.toRoot([from, from + axes.length - 1]) : undefined;
     };
     return { ...inner, shape: perm.map((axis) => inner.shape[axis]!), toRoot };
   }

@@ -17,6 +17,8 @@ export interface Use {
   readonly axes: WeightAxes | undefined;
   /** Whether it takes the constant as it is. */
   readonly direct: boolean;
+  /** What it takes of the constant. */
+  readonly view: View;
 }
 
 /** A float constant and who uses it. */
@@ -67,7 +69,7 @@ export function findConstants(root: Scope, integers: Integers): FloatConstant[] 
         const view = viewOf(name, scope, integers);
         if (!view) return;
         const direct = name === view.constant.name;
-        append(uses, view.constant.tensor, { node, scope, input, axes: ownAxes(node, input, view), direct });
+        append(uses, view.constant.tensor, { node, scope, input, axes: ownAxes(node, input, view), direct, view });
       });
     }
     for (const { name } of scope.graph.outputs) {

@@ -14,12 +14,13 @@ import { whyLeft, withoutWeights } from "../skip-reasons.ts";
 import { type WeightUsage, WeightUsages } from "../weight-usage.ts";
 import { rewriteConv, SLOWER_THAN_CONV } from "./conv-integer.ts";
 import { rewriteLstm } from "./dynamic-quantize-lstm.ts";
-import { dequantize, rewriteGather, rewriteTranspose } from "./gather-codes.ts";
-import { rewriteGemm, rewriteMatMul } from "./matmul-integer.ts";
+import { dequantize, rewriteGather, rewriteTranspose, takesRows } from "./gather-codes.ts";
+import { isTurned, refusalOf, rewriteGemm, rewriteMatMul } from "./matmul-integer.ts";
 import { rewriteAttention } from "./q-attention.ts";
 import { Activations, type Made } from "./quantized-activations.ts";
 import { StoredWeights } from "./quantized-weights.ts";
-import type { DynamicOptions, Rewrite, RewriteContext } from "./rewrite-context.ts";
+import { type DynamicOptions, quantizationOf, type Rewrite, type RewriteContext } from "./rewrite-context.ts";
+import { TiedTables } from "./tied-tables.ts";
 
 const needs: OpsetNeed = { opset: 11, what: "DynamicQuantizeLinear" };
 
@@ -54,16 +55,12 @@ export function planDynamic(
   const selection = new Selection(model, constants, root, options, types);
   const names = new FreshNames(model);
   const edits = new GraphEdits();
-  const usages = new WeightUsages(constants, selection);
+  const usages = new WeightUsages(root, constants, selection, options.like !== undefined);
   const activations = new Activations(names, edits);
-  const pass: RewriteContext = {
-    names,
-    edits,
-    usages,
-    activations,
-    weights: new StoredWeights(names),
-    options: options,
-  };
+  const weights = new StoredWeights(names);
+  const rows = { quantization: quantizationOf(options, options.perChannel ? 0 : undefined) };
+  const tied = new TiedTables(options.like ? new Set() : findTied(root, usages), rows, { names, edits, weights });
+  const pass: RewriteContext = { names, edits, usages, activations, weights, tied, options };
   for (const scope of options.like ? [root] : root.all()) {
     for (const node of scope.graph.nodes) rewrite({ node, scope }, pass);
   }
@@ -88,6 +85,25 @@ export function planDynamic(
   };
 }
 
+/** Tables that Gather takes rows of and products multiply with, their last two axes swapped. */
+function findTied(root: Scope, usages: WeightUsages): Set<WeightUsage> {
+  const [tables, matrices] = [new Set<WeightUsage>(), new Set<WeightUsage>()];
+  for (const scope of root.all()) {
+    for (const node of scope.graph.nodes) {
+      const name = opNameOf(node);
+      if (name === "Gather") {
+        const table = usages.weightAt(node, 0);
+        if (table && takesRows(node, table) && !usages.refusal(node, table.usage)) tables.add(table.usage);
+      } else if (name === "MatMul" || name === "Gemm") {
+        const weight = usages.weightAt(node, 1);
+        const isTaken = weight && isTurned(node, weight) && !refusalOf({ node, scope }, weight, usages);
+        if (isTaken && weight.constant === weight.usage.constant) matrices.add(weight.usage);
+      }
+    }
+  }
+  return new Set([...tables].filter((usage) => matrices.has(usage)));
+}
+
 function rewrite({ node, scope }: { node: Node; scope: Scope }, pass: RewriteContext): void {
   const name = opNameOf(node);
   if (name === "Transpose") {
@@ -96,7 +112,7 @@ function rewrite({ node, scope }: { node: Node; scope: Scope }, pass: RewriteCon
   }
   const reason = rewrites[name]?.({ node, scope }, pass);
   if (reason === undefined) return;
-  for (const input of node.inputs) pass.usages.find(scope, input)?.reasons.add(reason);
+  for (const input of node.inputs.keys()) pass.usages.at(node, input)?.reasons.add(reason);
 }
 
 /** Restores values that are made of codes for those who want floats. */

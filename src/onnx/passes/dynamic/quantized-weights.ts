@@ -10,7 +10,7 @@ import type { Quantized } from "./quantized-activations.ts";
 /** How a weight is stored for a node. */
 export interface Storage {
   readonly quantization: Omit<WeightQuantization, "groups">;
-  /** The codes' shape. Default: the constant's own; with the last two axes swapped where the form says so. */
+  /** The codes' shape. Default: the weight's own; with the last two axes swapped where the form says so. */
   readonly shape?: readonly number[];
   /** The shape of scale and zero point. Default: that of the groups. */
   readonly scaleShape?: readonly number[];
@@ -28,14 +28,14 @@ export class StoredWeights {
 
   constructor(private readonly names: FreshNames) {}
 
-  store(usage: WeightUsage, storage: Storage): Stored {
-    const key = JSON.stringify(storage);
+  /** @param constant the weight in the shape that it is taken in; default: its own */
+  store(usage: WeightUsage, storage: Storage, constant = usage.constant): Stored {
+    const { shape } = constant.tensor;
+    const key = JSON.stringify([storage, shape]);
     const own = this.#stored.get(usage) ?? new Map<string, Stored>();
     this.#stored.set(usage, own);
     const there = own.get(key);
     if (there) return there;
-    const { constant } = usage;
-    const { shape } = constant.tensor;
     const { quantization, form } = storage;
     const groups = scaleShapeOf(shape, quantization.granularity);
     const job = new IntegerJob(
@@ -77,6 +77,7 @@ export class StoredWeights {
   }
 
   #straight(usage: WeightUsage): Stored[] {
-    return Array.from(this.#stored.get(usage)?.values() ?? []).filter(({ job }) => !job.form.swapsLast);
+    const isStraight = ({ job }: Stored) => !job.form.swapsLast && job.constant === usage.constant;
+    return Array.from(this.#stored.get(usage)?.values() ?? []).filter(isStraight);
   }
 }

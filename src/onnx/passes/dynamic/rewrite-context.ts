@@ -11,6 +11,7 @@ import type { GraphEdits } from "../graph-edits.ts";
 import type { WeightUsage, WeightUsages } from "../weight-usage.ts";
 import type { Activations } from "./quantized-activations.ts";
 import type { Storage, StoredWeights } from "./quantized-weights.ts";
+import type { TiedTables } from "./tied-tables.ts";
 
 export interface DynamicOptions {
   readonly dtype: CodeDType;
@@ -32,6 +33,7 @@ export interface RewriteContext {
   readonly usages: WeightUsages;
   readonly activations: Activations;
   readonly weights: StoredWeights;
+  readonly tied: TiedTables;
   readonly options: DynamicOptions;
 }
 

@@ -3,7 +3,7 @@ import { Bnb4Job } from "../../codecs/bnb4-codec.ts";
 import { intAttribute, makeTensor } from "../../ir/graph.ts";
 import { QUANT_TYPES } from "../../ir/operators.ts";
 import type { WeightSelection } from "../../weights/select-weights.ts";
-import { makeProduct } from "./nbits-tensors.ts";
+import { makeProduct, sidesOf } from "./nbits-tensors.ts";
 import type { Propose } from "./plan-blockwise.ts";
 
 export interface Bnb4PassOptions extends WeightSelection {
@@ -13,12 +13,16 @@ export interface Bnb4PassOptions extends WeightSelection {
   readonly quantType: (typeof QUANT_TYPES)[number];
 }
 
-/** MatMul with a constant [K, N] on its right, as MatMulBnb4: blocks over its transpose, flat, and no tails of rows. */
-export const proposeBnb4: Propose<Bnb4PassOptions> = (node, constant, { blockSize, quantType }) => {
-  const { shape } = constant.tensor;
-  const [k = 0, n = 0] = shape;
-  if (shape.length !== 2) return `MatMul with a weight of rank ${shape.length}`;
-  const job = new Bnb4Job(constant, { layout: "KN", blockSize, quantType });
+/**
+ * MatMul with a constant [K, N] on its right, which may be stored as [N, K], as MatMulBnb4: blocks over [N, K], flat, and no
+ * tails of rows.
+ */
+export const proposeBnb4: Propose<Bnb4PassOptions> = (node, weight, { blockSize, quantType }) => {
+  const sides = sidesOf(node, weight);
+  if (typeof sides === "string") return sides;
+  const { k, n, layout } = sides;
+  const { constant, type } = weight;
+  const job = new Bnb4Job(constant, { layout, blockSize, quantType }, type);
   return {
     job,
     tensors: (names) => [

@@ -1,33 +1,34 @@
 import { attributeOf, intAttribute, makeNode } from "../../ir/graph.ts";
 import { unfitGemm } from "../gemm-as-matmul.ts";
 import type { NbitsOptions } from "./nbits-options.ts";
-import { makeProduct, type Product, storageOf } from "./nbits-tensors.ts";
+import { makeProduct, type Product, sidesOf, storageOf } from "./nbits-tensors.ts";
 import type { Propose } from "./plan-blockwise.ts";
-/** MatMul with a constant [K, N] on its right. */
-export const proposeMatMul: Propose<NbitsOptions> = (node, constant, options) => {
-  const { shape } = constant.tensor;
-  const [k = 0, n = 0] = shape;
-  if (shape.length !== 2) return `MatMul with a weight of rank ${shape.length}`;
+
+/** MatMul with a constant [K, N] on its right, which may be stored as [N, K]. */
+export const proposeMatMul: Propose<NbitsOptions> = (node, weight, options) => {
+  const sides = sidesOf(node, weight);
+  if (typeof sides === "string") return sides;
+  const { k, n } = sides;
   const [output = ""] = node.outputs;
   const how = { node, k, n, ...howOf(options) };
   return {
-    ...storageOf(constant, options, { layout: "KN", k, n }),
+    ...storageOf(weight, options, sides),
     nodes: (matrix, names) => [makeProduct("MatMulNBits", { ...how, matrix, output }, names)],
   };
 };
 
 /** Gemm as MatMulNBits, and Add where it has a C. */
-export const proposeGemm: Propose<NbitsOptions> = (node, constant, options) => {
+export const proposeGemm: Propose<NbitsOptions> = (node, weight, options) => {
   const unfit = unfitGemm(node);
   if (unfit !== undefined) return unfit;
-  const isTransposed = attributeOf(node, "transB", "int") === 1;
-  const [rows = 0, columns = 0] = constant.tensor.shape;
-  const [k, n] = isTransposed ? [columns, rows] : [rows, columns];
+  const sides = sidesOf(node, weight, attributeOf(node, "transB", "int") === 1);
+  if (typeof sides === "string") return sides;
+  const { k, n } = sides;
   const [output = ""] = node.outputs;
   const [, , c] = node.inputs;
   const how = { node, k, n, ...howOf(options) };
   return {
-    ...storageOf(constant, options, { layout: isTransposed ? "NK" : "KN", k, n }),
+    ...storageOf(weight, options, sides),
     nodes(matrix, names) {
       if (!c) return [makeProduct("MatMulNBits", { ...how, matrix, output }, names)];
       const product = names.fresh(`${output}_MatMul`);

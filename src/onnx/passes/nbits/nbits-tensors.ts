@@ -3,34 +3,69 @@ import { type MatrixQuantization, NbitsJob } from "../../codecs/nbits-codec.ts";
 import type { FreshNames } from "../../ir/fresh-names.ts";
 import { type Attribute, intAttribute, makeNode, makeTensor, type Node, type Tensor } from "../../ir/graph.ts";
 import { MICROSOFT } from "../../ir/operators.ts";
-import { type FloatConstant, weightTypeOf } from "../../weights/find-weights.ts";
+import type { SeenWeight } from "../weight-usage.ts";
 import type { NbitsOptions } from "./nbits-options.ts";
 import type { Proposal } from "./plan-blockwise.ts";
 
-type Shape = Pick<MatrixQuantization, "layout" | "k" | "n" | "isTight">;
+type Matrix = Pick<MatrixQuantization, "layout" | "k" | "n" | "isTight">;
 
-/** How a constant is stored as a matrix. */
+export type StorageOptions = Pick<NbitsOptions, "bits" | "blockSize" | "scheme" | "algorithm" | "scaleDtype">;
+
+/** How a weight is stored as a matrix. */
 export function storageOf(
-  constant: FloatConstant,
-  { bits, blockSize, scheme, algorithm, scaleDtype }: NbitsOptions,
-  shape: Shape,
+  weight: SeenWeight,
+  options: StorageOptions,
+  matrix: Matrix,
 ): Pick<Proposal, "job" | "tensors"> {
-  const how = { bits, blockSize, algorithm, symmetric: scheme === "symmetric" };
-  const job = new NbitsJob(constant, { ...shape, ...how, scaleDtype: scaleDtype ?? weightTypeOf(constant) });
-  return { job, tensors: (names) => tensorsOf(job, names) };
+  const job = jobFor(weight, options, matrix);
+  const shape = [matrix.n, job.blocks, job.stride / job.blocks];
+  return { job, tensors: (names) => tensorsOf(job, shape, names) };
+}
+
+/** The same of a table, whose rows are codes without blocks, and end with the last one. */
+export function tableStorageOf(
+  weight: SeenWeight,
+  options: StorageOptions,
+  { k, n }: Pick<Matrix, "k" | "n">,
+): Pick<Proposal, "job" | "tensors" | "rows"> {
+  // Where blocks fill rows, the codes are those of a matrix [N, K], too.
+  const cut = k % options.blockSize === 0 ? {} : { isTight: true };
+  const job = jobFor(weight, options, { layout: "NK", k, n, ...cut });
+  const rows = [n, job.stride];
+  return { job, rows, tensors: (names) => tensorsOf(job, rows, names) };
+}
+
+function jobFor(
+  { constant, type }: SeenWeight,
+  { bits, blockSize, scheme, algorithm, scaleDtype }: StorageOptions,
+  matrix: Matrix,
+): NbitsJob {
+  const how = { bits, blockSize, algorithm, symmetric: scheme === "symmetric", scaleDtype: scaleDtype ?? type };
+  return new NbitsJob(constant, { ...matrix, ...how });
 }
 
 /** Codes, scales, and zero points where they are stored. */
-function tensorsOf(job: NbitsJob, names: FreshNames): Tensor[] {
-  const { constant, quantization, blocks, stride, zeroStride } = job;
-  const { n, bits, scaleDtype, isTight } = quantization;
+function tensorsOf(job: NbitsJob, shape: readonly number[], names: FreshNames): Tensor[] {
+  const { constant, quantization, blocks, zeroStride } = job;
+  const { n, bits, scaleDtype } = quantization;
   const name = (suffix: string) => names.fresh(`${constant.name}_${suffix}`);
   const tensors = [
-    makeTensor(name(`Q${bits}`), "uint8", isTight ? [n, stride] : [n, blocks, stride / blocks], job.codes),
+    makeTensor(name(`Q${bits}`), "uint8", shape, job.codes),
     makeTensor(name("scales"), scaleDtype, [n, blocks], job.scale),
   ];
   if (job.zeroPoint) tensors.push(makeTensor(name("zero_points"), "uint8", [n, zeroStride], job.zeroPoint));
   return tensors;
+}
+
+/** How the matrix of a product lies, or why it is none. */
+export function sidesOf(
+  node: Node,
+  { constant: { tensor }, isSwapped }: SeenWeight,
+  isTransposed = false,
+): Pick<Matrix, "layout" | "k" | "n"> | string {
+  const [first = 0, second = 0] = tensor.shape;
+  if (tensor.shape.length !== 2) return `${node.opType} with a weight of rank ${tensor.shape.length}`;
+  return isSwapped === isTransposed ? { layout: "KN", k: first, n: second } : { layout: "NK", k: second, n: first };
 }
 
 /** The product of a node's first input and a matrix [K, N] that is stored in blocks. */

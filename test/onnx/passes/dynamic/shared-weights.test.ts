@@ -252,8 +252,8 @@ describe("a weight that others use as it is", () => {
   it("is restored for a Transpose that says how, and kept for one that does not, over which runtimes end", async () => {
     for (const attributes of [{ perm: [1, 0] }, {}]) {
       const model: Sketch = {
-        nodes: [node("MatMul", "x w", "y"), node("Transpose", "w", "v", attributes), node("MatMul", "x v", "z")],
-        weights: { w: [16, 16] },
+        nodes: [node("MatMul", "x w", "y"), node("Transpose", "w", "v", attributes), node("Add", "v s", "z")],
+        weights: { w: [16, 16], s: [1] },
         feeds: twice.feeds,
         outputs: ["y", "z"],
       };

@@ -144,16 +144,16 @@ describe("layers without an integer form", () => {
     expect(await expectNear(both)).toMatchObject({ GRU: 1, MatMulInteger: 1 });
   });
 
-  it("a Gemm with a factor, a MatMul that takes its weight on its left or behind a Transpose, ConvTranspose", async () => {
+  it("a Gemm with a factor, a MatMul that takes its weight on its left or has it turned round, ConvTranspose", async () => {
     const model: Sketch = {
       nodes: [
         node("Gemm", "x w", "a", { alpha: { float: 2 } }),
         node("MatMul", "l x", "b"),
-        node("Transpose", "t", "u", { perm: [1, 0] }),
+        node("Transpose", "t", "u", { perm: [2, 1, 0] }),
         node("MatMul", "x u", "c"),
         node("ConvTranspose", "i k", "d"),
       ],
-      weights: { w: [32, 16], l: [48, 8], t: [24, 32], k: [4, 6, 3, 3] },
+      weights: { w: [32, 16], l: [48, 8], t: [24, 32, 2], k: [4, 6, 3, 3] },
       feeds: { x: floats([8, 32]), i: floats([1, 4, 5, 5]) },
       outputs: ["a", "b", "c", "d"],
     };

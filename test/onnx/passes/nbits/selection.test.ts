@@ -93,11 +93,12 @@ describe("which", () => {
 
   it("take a weight from another node, or have none", async () => {
     const nodes = [
-      node("Transpose", "w", "v", { perm: [1, 0] }),
+      node("Transpose", "w", "v", { perm: [2, 1, 0] }),
       node("MatMul", "x v", "y"),
       node("MatMul", "y x2", "z"),
     ];
-    const model: Sketch = { nodes, weights: { w: [64, 64] }, feeds: { ...feeds, x2: floats([64, 4]) }, outputs: ["z"] };
+    const weights = { w: [5, 64, 2] };
+    const model: Sketch = { nodes, weights, feeds: { ...feeds, x2: floats([5, 4]) }, outputs: ["z"] };
     const reason = "MatMul takes it from Transpose, not as it is stored";
     expect(await expectLeft(model, [reason])).toContain(
       "1 MatMul has no constant to multiply with, so no weight: MatMul_of_z",
