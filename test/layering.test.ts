@@ -34,6 +34,7 @@ const ranks = [
     "onnx/passes/opset",
     "onnx/targets",
   ],
+  ["onnx/passes/inline"],
   ["onnx", "checkpoint/files"],
   ["checkpoint/plain", "checkpoint/compressed-tensors"],
   ["checkpoint"],

@@ -3,6 +3,7 @@ import { elementsOf } from "../engine/tensors/shape.ts";
 import type { FloatTensor, QuantizedTensor } from "../engine/tensors/tensor.ts";
 import type { ByteSource } from "../formats/byte-source.ts";
 import { decodeHalf } from "../formats/half-arrays.ts";
+import { inlinedFunctions } from "../onnx/function-remarks.ts";
 import { readModel } from "../onnx/io/decode.ts";
 import { loadTensor } from "../onnx/io/load-tensor.ts";
 import { bytesOfTensor, TensorFiles } from "../onnx/io/tensor-data.ts";
@@ -67,7 +68,7 @@ interface Facts {
 
 /**
  * Reads a model's structure and finds its weights: float constants of two or more dimensions, and codes with scales. A name
- * that stands for several weights in subgraphs stands for the first.
+ * that stands for several weights in subgraphs stands for the first. Functions are inlined in what is read.
  *
  * @throws FormatError
  */
@@ -75,6 +76,8 @@ export async function openModel(source: ByteSource): Promise<OpenModel> {
   const model = await readModel(source);
   validateGraph(source.name, model);
   const files = await TensorFiles.open(source, model);
+  // One of them may be made of the other's functions.
+  await inlinedFunctions(model, files, "all", "");
   // Weights that one of the models computes in each run may be constants of the other.
   await foldConstants(model, files, { bitsAfter: () => 0, floatBits: 32 });
   const root = new Scope(source.name, model.graph);

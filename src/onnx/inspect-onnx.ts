@@ -5,6 +5,7 @@ import { inspectStored, isFinding } from "../pipeline/inspect-work.ts";
 import type { InspectedTensor, Remark } from "../pipeline/model-report.ts";
 import { shareOf, type TaskOptions, type Tracker, trackerOf, workersFor } from "../pipeline/progress.ts";
 import { allInOrder, Schedule } from "../pipeline/schedule.ts";
+import { inlinedFunctions } from "./function-remarks.ts";
 import { readModel } from "./io/decode.ts";
 import { storedTensorOf } from "./io/load-tensor.ts";
 import { bytesOfTensor, TensorFiles, tensorsOf } from "./io/tensor-data.ts";
@@ -74,14 +75,14 @@ export interface ModelInspection {
   readonly opsets: Readonly<Record<string, number>>;
   readonly inputs: readonly ValueInspection[];
   readonly outputs: readonly ValueInspection[];
-  /** How many nodes of each type there are, subgraphs among them. */
+  /** How many nodes of each type there are, subgraphs among them; functions of the model's own are types of their own. */
   readonly nodes: Readonly<Record<string, number>>;
   /** Other files that hold its tensors. */
   readonly dataFiles: readonly string[];
   /** Weights, and all other floats of 4 kB or more; scales of quantized weights are counted with these. */
   readonly weights: readonly WeightInspection[];
   readonly quantized: readonly QuantizedWeight[];
-  /** Notes on weights that nodes compute from constants, where there are any. */
+  /** Notes on functions that hold weights and on weights that nodes compute from constants, where there are any. */
   readonly remarks?: readonly Remark[] | undefined;
   /**
    * Why versions of ONNX Runtime that this package works with, 1.20 and newer, do not run it on CPUs; first what no version
@@ -122,13 +123,17 @@ export async function inspectOnnx(
   const model = await readModel(source);
   const files = await TensorFiles.open(source, model);
   try {
+    validateGraph(source.name, model);
+    const own = factsOf(model, files);
+    const inlining = await inlinedFunctions(model, files, "weights", "");
     const root = validateGraph(source.name, model);
     const findings = target && findingsFor(target, model, root);
     const onCpu = target === "node" ? findings! : findingsFor("node", model, root);
-    const facts = { ...factsOf(model, files), quantized: findQuantized(root).map(quantizedFrom) };
+    const facts = { ...own, quantized: findQuantized(root).map(quantizedFrom) };
     const unreached = unreachedTensors(model).flatMap(unreachedFrom);
     const plan = { ...defaults, include, exclude, opTypes };
-    const { decisions, remarks, computed } = await decided(model, files, plan);
+    const { decisions, remarks: onComputed, computed } = await decided(model, files, plan);
+    const remarks = [...inlining.remarks, ...onComputed];
     const total = decisions.reduce((sum, { constant }) => sum + bytesOfTensor(constant.tensor), 0);
     const tracker = trackerOf(options, total);
     const workers = workersFor(options, engine, total);

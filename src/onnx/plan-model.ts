@@ -3,7 +3,9 @@ import { ArgumentError, FormatError } from "../errors.ts";
 import { option, type Words, words } from "../messages.ts";
 import { type Remark, remark } from "../pipeline/model-report.ts";
 import type { Job } from "./codecs/codec.ts";
+import { type InlinedFunctions, inlinedFunctions } from "./function-remarks.ts";
 import type { TensorFiles } from "./io/tensor-data.ts";
+import { refuseExternalInFunctions } from "./io/unsupported-external.ts";
 import type { Model, Node } from "./ir/graph.ts";
 import { opNameOf } from "./ir/operators.ts";
 import { Scope } from "./ir/scopes.ts";
@@ -72,19 +74,21 @@ export interface Plan {
  */
 export async function planModel(model: Model, files: TensorFiles, options: PlanOptions): Promise<Plan> {
   const { source } = files;
-  const before = validateGraph(source.name, model);
+  let before = validateGraph(source.name, model);
+  const inlining = await inlinedFor(options, model, files);
+  if (inlining) before = validateGraph(source.name, model);
   const quantized = findQuantized(before);
   if (quantized.length > 0 && !options.again && options.kind !== "half") {
     const hasMore = hasFloatWeights(findConstants(before, await readIntegers(model, files)), quantized);
     refuseQuantized(source.name, quantized, hasMore);
   }
   const folded = await foldFor(options, model, files);
-  const raised = options.opset === undefined ? [] : await raise(model, files, options.opset);
+  const raised = options.opset === undefined ? [] : await raise(model, files, options, options.opset);
   let plan: Plan = {
     ...{ decisions: [], jobs: [], nodes: [], drafts: [] },
     ...{
       changesValues: false,
-      remarks: [...folded, ...raised],
+      remarks: [...(inlining?.remarks ?? []), ...folded, ...raised],
       isRaised: options.opset !== undefined,
       quantized: quantized.length,
     },
@@ -98,7 +102,7 @@ export async function planModel(model: Model, files: TensorFiles, options: PlanO
     const isLow =
       made.needs && (model.opsets.get("") ?? 0) < made.needs.opset && (made.isBlocked || !made.edits.isEmpty);
     if (isLow) {
-      const more = await raiseFor(made.needs!, model, files, options.opset);
+      const more = await raiseFor(made.needs!, model, files, options);
       plan = { ...plan, remarks: [...plan.remarks, ...more], isRaised: true };
       made = await decidedBy(pass, model, files);
     }
@@ -109,6 +113,14 @@ export async function planModel(model: Model, files: TensorFiles, options: PlanO
     }
     plan = applied(plan, made, model, files);
   }
+  if (inlining && isUntouched(plan)) {
+    inlining.undo();
+    plan = {
+      ...plan,
+      remarks: plan.remarks.filter(({ code }) => code !== "functions-inlined" && code !== "functions-removed"),
+    };
+  }
+  refuseExternalInFunctions(model);
   return {
     ...plan,
     remarks: [...remarksOnForms(options, plan), ...plan.remarks, ...runtimeRemarks(options, model, source.name)],
@@ -155,6 +167,28 @@ function bitsAfter(options: PlanOptions): number {
   if (options.kind === "half") return 16;
   if (options.kind === "bnb4") return 4;
   return options.kind === "nbits" ? options.bits : codeTypes[options.dtype].bits;
+}
+
+/**
+ * Weights in functions are found where these are inlined; nodes become half as wide nowhere else. The tool inlines none.
+ */
+async function inlinedFor(
+  options: PlanOptions,
+  model: Model,
+  files: TensorFiles,
+): Promise<InlinedFunctions | undefined> {
+  if (options.like || model.functions.length === 0) return undefined;
+  let isHalf = false;
+  for (let next: PlanOptions | undefined = options; next; next = next.next) isHalf ||= next.kind === "half";
+  return isHalf
+    ? inlinedFunctions(model, files, "all", "")
+    : inlinedFunctions(model, files, "weights", " for the weights in them");
+}
+
+/** Whether nothing came of what was looked for: such a model is written as it was read. */
+function isUntouched({ jobs, nodes, changesValues, isRaised, remarks }: Plan): boolean {
+  const isFolded = remarks.some(({ code }) => code === "folded");
+  return jobs.length === 0 && nodes.length === 0 && !changesValues && !isRaised && !isFolded;
 }
 
 /** @throws QuantizedError */
@@ -253,16 +287,20 @@ async function halve(model: Model, files: TensorFiles, options: HalfOptions): Pr
 async function raise(
   model: Model,
   files: TensorFiles,
+  { like }: PlanOptions,
   opset: number,
   neededBy = "",
   cure?: string | Words,
 ): Promise<Remark[]> {
+  const isLower = (model.opsets.get("") ?? 1) < opset;
+  const inlining = like || !isLower ? undefined : await inlinedFunctions(model, files, "all", " to raise the opset");
   // Loaded when it is wanted: it knows every op there is.
   const { raiseOpset } = await import("./passes/opset/raise-opset.ts");
   const { from, to, rewritten } = await raiseOpset(model, files, opset, files.source.name, cure);
   if (from === to) return [];
   const beyond = `ONNX Runtime up to ${NEWEST} takes opsets up to ${newestOpset}`;
   return [
+    ...(inlining?.remarks ?? []),
     remark("opset-raised", `opset ${from} raised to ${to}${neededBy}`),
     ...(to > newestOpset ? [remark("runtime-opset", beyond)] : []),
     ...rewritten.map((line) => remark("operator-rewritten", line)),
@@ -272,19 +310,19 @@ async function raise(
 /**
  * Raises a model to the opset that what is to be written needs.
  *
- * @param given the opset that was asked for, if one was
- * @throws ArgumentError where that is too low, FormatError naming a node that cannot be raised
+ * @throws ArgumentError where one was asked for that is too low, FormatError naming a node that cannot be raised
  */
 async function raiseFor(
   { opset, what, instead }: OpsetNeed,
   model: Model,
   files: TensorFiles,
-  given: number | undefined,
+  options: PlanOptions,
 ): Promise<Remark[]> {
+  const { opset: given } = options;
   if (given !== undefined) {
     const other = instead ? words`, or ${instead}` : "";
     const message = words`${given} given; ${what} needs at least ${opset}${other}`;
     throw new ArgumentError("opset", message, { code: "opset-too-low" });
   }
-  return raise(model, files, opset, `, which ${what} needs`, instead ?? `${what} needs opset ${opset}`);
+  return raise(model, files, options, opset, `, which ${what} needs`, instead ?? `${what} needs opset ${opset}`);
 }

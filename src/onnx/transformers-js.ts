@@ -3,7 +3,8 @@
  * made. Names: `src/utils/dtypes.js` of transformers.js 4.2; forms: its `scripts/quantize.py`, as last seen before version
  * 4 removed it.
  */
-import { graphsOf, type Model } from "./ir/graph.ts";
+import { readFunctionBody } from "./io/decode-functions.ts";
+import type { Model, Node } from "./ir/graph.ts";
 import type { PlanOptions } from "./plan-model.ts";
 import type { WeightSelection } from "./weights/select-weights.ts";
 
@@ -86,6 +87,12 @@ function formOf(
   }
 }
 
+/** In its graphs, or in functions, which may be inlined. */
 function has(model: Model, ops: ReadonlySet<string>): boolean {
-  return Array.from(graphsOf(model.graph)).some(({ nodes }) => nodes.some(({ opType }) => ops.has(opType)));
+  const isIn = ({ nodes }: { readonly nodes: readonly Node[] }): boolean =>
+    nodes.some(
+      ({ opType, attributes }) =>
+        ops.has(opType) || attributes.some(({ graphs }) => graphs.some((graph) => isIn(graph))),
+    );
+  return isIn(model.graph) || model.functions.some((each) => isIn(readFunctionBody(each)));
 }

@@ -32,7 +32,9 @@ export function whyUnchanged(plan: Plan, options: PlanOptions): string {
     const { quantized, remarks } = plan;
     const computed = remarks.find(({ code }) => code === "not-folded");
     if (quantized === 0 && computed) return `nothing ${verb}: ${computed.message}`;
-    if (quantized === 0) return `nothing ${verb}: no layer of the model has a constant weight`;
+    const left = remarks.find(({ code }) => code === "functions-left");
+    const more = left ? `; ${left.message}` : "";
+    if (quantized === 0) return `nothing ${verb}: no layer of the model has a constant weight${more}`;
     return `nothing ${verb}: ${quantized === 1 ? "its only weight is" : `all ${quantized} weights are`} quantized already`;
   }
   const why = whyNoMatrix(weights, options) ?? listReasons(weights.map(({ reason, before = "" }) => reason ?? before));

@@ -3,17 +3,8 @@ import type { TensorFiles } from "./io/tensor-data.ts";
 import { graphsOf, type Model, type Tensor } from "./ir/graph.ts";
 import { opNameOf } from "./ir/operators.ts";
 import type { Scope } from "./ir/scopes.ts";
-import {
-  elementTypeOf,
-  functionField,
-  graphField,
-  longFields,
-  type MessageType,
-  modelField,
-  tensorField,
-  typeNameOf,
-} from "./proto/schema.ts";
-import { fieldsOf, integerAt, type Message, messageAt, messagesOf, textAt } from "./proto/wire-format.ts";
+import { elementTypeOf, graphField, longFields, type MessageType, tensorField, typeNameOf } from "./proto/schema.ts";
+import { fieldsOf, integerAt, type Message, messageAt, messagesOf } from "./proto/wire-format.ts";
 
 /**
  * Constants of data types that this version does not know. No pass touches them: they are written as they were read.
@@ -57,10 +48,9 @@ export function unknownElsewhere(model: Model): Remark[] {
       }
     }
   }
-  for (const message of messagesOf(model.origin.message, modelField.functions)) {
-    const name = fieldsOf(message).find(({ number }) => number === functionField.name);
+  for (const { name, message } of model.functions) {
     for (const code of unknownIn(message, "function")) {
-      found.push(`function ${JSON.stringify(name ? textAt(message.index, name) : "")} (data type ${code})`);
+      found.push(`function ${JSON.stringify(name)} (data type ${code})`);
     }
   }
   return found.length === 0

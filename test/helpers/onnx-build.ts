@@ -181,17 +181,30 @@ export interface FunctionParts {
   readonly outputs: readonly string[];
   readonly nodes: readonly Uint8Array[];
   readonly opsets: Readonly<Record<string, number>>;
+  /** Attributes that calls give, and those that have a value where they do not. */
+  readonly attributes?: readonly string[];
+  readonly defaults?: Readonly<Record<string, AttributeSpec>>;
+  readonly overload?: string;
   readonly extra?: Extra;
 }
 
-export function functionOf({ name, domain, inputs, outputs, nodes, opsets, extra }: FunctionParts): Uint8Array {
+/** In a node of a function: an attribute that has the value of one of the call's. */
+export function attributeRef(name: string, ref: string, type: number): Uint8Array {
+  const a = numbers.attribute;
+  return concat([field(a.name, name), integer(a.type, type), field(21, ref)]);
+}
+
+export function functionOf({ name, domain, inputs, outputs, nodes, opsets, ...rest }: FunctionParts): Uint8Array {
   return concat([
     field(1, name),
     ...repeated(4, inputs, (text) => text),
     ...repeated(5, outputs, (text) => text),
+    ...repeated(6, rest.attributes, (text) => text),
     ...repeated(7, nodes, asIs),
     ...repeated(9, Object.entries(opsets), opsetOf),
     field(10, domain),
-    ...optional(extra, asIs),
+    ...repeated(11, Object.entries(rest.defaults ?? {}), ([key, spec]) => attribute(key, spec)),
+    ...optional(rest.overload, (text) => field(13, text)),
+    ...optional(rest.extra, asIs),
   ]);
 }

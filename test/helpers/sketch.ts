@@ -42,14 +42,17 @@ export interface Sketch {
   readonly opset?: number;
   readonly opsets?: Readonly<Record<string, number>>;
   readonly ir?: number;
+  /** Of the model's own, as `functionOf` makes them. */
+  readonly functions?: readonly Uint8Array[];
 }
 
 /** A model of a few nodes. */
 export function sketch({ nodes, weights = {}, feeds, outputs, type = "float32", ...rest }: Sketch): Uint8Array {
-  const { opset = 17, opsets = {}, ir = 8, values = {} } = rest;
+  const { opset = 17, opsets = {}, ir = 8, values = {}, functions = [] } = rest;
   return model({
     ir,
     opsets: { "": opset, ...opsets },
+    functions,
     graph: graph({
       nodes,
       initializers: Object.entries(weights).map(([name, drawn], i) => drawnTensor(name, drawn, i)),

@@ -5,9 +5,9 @@ import type {
   Attribute,
   AttributeValue,
   ExternalPlace,
-  FunctionName,
   Graph,
   Model,
+  ModelFunction,
   Node,
   Tensor,
   TensorData,
@@ -58,19 +58,14 @@ export async function readModel(source: ByteSource): Promise<Model> {
   if (!first) throw new FormatError(source.name, "is not an ONNX model: it has no graph");
   if (graphs.length > 1) throw new FormatError(source.name, "has more than one graph");
   const irVersion = read.integer(modelField.irVersion) ?? 0;
-  const opsets = new Map(
-    read.messages(modelField.opsetImport).map((entry) => {
-      const { text, integer } = reading(entry);
-      return [domainOf(text(opsetField.domain)), integer(opsetField.version) ?? 0] as const;
-    }),
-  );
+  const opsets = opsetsFrom(read.messages(modelField.opsetImport));
   const graph = graphFrom(first, 0);
   if (graph.nodes.length === 0 && graph.outputs.length === 0) {
     throw new FormatError(source.name, "is not an ONNX model: its graph is empty");
   }
   const functions = read.messages(modelField.functions).map(functionFrom);
   const isTrainable = read.all(modelField.trainingInfo).length > 0;
-  const origin = { message, was: { irVersion, opsets } };
+  const origin = { message, was: { irVersion, opsets, functions } };
   return { irVersion, opsets: new Map(opsets), graph, functions, isTrainable, origin };
 }
 
@@ -79,9 +74,20 @@ function domainOf(text: string | undefined): string {
   return text === undefined || text === "ai.onnx" ? "" : text;
 }
 
-function functionFrom(message: Message): FunctionName {
+export function opsetsFrom(entries: readonly Message[]): Map<string, number> {
+  return new Map(
+    entries.map((entry) => {
+      const { text, integer } = reading(entry);
+      return [domainOf(text(opsetField.domain)), integer(opsetField.version) ?? 0] as const;
+    }),
+  );
+}
+
+/** What a function is called by; its body is read where it is wanted (decode-functions.ts). */
+function functionFrom(message: Message): ModelFunction {
   const { text } = reading(message);
-  return { domain: domainOf(text(functionField.domain)), name: text(functionField.name) ?? "" };
+  const name = text(functionField.name) ?? "";
+  return { domain: domainOf(text(functionField.domain)), name, overload: text(functionField.overload) ?? "", message };
 }
 
 /** Graphs within graphs; real models have three or four. */
@@ -115,7 +121,7 @@ function graphFrom(message: Message, depth: number): Graph {
   };
 }
 
-function nodeFrom(message: Message, depth: number): Node {
+export function nodeFrom(message: Message, depth: number): Node {
   const read = reading(message);
   const inputs = read.texts(nodeField.input);
   const outputs = read.texts(nodeField.output);
@@ -126,22 +132,25 @@ function nodeFrom(message: Message, depth: number): Node {
   return {
     name,
     domain,
+    overload: read.text(nodeField.overload),
     inputs,
     outputs,
     opType,
     attributes,
-    origin: { message, was: { inputs, outputs, opType, attributes } },
+    origin: { message, was: { name, inputs, outputs, opType, attributes } },
   };
 }
 
-function attributeFrom(message: Message, depth: number): Attribute {
+export function attributeFrom(message: Message, depth: number): Attribute {
   const read = reading(message);
   const { g, graphs } = attributeField;
   const inner = [...read.messages(g), ...read.messages(graphs)].map((graph) => graphFrom(graph, depth + 1));
+  const ref = read.text(attributeField.refAttrName) || undefined;
   return {
     name: read.text(attributeField.name) ?? "",
     graphs: inner,
-    value: valueFrom(message, inner.length > 0),
+    value: ref === undefined ? valueFrom(message, inner.length > 0) : { kind: "other" },
+    ref,
     message,
   };
 }
@@ -275,7 +284,7 @@ function checkLength(file: string, { name, type, shape, data }: Tensor, elements
 }
 
 /** Fields by number; of one that should be there once, the last counts, as protobuf has it. */
-function reading(message: Message) {
+export function reading(message: Message) {
   const { index } = message;
   const fields = fieldsOf(message);
   const all = (number: number) => fields.filter((field) => field.number === number);

@@ -26,6 +26,7 @@ import {
   messageAt,
   rewrite,
   type Segment,
+  textAt,
   textField,
 } from "../proto/wire-format.ts";
 
@@ -40,6 +41,12 @@ export function encodeModel(model: Model): Segment[] {
     changes.set(modelField.irVersion, integerField(modelField.irVersion, model.irVersion));
   }
   if (!sameEntries(model.opsets, was.opsets)) changes.set(modelField.opsetImport, encodeOpsets(model.opsets));
+  if (!sameList(model.functions, was.functions)) {
+    changes.set(
+      modelField.functions,
+      fields(modelField.functions, model.functions, ({ message }) => [message]),
+    );
+  }
   if (isGraphChanged(model.graph)) changes.set(modelField.graph, delimited(modelField.graph, encodeGraph(model.graph)));
   return changes.size === 0 ? [message] : rewrite(message, changes);
 }
@@ -81,16 +88,30 @@ function isGraphChanged(graph: Graph): boolean {
   return valueLists.some(([list]) => !sameList(graph[list], was[list])) || nodes.some(isNodeChanged);
 }
 
-/** A tensor's type is written anew where it is another than was read; its shape and all else stay as they lie. */
-function encodeValueInfo({ message, elementType }: ValueInfo): Segment[] {
+/** Name and type are written anew where they are others than were read; the shape and all else stay as they lie. */
+function encodeValueInfo(info: ValueInfo): Segment[] {
+  const { message, name } = info;
+  const changes = new Map([...renamed(message, valueInfoField.name, name), ...retyped(info)]);
+  return changes.size === 0 ? [message] : rewrite(message, changes);
+}
+
+type Change = readonly [field: number, segments: readonly Segment[]];
+
+/** The field with a name, where that is another than was read. */
+function renamed(message: Message, field: number, name: string): Change[] {
+  const there = lastField(message, field);
+  return (there ? textAt(message.index, there) : "") === name ? [] : [[field, textField(field, name)]];
+}
+
+function retyped({ message, elementType }: ValueInfo): Change[] {
   const type = elementType && messageIn(message, valueInfoField.type);
   const tensor = type && messageIn(type, typeField.tensor);
   const element = tensor && lastField(tensor, tensorTypeField.elementType);
-  if (!element || integerAt(message.index, element) === codeOf(elementType)) return [message];
+  if (!element || integerAt(message.index, element) === codeOf(elementType)) return [];
   const code = integerField(tensorTypeField.elementType, codeOf(elementType));
   const nested = rewrite(tensor, new Map([[tensorTypeField.elementType, code]]));
   const typed = rewrite(type, new Map([[typeField.tensor, delimited(typeField.tensor, nested)]]));
-  return rewrite(message, new Map([[valueInfoField.type, delimited(valueInfoField.type, typed)]]));
+  return [[valueInfoField.type, delimited(valueInfoField.type, typed)]];
 }
 
 function messageIn(message: Message, number: number): Message | undefined {
@@ -103,10 +124,11 @@ function lastField(message: Message, number: number): Field | undefined {
   return fieldsOf(message).findLast((field) => field.number === number);
 }
 
-function isNodeChanged({ origin, opType, inputs, outputs, attributes }: Node): boolean {
+function isNodeChanged({ origin, name, opType, inputs, outputs, attributes }: Node): boolean {
   if (!origin) return true;
   const { was } = origin;
-  if (opType !== was.opType || !sameList(inputs, was.inputs) || !sameList(outputs, was.outputs)) return true;
+  if (name !== was.name || opType !== was.opType) return true;
+  if (!sameList(inputs, was.inputs) || !sameList(outputs, was.outputs)) return true;
   return !sameList(attributes, was.attributes) || attributes.some(isAttributeChanged);
 }
 
@@ -136,6 +158,7 @@ export function encodeNode(node: Node): Segment[] {
   const changes = new Map<number, Segment[]>();
   if (!sameList(inputs, was.inputs)) changes.set(nodeField.input, encoded.inputs());
   if (!sameList(outputs, was.outputs)) changes.set(nodeField.output, encoded.outputs());
+  if (name !== was.name) changes.set(nodeField.name, textField(nodeField.name, name));
   if (opType !== was.opType) changes.set(nodeField.opType, textField(nodeField.opType, opType));
   if (!sameList(attributes, was.attributes) || attributes.some(isAttributeChanged)) {
     changes.set(nodeField.attribute, encoded.attributes());
@@ -144,16 +167,19 @@ export function encodeNode(node: Node): Segment[] {
 }
 
 function encodeAttribute(attribute: Attribute): Segment[] {
-  const { message, graphs, value } = attribute;
+  const { message, name } = attribute;
   if (!message) return encodeValue(attribute);
-  if (!isAttributeChanged(attribute)) return [message];
-  if (value.kind === "tensor") {
-    return rewrite(message, new Map([[attributeField.t, delimited(attributeField.t, encodeTensor(value.value))]]));
-  }
-  const { g, graphs: many } = attributeField;
+  const changes = new Map(renamed(message, attributeField.name, name));
+  if (isAttributeChanged(attribute)) changes.set(...changedValue(attribute, message));
+  return changes.size === 0 ? [message] : rewrite(message, changes);
+}
+
+function changedValue({ graphs, value }: Attribute, message: Message): Change {
+  const { t, g, graphs: many } = attributeField;
+  if (value.kind === "tensor") return [t, delimited(t, encodeTensor(value.value))];
   // An attribute holds either one graph or a list of them.
-  const number = value.kind === "graph" && graphs.length === 1 && hasField(message, g) ? g : many;
-  return rewrite(message, new Map([[number, fields(number, graphs, encodeGraphField)]]));
+  const number = value.kind === "graph" && graphs.length === 1 && lastField(message, g) ? g : many;
+  return [number, fields(number, graphs, encodeGraphField)];
 }
 
 function encodeGraphField(graph: Graph): Segment[] {
@@ -193,7 +219,10 @@ function encodeValue({ name, value }: Attribute): Segment[] {
 export function encodeTensor(tensor: Tensor): Segment[] {
   const { name, typeCode, shape, data, message } = tensor;
   if (data.kind === "placed") return encodePlaced(tensor, data.entries);
-  if (message) return [message];
+  if (message) {
+    const changes = new Map(renamed(message, tensorField.name, name));
+    return changes.size === 0 ? [message] : rewrite(message, changes);
+  }
   if (data.kind !== "bytes" && data.kind !== "pending") throw new Error(`tensor ${name}: made without data`);
   const payload = data.kind === "bytes" ? data.bytes : data.pending;
   return [...encodeHead(name, typeCode, shape), ...delimited(tensorField.rawData, [payload])];
@@ -214,14 +243,11 @@ function encodePlaced({ name, typeCode, shape, message }: Tensor, entries: Reado
   const location = integerField(tensorField.dataLocation, EXTERNAL);
   if (!message) return [...encodeHead(name, typeCode, shape), ...place, ...location];
   const changes = new Map([
+    ...renamed(message, tensorField.name, name),
     [tensorField.externalData, place],
     [tensorField.dataLocation, location],
   ]);
   return rewrite(message, changes);
-}
-
-function hasField(message: Message, number: number): boolean {
-  return fieldsOf(message).some((field) => field.number === number);
 }
 
 /** Each of `items` in a length-delimited field of its own. */

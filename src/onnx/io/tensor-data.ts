@@ -29,13 +29,23 @@ export class TensorFiles {
     refuseUnsupportedExternal(model);
     const files = new TensorFiles(source);
     try {
-      for (const tensor of tensorsOf(model))
-        if (tensor.data.kind === "external") await files.#look(tensor, tensor.data.place);
+      await files.include(model);
     } catch (error) {
       await files.close();
       throw error;
     }
     return files;
+  }
+
+  /**
+   * Opens the files of tensors that the model has got since.
+   *
+   * @throws FormatError naming model and tensor
+   */
+  async include(model: Model): Promise<void> {
+    for (const tensor of tensorsOf(model)) {
+      if (tensor.data.kind === "external") await this.#look(tensor, tensor.data.place);
+    }
   }
 
   async #look(tensor: Tensor, { location }: ExternalPlace): Promise<void> {

@@ -1,25 +1,15 @@
 import { FormatError } from "../../errors.ts";
 import { graphsOf, type Model } from "../ir/graph.ts";
-import {
-  attributeField,
-  EXTERNAL,
-  graphField,
-  longFields,
-  type MessageType,
-  modelField,
-  tensorField,
-} from "../proto/schema.ts";
+import { attributeField, EXTERNAL, graphField, longFields, type MessageType, tensorField } from "../proto/schema.ts";
 import { fieldsOf, integerAt, type Message, messageAt, textAt } from "../proto/wire-format.ts";
 
 /**
- * Data in other files is moved with the model, but not that of functions, sparse tensors and lists of tensors: nobody
- * writes such models, and an output without its data would be worse than none.
+ * Data in other files is moved with the model, but not that of sparse tensors and lists of tensors: nobody writes such
+ * models, and an output without its data would be worse than none.
  *
  * @throws FormatError naming the tensor
  */
 export function refuseUnsupportedExternal(model: Model): void {
-  const { message } = model.origin;
-  for (const tensor of childrenOf(message, { [modelField.functions]: "function" })) checkInside(tensor);
   for (const graph of graphsOf(model.graph)) {
     for (const tensor of childrenOf(graph.origin.message, { [graphField.sparseInitializer]: "sparse" }))
       checkInside(tensor);
@@ -29,6 +19,17 @@ export function refuseUnsupportedExternal(model: Model): void {
         for (const tensor of childrenOf(attribute, { [attributeField.tensors]: "tensor" })) checkInside(tensor);
       }
     }
+  }
+}
+
+/**
+ * Nor is that of functions: for those that stay functions.
+ *
+ * @throws FormatError naming the tensor
+ */
+export function refuseExternalInFunctions({ functions }: Model): void {
+  for (const { message } of functions) {
+    for (const tensor of childrenOf(message, longFields.function)) checkInside(tensor);
   }
 }
 

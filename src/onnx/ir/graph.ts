@@ -17,17 +17,23 @@ export interface Model {
   /** Of each domain; ONNX's own is "". */
   readonly opsets: Map<string, number>;
   readonly graph: Graph;
-  /** As the file lists them; no pass changes them. */
-  readonly functions: readonly FunctionName[];
+  /** As the file lists them; passes may leave some out, and change none. */
+  functions: readonly ModelFunction[];
   /** Whether it says how it is trained, which no pass changes either. */
   readonly isTrainable: boolean;
-  readonly origin: Origin<{ readonly irVersion: number; readonly opsets: ReadonlyMap<string, number> }>;
+  readonly origin: Origin<{
+    readonly irVersion: number;
+    readonly opsets: ReadonlyMap<string, number>;
+    readonly functions: readonly ModelFunction[];
+  }>;
 }
 
-/** A function defined in the model itself: nodes of that domain and type call it. */
-export interface FunctionName {
+/** A function defined in the model itself: nodes of that domain, type and overload call it. */
+export interface ModelFunction {
   readonly domain: string;
   readonly name: string;
+  readonly overload: string;
+  readonly message: Message;
 }
 
 export interface Graph {
@@ -53,8 +59,10 @@ export interface Node {
   opType: string;
   /** "" is ONNX's own. */
   readonly domain: string;
+  /** Which function of that name a node calls; undefined and "" are the same. */
+  readonly overload?: string | undefined;
   attributes: readonly Attribute[];
-  readonly origin?: Origin<Pick<Node, "inputs" | "outputs" | "opType" | "attributes">> | undefined;
+  readonly origin?: Origin<Pick<Node, "name" | "inputs" | "outputs" | "opType" | "attributes">> | undefined;
 }
 
 /** An attribute: read from a file, or made. Its graphs may change. */
@@ -62,6 +70,8 @@ export interface Attribute {
   readonly name: string;
   readonly graphs: readonly Graph[];
   readonly value: AttributeValue;
+  /** In a function: the attribute of the calling node whose value it has. */
+  readonly ref?: string | undefined;
   readonly message?: Message | undefined;
 }
 

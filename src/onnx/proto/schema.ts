@@ -13,7 +13,7 @@ export const graphField = {
   valueInfo: 13,
   sparseInitializer: 15,
 } as const;
-export const nodeField = { input: 1, output: 2, name: 3, opType: 4, attribute: 5, domain: 7 } as const;
+export const nodeField = { input: 1, output: 2, name: 3, opType: 4, attribute: 5, domain: 7, overload: 8 } as const;
 export const attributeField = {
   name: 1,
   f: 2,
@@ -26,6 +26,7 @@ export const attributeField = {
   tensors: 10,
   graphs: 11,
   type: 20,
+  refAttrName: 21,
   sparseTensor: 22,
   sparseTensors: 23,
 } as const;
@@ -51,7 +52,16 @@ export const typeField = { tensor: 1 } as const;
 export const tensorTypeField = { elementType: 1, shape: 2 } as const;
 export const shapeField = { dim: 1 } as const;
 export const dimensionField = { value: 1, parameter: 2 } as const;
-export const functionField = { name: 1, node: 7, opsetImport: 9, domain: 10 } as const;
+export const functionField = {
+  name: 1,
+  input: 4,
+  output: 5,
+  node: 7,
+  opsetImport: 9,
+  domain: 10,
+  attributeDefault: 11,
+  overload: 13,
+} as const;
 
 /** AttributeProto.AttributeType. */
 export const attributeType = { float: 1, int: 2, string: 3, tensor: 4, graph: 5, floats: 6, ints: 7 } as const;
@@ -135,16 +145,20 @@ export const longFields: Readonly<Record<MessageType, Readonly<Record<number, Lo
     ...{ [graphField.node]: "node", [graphField.initializer]: "tensor", [graphField.sparseInitializer]: "sparse" },
   },
   node: {
-    ...kept(nodeField.input, nodeField.output, nodeField.name, nodeField.opType, nodeField.domain),
+    ...kept(nodeField.input, nodeField.output, nodeField.name, nodeField.opType, nodeField.domain, nodeField.overload),
     [nodeField.attribute]: "attribute",
   },
   attribute: {
-    ...kept(attributeField.name, attributeField.floats, attributeField.ints),
+    ...kept(attributeField.name, attributeField.floats, attributeField.ints, attributeField.refAttrName),
     ...{ [attributeField.t]: "tensor", [attributeField.tensors]: "tensor" },
     ...{ [attributeField.g]: "graph", [attributeField.graphs]: "graph" },
     ...{ [attributeField.sparseTensor]: "sparse", [attributeField.sparseTensors]: "sparse" },
   },
   tensor: kept(tensorField.dims, tensorField.name, tensorField.externalData),
   sparse: { [sparseField.values]: "tensor", [sparseField.indices]: "tensor" },
-  function: { ...kept(functionField.name, functionField.domain), [functionField.node]: "node" },
+  function: {
+    ...kept(functionField.name, functionField.domain, functionField.overload),
+    ...kept(functionField.input, functionField.output, functionField.opsetImport),
+    ...{ [functionField.node]: "node", [functionField.attributeDefault]: "attribute" },
+  },
 };

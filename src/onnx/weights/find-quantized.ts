@@ -45,7 +45,7 @@ export function findQuantized(root: Scope): QuantizedConstant[] {
         const spread = size === undefined ? undefined : constantBehind(scope, node.inputs[0]);
         if (spread) blockSizes.set(spread, Number(size));
       }
-      for (const parts of takers[opNameOf(node)] ?? []) {
+      for (const parts of takersAt(node)) {
         const weight = weightAt(node, scope, parts);
         if (weight && !found.has(weight.codes)) found.set(weight.codes, weight);
       }
@@ -125,6 +125,16 @@ const takers: Readonly<Record<string, readonly Parts[]>> = {
   "com.microsoft.MatMulBnb4": [{ codes: 1, scale: 2, zeroPoint: -1, form: bnb4Of }],
   "com.microsoft.GatherBlockQuantized": [{ codes: 0, scale: 2, zeroPoint: 3, form: tableOf }],
 };
+
+/** Whether an input of a node is one that takes codes of a weight. */
+export function isCodesInput(node: Node, input: number): boolean {
+  return takersAt(node).some(({ codes }) => codes === input);
+}
+
+function takersAt(node: Node): readonly Parts[] {
+  const name = opNameOf(node);
+  return Object.hasOwn(takers, name) ? takers[name]! : [];
+}
 
 function weightAt(node: Node, scope: Scope, { form, ...parts }: Parts): QuantizedConstant | undefined {
   const constantAt = (input: number) => constantBehind(scope, node.inputs[input]);

@@ -216,28 +216,42 @@ describe("weights in other files", () => {
     expect(after.includes(Buffer.from(unknownFields("attribute")))).toBe(true);
   });
 
-  it("a function's tensor that lies in another file is refused: it could not be moved", async () => {
-    await writeParts(["one.bin", "one.bin"]);
+  /** A function whose constant lies in another file, and what is done with it. */
+  function withFunction(op: string): Uint8Array {
     const entries = { location: "one.bin", offset: "64", length: String(w.byteLength) };
     const inFunction = node("Constant", "", "c", { value: { tensor: outside("c", "float32", [32, 24], w, entries) } });
-    const before = model({
+    return model({
       ir: 8,
       opsets: { "": 13, local: 1 },
       functions: [
         functionOf({
-          ...{ name: "add", domain: "local", inputs: ["a"], outputs: ["d"], opsets: { "": 13 } },
-          nodes: [inFunction, node("MatMul", "a c", "d")],
+          ...{ name: "put", domain: "local", inputs: ["a"], outputs: ["d"], opsets: { "": 13 } },
+          nodes: [inFunction, node(op, "a c", "d")],
         }),
       ],
       graph: graph({
-        nodes: [node("add", "x", "t", {}, { domain: "local" }), node("MatMul", "x W", "s"), node("Add", "s t", "y")],
+        nodes: [node("MatMul", "x W", "s"), node("put", op === "MatMul" ? "x" : "W", "t", {}, { domain: "local" })],
         initializers: [outside("W", "float32", [32, 24], w, entries)],
         inputs: [value("x", "float32[2,32]")],
-        outputs: [value("y", "float32")],
+        outputs: [value("s", "float32"), value("t", "float32")],
       }),
     });
-    await writeFile(join(folder, "in", "function.onnx"), before);
-    const output = join(folder, "out", "function.onnx");
+  }
+
+  it("a function's weight that lies in another file is found where the function is inlined", async () => {
+    await writeParts(["one.bin", "one.bin"]);
+    await writeFile(join(folder, "in", "function.onnx"), withFunction("MatMul"));
+    const report = await run("function.onnx", join(folder, "out", "function.onnx"));
+    expect(report.tensors.map(({ name, to }) => ({ name, to }))).toEqual([
+      { name: "W", to: "int8" },
+      { name: "put/c", to: "int8" },
+    ]);
+  });
+
+  it("a function's tensor that lies in another file is refused where it stays: it could not be moved", async () => {
+    await writeParts(["one.bin", "one.bin"]);
+    await writeFile(join(folder, "in", "function.onnx"), withFunction("Add"));
+    const output = join(folder, "out", "refused.onnx");
     await expect(run("function.onnx", output)).rejects.toThrow(/tensor "c": its data is in another file, which only/);
     await expect(readFile(output)).rejects.toThrow("ENOENT");
   });

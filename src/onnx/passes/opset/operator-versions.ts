@@ -246,6 +246,8 @@ export function irVersionOf(opset: number): number {
 /** An operator's definitions, oldest first. */
 export interface OpHistory {
   readonly since: number;
+  /** The opsets in which its definition changed, in whatever way. */
+  readonly changed: readonly number[];
   /** The opsets in which nodes have to be looked at. */
   readonly rewritten: ReadonlySet<number>;
 }
@@ -253,7 +255,8 @@ export interface OpHistory {
 export const histories: ReadonlyMap<string, OpHistory> = new Map(
   Object.entries(table).map(([op, text]) => {
     const versions = text.split(" ");
-    const rewritten = versions.filter((version) => version.endsWith("*")).map(Number.parseFloat);
-    return [op, { since: Number.parseInt(versions[0]!, 10), rewritten: new Set(rewritten) }];
+    const changed = versions.map(Number.parseFloat);
+    const rewritten = changed.filter((_, i) => versions[i]!.endsWith("*"));
+    return [op, { since: changed[0]!, changed, rewritten: new Set(rewritten) }];
   }),
 );

@@ -4,7 +4,7 @@ import type { TensorFiles } from "../../io/tensor-data.ts";
 import { FreshNames } from "../../ir/fresh-names.ts";
 import { type Graph, graphsOf, type Model, type Node } from "../../ir/graph.ts";
 import { Scope } from "../../ir/scopes.ts";
-import { functionField, modelField, opsetField } from "../../proto/schema.ts";
+import { functionField, opsetField } from "../../proto/schema.ts";
 import { fieldsOf, type Message, messagesOf, textAt } from "../../proto/wire-format.ts";
 import { raiseIr } from "../graph-edits.ts";
 import { DeclaredValues } from "./declared-values.ts";
@@ -68,8 +68,7 @@ function checkModel(model: Model, from: number, target: number, file: string, cu
       `is of IR version ${model.irVersion}, from before ONNX 1.0; convert it with ONNX 1.x first`,
     );
   }
-  const messages = messagesOf(model.origin.message, modelField.functions);
-  const bound = model.functions.find((_, i) => importsOnnx(messages[i]!));
+  const bound = model.functions.find(({ message }) => importsOnnx(message));
   if (bound) {
     const why = `its function ${JSON.stringify(bound.name)} is made of ONNX's own operators, which stay at their opset`;
     const other = cure === undefined ? `, or leave the model at opset ${from}` : "";
