@@ -41,13 +41,18 @@ export class FunctionTable {
     return this.#byKey.get(calledKey(node));
   }
 
-  /** Functions that the model's graph calls and that are never inlined, as a runtime may have an operator of that name. */
-  shadowed(): readonly ModelFunction[] {
-    const keys = new Set<string>();
-    for (const { nodes } of graphsOf(this.model.graph)) for (const node of nodes) keys.add(calledKey(node));
-    return this.model.functions.filter(
-      ({ domain, name, overload }) => RUNTIME_DOMAINS.has(domain) && keys.has(keyOf(domain, name, overload)),
-    );
+  /** Functions that the model's graph may call and that are never inlined, and why. What they call is not known. */
+  unclear(): ReadonlyMap<ModelFunction, string> {
+    const called = new Set<string>();
+    for (const { nodes } of graphsOf(this.model.graph)) for (const node of nodes) called.add(calledKey(node));
+    const found = new Map<ModelFunction, string>();
+    for (const each of this.model.functions) {
+      const key = keyOf(each.domain, each.name, each.overload);
+      if (!called.has(key)) continue;
+      if (RUNTIME_DOMAINS.has(each.domain)) found.set(each, "its domain is a runtime's own");
+      else if (!this.#byKey.get(key)) found.set(each, "others have its name");
+    }
+    return found;
   }
 
   /** Undefined where it is damaged. */

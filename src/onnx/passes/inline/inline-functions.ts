@@ -81,7 +81,7 @@ class Inliner {
     this.#names = new FreshNames(model);
     this.#constants = new SharedConstants(model.graph, this.#names);
     this.#calledBefore = this.#table.reachable();
-    for (const each of this.#table.shadowed()) this.#leave(each, "its domain is a runtime's own");
+    for (const [each, why] of this.#table.unclear()) this.#leave(each, why);
     for (const each of this.#calledBefore) if (this.#table.circular.has(each)) this.#leave(each);
     if (which === "weights") this.#learn();
   }
@@ -113,7 +113,7 @@ class Inliner {
     // How a model is trained may call them, too.
     if (model.isTrainable) return [];
     const uncalled = model.functions.filter((each) => !this.#calledBefore.has(each));
-    const kept = this.which === "all" ? this.#table.shadowed() : uncalled;
+    const kept = this.which === "all" && this.#table.unclear().size === 0 ? [] : uncalled;
     const needed = new Set([...this.#table.reachable(), ...this.#table.reachable(kept)]);
     const all = model.functions;
     if (all.some((each) => !needed.has(each))) model.functions = all.filter((each) => needed.has(each));

@@ -104,6 +104,17 @@ const left: Readonly<Record<string, readonly [Sketch, remark: string]>> = {
     }),
     "Relu (its domain is a runtime's own)",
   ],
+  "that have one name": [
+    beside([own("F", [product]), own("F", [node("MatMul", "a w", "m"), node("Neg", "m", "o")])]),
+    "own.F (others have its name)",
+  ],
+  "that one calls which is never inlined": [
+    beside([own("Gelu", [call("F", "a w", "o")], { domain: "com.microsoft" }), own("F", [product])], "", {
+      nodes: [node("Gelu", "x w", "h", {}, { domain: "com.microsoft" }), node("MatMul", "h v", "y")],
+      opsets: { "com.microsoft": 1 },
+    }),
+    "com.microsoft.Gelu (its domain is a runtime's own)",
+  ],
   "whose nodes take what nothing makes": [
     beside([own("F", [node("MatMul", "a u", "o"), product])]),
     'own.F (takes "u", which nothing before it makes)',
