@@ -4,11 +4,9 @@ import {
   bitsOf,
   type ElementType,
   elementTypeOf,
-  functionField,
   graphField,
   longFields,
   type MessageType,
-  modelField,
   nodeField,
   tensorField,
 } from "./proto/schema.ts";
@@ -26,8 +24,7 @@ export interface UnreachedTensor {
 
 /** Tensors in the model's own functions, and the values of sparse initializers. */
 export function unreachedTensors(model: Model): UnreachedTensor[] {
-  const ofFunctions = messagesOf(model.origin.message, modelField.functions).flatMap((message) => {
-    const name = textIn(message, functionField.name);
+  const ofFunctions = model.functions.flatMap(({ message, name }) => {
     return tensorsIn(message, "function", name, `in the function ${JSON.stringify(name)}, which is copied as it is`);
   });
   const sparse = Array.from(graphsOf(model.graph)).flatMap(({ origin }) => {
