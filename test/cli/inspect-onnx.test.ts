@@ -58,6 +58,7 @@ describe("inspect", () => {
       nodes: { MatMul: 2, Add: 1, Relu: 1 },
       dataFiles: [],
       quantized: [],
+      runtimeNeeds: [],
     });
     expect(weights).toHaveLength(2);
     expect(weights[0]).toMatchObject({ name: "fc1.weight", ops: ["MatMul"], nodes: ["fc1"], shape: [64, 64] });
