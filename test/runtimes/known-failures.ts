@@ -15,20 +15,7 @@ export interface KnownFailure {
   readonly reason: string;
 }
 
-const NORM = "to be mended: a written-out norm: SimplifiedLayerNormFusion fails on the Cast of its exponent";
-const norm = { since: "1.23.0", upTo: "1.27.0", reason: NORM } as const;
-
-const knownFailures: readonly KnownFailure[] = [
-  {
-    rows: /^`qdq` int\d+, weights behind a Transpose$/,
-    ways: (way) => "scheme" in way && way.scheme === "symmetric",
-    upTo: "1.27.0",
-    reason: "to be mended: codes without zero points: ONNX Runtime adds a QuantizeLinear, which takes them for uint8",
-  },
-  { ...norm, rows: /^float16 of a written-out RMS norm$/ },
-  { ...norm, rows: /^float16 of a layer of BERT/ },
-  { ...norm, rows: /^(fp16|q4f16) of a (written-out RMS norm|layer of BERT)/ },
-];
+const knownFailures: readonly KnownFailure[] = [];
 
 /** Why an output is known not to run. */
 export function knownFailure(row: Row, way: Row["ways"][number], { version }: Runtime): KnownFailure | undefined {
