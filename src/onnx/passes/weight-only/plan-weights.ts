@@ -65,14 +65,18 @@ export async function planWeights(
 function optionsFor(
   { uses, tensor }: FloatConstant,
   wishes: WeightOnlyOptions,
-  { awkward }: ConstantProducts,
+  { awkward, either }: ConstantProducts,
 ): WeightOnlyOptions {
   const { tableDtype } = wishes;
   const isTable = tableDtype && codeTypes[wishes.dtype].bits === 8 && uses.some(isLookup);
   const dtype = isTable ? tableDtype : wishes.dtype;
   const scheme = dtype === wishes.dtype ? wishes.scheme : codeTypes[dtype].signed ? "symmetric" : "asymmetric";
-  const isPlain = wishes.form === "qdq" && !codeTypes[dtype].signed && awkward.has(tensor);
-  return { ...wishes, dtype, scheme, perChannel: wishes.perChannel && !isPlain };
+  const isUnsigned = wishes.form === "qdq" && !codeTypes[dtype].signed;
+  const isPlain = isUnsigned && awkward.has(tensor);
+  // Only 8 bits are fused so, and blocks fit neither side.
+  const hasNoBlocks = isUnsigned && codeTypes[dtype].bits === 8 && either.has(tensor);
+  const blockSize = hasNoBlocks ? undefined : wishes.blockSize;
+  return { ...wishes, dtype, scheme, perChannel: wishes.perChannel && !isPlain, blockSize };
 }
 
 /** Bytes that go when a constant does. */

@@ -50,7 +50,9 @@ function unsuitedBlocks(decisions: readonly PlannedWeight[], { blockSize }: Weig
   if (others.length === 0) return [];
   const names = listNames(others.map(({ constant }) => constant.name));
   const many = `${others.length} weight${others.length === 1 ? "" : "s"}`;
-  return [remark("per-channel-instead", `a scale per channel, as blocks do not suit them: ${names} (${many})`)];
+  return [
+    remark("per-channel-instead", `a scale per channel or tensor, as blocks do not suit them: ${names} (${many})`),
+  ];
 }
 
 /** A common opset, for models that so far have nodes of other domains only. */

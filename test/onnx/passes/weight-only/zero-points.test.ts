@@ -107,3 +107,18 @@ describe("rows that are turned", () => {
     }
   });
 });
+
+it("a table of unsigned codes whose rows are multiplied with a weight has no blocks, nor has the weight", async () => {
+  const model: Sketch = {
+    nodes: [node("Gather", "table ids", "rows"), node("MatMul", "rows w", "y")],
+    weights: { table: [40, 64], w: [64, 32] },
+    feeds: { ids: indices([0, 39, 7]) },
+    outputs: ["y"],
+  };
+  const { before, bytes, report } = await rewritten(model, { dtype: "uint8", blockSize: 32 });
+  expect(await nearness(before, bytes, model.feeds)).toBeGreaterThan(30);
+  expect(report.tensors.map(({ to }) => to)).toEqual(["uint8", "uint8"]);
+  expect(report.remarks?.map(({ message }) => message)).toContain(
+    "a scale per channel or tensor, as blocks do not suit them: table, w (2 weights)",
+  );
+});
