@@ -29,6 +29,7 @@ function isFloatCast(node: Node): boolean {
 /** Where an input of a node comes from, and to whom an output goes: the way along values that are float32. */
 export class ValueFlow {
   readonly #byNode: ReadonlyMap<Node, TypedNode>;
+  readonly #behind = new Map<Value, readonly Value[]>();
 
   constructor(readonly places: readonly TypedNode[]) {
     this.#byNode = new Map(places.map((place) => [place.node, place]));
@@ -61,19 +62,39 @@ export class ValueFlow {
 
   /** The constants that a value shows, also through nodes that only move numbers; with those it is filled with. */
   constantsBehind(value: Value | undefined): readonly Value[] {
-    const found = new Set<Value>();
-    const seen = new Set<Value>();
-    const open = [value];
-    while (open.length > 0) {
-      const at = open.pop();
-      if (!isFloat(at) || seen.has(at)) continue;
-      seen.add(at);
-      const maker = this.makerOf(at);
-      if (at.constant || (maker && opNameOf(maker.node) === "ConstantOfShape")) found.add(at);
-      else if (maker && (isMover(maker.node) || isFloatCast(maker.node))) open.push(...maker.inputs);
+    if (!isFloat(value)) return [];
+    // Each value once, with a stack of its own: rows of nodes may be long.
+    const path = [value];
+    for (let at = path.at(-1); at; at = path.at(-1)) {
+      const inputs = this.#movedInto(at);
+      const open = inputs.filter((input) => !this.#behind.has(input));
+      if (this.#behind.has(at) || open.length === 0) {
+        path.pop();
+        if (!this.#behind.has(at)) this.#behind.set(at, this.#shown(at, inputs));
+      } else {
+        path.push(...open);
+      }
     }
-    return [...found];
+    return this.#behind.get(value)!;
   }
+
+  /** What a value is moved from, where its maker only moves numbers. */
+  #movedInto(value: Value): readonly Value[] {
+    const maker = value.constant ? undefined : this.makerOf(value);
+    if (!maker || !(isMover(maker.node) || isFloatCast(maker.node)) || isFilled(maker.node)) return [];
+    return maker.inputs.filter(isFloat);
+  }
+
+  #shown(value: Value, inputs: readonly Value[]): readonly Value[] {
+    const maker = this.makerOf(value);
+    if (value.constant || (maker && isFilled(maker.node))) return [value];
+    const behind = inputs.map((input) => this.#behind.get(input)!).filter((constants) => constants.length > 0);
+    return behind.length < 2 ? (behind[0] ?? []) : [...new Set(behind.flat())];
+  }
+}
+
+function isFilled(node: Node): boolean {
+  return opNameOf(node) === "ConstantOfShape";
 }
 
 function isCopy(node: Node): boolean {
