@@ -110,7 +110,8 @@ function rewrite({ node, scope }: { node: Node; scope: Scope }, pass: RewriteCon
     rewriteTranspose({ node, scope }, pass);
     return;
   }
-  const reason = rewrites[name]?.({ node, scope }, pass);
+  // An op type may be the name of anything, `constructor` too.
+  const reason = Object.hasOwn(rewrites, name) ? rewrites[name]!({ node, scope }, pass) : undefined;
   if (reason === undefined) return;
   for (const input of node.inputs.keys()) pass.usages.at(node, input)?.reasons.add(reason);
 }

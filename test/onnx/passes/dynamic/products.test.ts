@@ -152,6 +152,15 @@ describe("MatMul", () => {
   });
 });
 
+describe("op types that go by the names of properties", () => {
+  it.each(["constructor", "__proto__", "toString"])("%s stays as it is", async (op) => {
+    const own = { domain: "own.domain" };
+    const nodes = [node("MatMul", "x w", "h"), node(op, "h", "y", {}, own), node(op, "h", "z")];
+    const { ops } = await rewritten({ nodes, weights: { w: [32, 24] }, feeds: { x: floats([2, 32]) }, outputs: ["y"] });
+    expect(ops).toMatchObject({ MatMulInteger: 1 });
+  });
+});
+
 describe("Gemm", () => {
   const feeds = { x: floats([3, 16]) };
 
