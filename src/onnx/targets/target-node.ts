@@ -23,17 +23,28 @@ export interface TargetNode extends NodeSite {
 
 /** The nodes of a model, those of graphs within too. */
 export function* targetNodesOf(model: Model, root: Scope): Generator<TargetNode> {
-  const values = new Values(root);
-  const light = lightValues(root);
+  // Most models have no node that a rule asks this of.
+  let found: Values | undefined;
+  const values = () => {
+    found ??= new Values(root);
+    return found;
+  };
+  let light: ReadonlySet<Node> | undefined;
+  const isLight = (node: Node) => {
+    light ??= lightValues(root);
+    return light.has(node);
+  };
   const functions = new Set(model.functions.map(({ domain, name }) => `${domain}:${name}`));
   const targetNodeOf = (node: Node, scope: Scope): TargetNode => ({
     node,
     scope,
     op: opNameOf(node),
     opset: model.opsets.get(node.domain) ?? 1,
-    isLight: light.has(node),
+    get isLight() {
+      return isLight(node);
+    },
     isFunction: functions.has(`${node.domain}:${node.opType}`),
-    typeOf: (input) => values.find(scope, node.inputs[input] ?? "")?.type,
+    typeOf: (input) => values().find(scope, node.inputs[input] ?? "")?.type,
     constantAt: (input) => {
       const definition = scope.find(node.inputs[input] || "");
       return definition?.kind === "constant" ? definition.constant.tensor : undefined;
@@ -43,7 +54,7 @@ export function* targetNodesOf(model: Model, root: Scope): Generator<TargetNode>
       return definition?.kind === "node" ? targetNodeOf(definition.node, definition.scope) : undefined;
     },
     after: () => {
-      const takers = values.within(scope, node.outputs[0] ?? "")?.takers ?? [];
+      const takers = values().within(scope, node.outputs[0] ?? "")?.takers ?? [];
       const users = new Set(takers.filter((taker) => taker.scope === scope).map((taker) => taker.node));
       return Array.from(users, (user) => targetNodeOf(user, scope));
     },
