@@ -21,12 +21,17 @@ const maskedBy = words(`Softmax LogSoftmax Hardmax ArgMax ArgMin TopK com.micros
 /** Nodes from a constant to where it masks: real models have a dozen. */
 const MOST_NODES = 64;
 
-/** What of a constant may be clamped, by what its takers do with it. */
-export function clampingOf(value: Value, flow: ValueFlow, seen = new Set<Value>()): Clamping {
+/** What of a constant may be clamped, by what its takers do with it; behind longer rows of nodes nothing. */
+export function clampingOf(value: Value, flow: ValueFlow): Clamping {
+  return clampingBehind(value, flow, new Set(), 0);
+}
+
+function clampingBehind(value: Value, flow: ValueFlow, seen: Set<Value>, steps: number): Clamping {
   if (seen.has(value) || masksAll(value, flow)) return "all";
   seen.add(value);
   if (value.takers.length === 0) return "endless";
-  return least(value.takers.map((taker) => clampingAt(taker, value, flow, seen)));
+  if (steps > MOST_NODES) return "none";
+  return least(value.takers.map((taker) => clampingAt(taker, value, flow, { seen, steps })));
 }
 
 function least(each: readonly Clamping[]): Clamping {
@@ -34,16 +39,21 @@ function least(each: readonly Clamping[]): Clamping {
   return each.includes("endless") ? "endless" : "all";
 }
 
-function clampingAt({ node, input }: Taker, value: Value, flow: ValueFlow, seen: Set<Value>): Clamping {
+/** How a value was come to. */
+interface Way {
+  readonly seen: Set<Value>;
+  readonly steps: number;
+}
+
+function clampingAt({ node, input }: Taker, value: Value, flow: ValueFlow, { seen, steps }: Way): Clamping {
   const op = opNameOf(node);
   // A limit of others: beyond the largest half there are none.
   if (op === "Min" || op === "Max" || (op === "Clip" && input > 0)) return "all";
   if (masking.has(op)) return "endless";
   const { inputs, outputs } = flow.placeOf(node);
   if (isMover(node) || op === "Cast" || op === "Neg") {
-    return least(
-      outputs.flatMap((made) => (isFloat(made) && made.takers.length > 0 ? clampingOf(made, flow, seen) : [])),
-    );
+    const taken = outputs.filter((made) => isFloat(made)).filter(({ takers }) => takers.length > 0);
+    return least(taken.map((made) => clampingBehind(made, flow, seen, steps + 1)));
   }
   if (op !== "Mul" && !(op === "Div" && input === 0)) return "none";
   return isMask(

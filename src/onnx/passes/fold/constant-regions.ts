@@ -7,9 +7,16 @@ export interface ConstantRegion {
   readonly sources: ReadonlySet<Constant>;
 }
 
+/** Nodes of all regions together: weights that are made of each other, one after the other, have their nodes in common. */
+const MOST_NODES = 2 ** 18;
+
+/** Why a value has no region though it is constant. */
+export const TOO_MANY = `more than ${MOST_NODES} nodes would have to be computed`;
+
 /** Tells which nodes have nothing but constants before them. */
 export class ConstantRegions {
   readonly #constant = new Map<Node, boolean>();
+  #nodes = 0;
 
   /** @param overridable initializers that a caller may replace, as they are inputs too */
   constructor(private readonly overridable: ReadonlySet<Tensor>) {}
@@ -19,8 +26,8 @@ export class ConstantRegions {
     return this.#isConstant(scope.find(name));
   }
 
-  /** What a constant value is made of; undefined where something before it is not constant. */
-  regionOf(name: string, scope: Scope): ConstantRegion | undefined {
+  /** What a constant value is made of by nodes; undefined where something before it is not constant. */
+  regionOf(name: string, scope: Scope): ConstantRegion | typeof TOO_MANY | undefined {
     const definition = scope.find(name);
     if (definition?.kind !== "node" || !this.#isConstant(definition)) return undefined;
     const nodes: NodeSite[] = [];
@@ -29,10 +36,14 @@ export class ConstantRegions {
     const done = new Set<Node>();
     const path: NodeSite[] = [definition];
     for (let site = path.at(-1); site; site = path.at(-1)) {
+      if (this.#nodes >= MOST_NODES) return TOO_MANY;
       const { node } = site;
       if (done.has(node) || open.has(node)) {
         path.pop();
-        if (!done.has(node)) nodes.push(site);
+        if (!done.has(node)) {
+          nodes.push(site);
+          this.#nodes++;
+        }
         done.add(node);
         continue;
       }

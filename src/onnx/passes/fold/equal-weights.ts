@@ -15,17 +15,25 @@ export function equalWeights(
   weights: readonly ComputedWeight[],
   tensors: ReadonlyMap<ComputedWeight, Tensor>,
 ): EqualWeights[] {
-  const byShape = new Map<string, { tensor: Tensor; weights: ComputedWeight[] }[]>();
+  if (weights.length === 1) return [{ tensor: tensors.get(weights[0]!)!, weights }];
+  const byDigest = new Map<string, { tensor: Tensor; weights: ComputedWeight[] }[]>();
   for (const weight of weights) {
     const tensor = tensors.get(weight)!;
-    const shape = tensor.shape.join();
-    const there = byShape.get(shape) ?? [];
-    byShape.set(shape, there);
+    const key = `${tensor.shape.join()} ${digestOf(tensor)}`;
+    const there = byDigest.get(key) ?? [];
+    byDigest.set(key, there);
     const equal = there.find((each) => areEqual(each.tensor, tensor));
     if (equal) equal.weights.push(weight);
     else there.push({ tensor, weights: [weight] });
   }
-  return [...byShape.values()].flat();
+  return [...byDigest.values()].flat();
+}
+
+/** A number that few other tensors have (FNV-1a): there may be thousands of one shape. */
+function digestOf({ data }: Tensor): number {
+  let digest = 0x811c9dc5;
+  if (data.kind === "bytes") for (const byte of data.bytes) digest = Math.imul(digest ^ byte, 0x01000193);
+  return digest;
 }
 
 function areEqual({ data: a }: Tensor, { data: b }: Tensor): boolean {

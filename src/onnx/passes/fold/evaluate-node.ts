@@ -45,6 +45,26 @@ export async function evaluateNode(
   return [numbersValue("int64", [shape.length], shape)];
 }
 
+/** A product takes an eighth of the time that other elements take. */
+const PRODUCTS = 8;
+
+/** How long a node has taken, in elements that were read or made. */
+export function workOf(
+  node: Node,
+  inputs: readonly (ConstantValue | undefined)[],
+  outputs: readonly ConstantValue[],
+): number {
+  const elements = (values: readonly (ConstantValue | undefined)[]) =>
+    values.reduce((sum, value) => sum + (value?.data.length ?? 0), 0);
+  const made = elements(outputs);
+  const [a] = inputs;
+  // Another shape of the same numbers.
+  if (outputs.every(({ data }) => data === a?.data)) return 1;
+  const isProduct = node.opType === "MatMul" || node.opType === "Gemm";
+  const inner = isProduct ? (a?.shape.at(attributeOf(node, "transA", "int") ? 0 : -1) ?? 1) : 0;
+  return elements(inputs) + made + (made * inner) / PRODUCTS;
+}
+
 /** A result as its type can hold it. @throws NotComputed where integers overflow */
 function settled(value: ConstantValue): ConstantValue {
   const { type, data } = value;

@@ -3,12 +3,16 @@ import type { Node, Tensor } from "../../ir/graph.ts";
 import type { NodeSite, Scope } from "../../ir/scopes.ts";
 import { isConstantNode } from "./constant-regions.ts";
 import { type ConstantValue, loadValue, NoFloats, NotComputed, tensorOf, valueOfAttribute } from "./constant-value.ts";
-import { evaluateNode } from "./evaluate-node.ts";
+import { evaluateNode, workOf } from "./evaluate-node.ts";
 import type { ComputedWeight } from "./find-computed-weights.ts";
 import { isFloat } from "./float-types.ts";
 
 /** Most bytes of values at a time, the weights that come of them among them: 256 MB. */
 const MOST_BYTES = 2 ** 28;
+
+/** Elements that may be computed for a file, and more for each of its bytes: weights take some dozen an element. */
+const LEAST_WORK = 2 ** 26;
+const WORK_PER_BYTE = 32;
 
 /** Weights that were computed for other models of the same file, by name; a set of models has them once. */
 const computed = new WeakMap<TensorFiles, Map<string, Tensor>>();
@@ -25,9 +29,12 @@ interface Held {
 /** Computes values that only constants go into. */
 export class Evaluator {
   #bytes = 0;
+  #work: number;
   #held = new Map<Scope, Map<string, Held>>();
 
-  constructor(private readonly files: TensorFiles) {}
+  constructor(private readonly files: TensorFiles) {
+    this.#work = LEAST_WORK + WORK_PER_BYTE * files.byteLength;
+  }
 
   /**
    * The values of weights as float initializers, or why there is none; what several of them need is computed once.
@@ -68,11 +75,11 @@ export class Evaluator {
       failed ??
       (await outcomeOf(async () => {
         if (isConstantNode(node)) return attributeValue(node);
-        return evaluateNode(
-          node,
-          node.inputs.map((name) => byName.get(name)),
-          this.files,
-        );
+        const inputs = node.inputs.map((name) => byName.get(name));
+        if (this.#work <= 0) throw new NotComputed("it takes too long for a file of this size");
+        const values = await evaluateNode(node, inputs, this.files);
+        this.#work -= workOf(node, inputs, values);
+        return values;
       }));
     for (const [i, name] of node.outputs.entries()) {
       const outcome = made instanceof NotComputed ? made : (made[i] ?? new NotComputed("an output that is not made"));

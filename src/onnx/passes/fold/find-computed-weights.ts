@@ -7,7 +7,7 @@ import { viewOf } from "../../ir/views.ts";
 import { findQuantized } from "../../weights/find-quantized.ts";
 import { readIntegers } from "../../weights/find-weights.ts";
 import { overridableIn } from "../overridable-initializers.ts";
-import { type ConstantRegion, ConstantRegions } from "./constant-regions.ts";
+import { type ConstantRegion, ConstantRegions, TOO_MANY } from "./constant-regions.ts";
 
 export interface FoldOptions {
   /** Bits that an element of such a node's weight takes afterwards; undefined where the weight is to stay as it is. */
@@ -26,31 +26,22 @@ export interface ComputedWeight {
   readonly bits: number;
 }
 
+/** What is found of computed weights. */
+export interface ComputedWeights {
+  readonly weights: readonly ComputedWeight[];
+  /** Names of those that too many nodes make. */
+  readonly tooMany: readonly string[];
+}
+
 /** The computed weights of nodes that take something else besides, each once; not those that are made of codes. */
 export async function findComputedWeights(
   model: Model,
   root: Scope,
   files: TensorFiles,
-  { bitsAfter }: Pick<FoldOptions, "bitsAfter">,
-): Promise<ComputedWeight[]> {
-  const restored = new Set(findQuantized(root).map(({ name }) => name));
-  const regions = new ConstantRegions(overridableIn(model));
-  const found = new Map<Scope, Map<string, ComputedWeight>>();
-  for (const scope of root.all()) {
-    for (const node of scope.graph.nodes) {
-      for (const [input, name] of node.inputs.entries()) {
-        const home = scope.home(name);
-        if (!home || !isWeightInput(node, input) || found.get(home)?.has(name) || restored.has(name)) continue;
-        const region = regions.regionOf(name, scope);
-        if (!region || node.inputs.every((each) => each === "" || regions.isConstant(each, scope))) continue;
-        const bits = bitsAfter(node);
-        if (bits === undefined) continue;
-        found.set(home, (found.get(home) ?? new Map()).set(name, { name, scope: home, region, bits }));
-      }
-    }
-  }
-  const all = [...found.values()].flatMap((byName) => [...byName.values()]);
-  if (all.length === 0) return [];
+  options: Pick<FoldOptions, "bitsAfter">,
+): Promise<ComputedWeights> {
+  const { all, tooMany } = candidatesIn(model, root, options);
+  if (all.length === 0) return { weights: [], tooMany };
   const integers = await readIntegers(model, files);
   const users = new ValueUsers(root);
   const codes = new Set(findQuantized(root).map(({ codes }) => codes));
@@ -60,7 +51,30 @@ export async function findComputedWeights(
   });
   const names = new Map<Scope, Set<string>>();
   for (const { name, scope } of weights) names.set(scope, (names.get(scope) ?? new Set()).add(name));
-  return weights.filter(({ name, scope }) => !isTurned(name, scope, names));
+  return { weights: weights.filter(({ name, scope }) => !isTurned(name, scope, names)), tooMany };
+}
+
+function candidatesIn(model: Model, root: Scope, { bitsAfter }: Pick<FoldOptions, "bitsAfter">) {
+  const restored = new Set(findQuantized(root).map(({ name }) => name));
+  const regions = new ConstantRegions(overridableIn(model));
+  const found = new Map<Scope, Map<string, ComputedWeight>>();
+  const tooMany = new Set<string>();
+  for (const scope of root.all()) {
+    for (const node of scope.graph.nodes) {
+      const bits = bitsAfter(node);
+      // What is constant as a whole is part of something else.
+      if (bits === undefined || node.inputs.every((each) => each === "" || regions.isConstant(each, scope))) continue;
+      for (const [input, name] of node.inputs.entries()) {
+        const home = scope.home(name);
+        if (!home || !isWeightInput(node, input) || found.get(home)?.has(name) || restored.has(name)) continue;
+        const region = regions.regionOf(name, scope);
+        if (region === TOO_MANY) tooMany.add(name);
+        else if (region) found.set(home, (found.get(home) ?? new Map()).set(name, { name, scope: home, region, bits }));
+      }
+    }
+  }
+  const all = [...found.values()].flatMap((byName) => [...byName.values()]);
+  return { all, tooMany: [...tooMany] };
 }
 
 /** Whether a weight is another one transposed, as a table is that is looked up and multiplied with: passes see through that. */

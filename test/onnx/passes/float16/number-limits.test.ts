@@ -214,3 +214,17 @@ describe("tensors of every storage", () => {
     expect(types.k).toBe("float16");
   });
 });
+
+describe("a mask at the far end of a row of nodes", () => {
+  it("takes no stack", async () => {
+    const count = 5000;
+    const row = Array.from({ length: count }, (_, i) => node("Neg", `m${i}`, `m${i + 1}`));
+    const bytes = modelOf({
+      nodes: [...row, node("Add", `x m${count}`, "s"), node("Softmax", "s", "y")],
+      initializers: [tensor("m0", "float32", [4], [-1e9, 0, 0, 0])],
+      inputs: [value("x", "float32[4]")],
+      outputs: [value("y", "float32")],
+    });
+    expect(remarksOf((await halved(bytes)).report).join("\n")).toContain("beyond float16: m0 holds -1000000000");
+  });
+});

@@ -159,3 +159,32 @@ describe("stays as it is", () => {
     await expectUnfolded(scaled(base), { mode: "dynamic", like: "onnxruntime" });
   });
 });
+
+describe("constants that would take too long", () => {
+  const said = async (model: Sketch) => remarksOf((await rewritten(model, { allowUnchanged: true })).report).join("\n");
+
+  it("a row of weights, each made of the one before, are computed up to a limit", async () => {
+    const count = 1500;
+    const row = Array.from({ length: count }, (_, i) => [
+      node("Mul", `w${i} c`, `w${i + 1}`),
+      node("MatMul", `x w${i + 1}`, `y${i}`),
+    ]);
+    const all = node("Sum", row.map((_, i) => `y${i}`).join(" "), "y");
+    const feeds = { x: floats([2, 4]) };
+    const weights = { w0: [4, 4], c: one("c", 1) };
+    expect(await said({ nodes: [...row.flat(), all], weights, feeds, outputs: ["y"] })).toMatch(
+      /\d+ weights .* stay float: more than 262144 nodes would have to be computed: w\d+/,
+    );
+  });
+
+  it("large values that a small file asks for again and again", async () => {
+    const count = 100;
+    const row = Array.from({ length: count }, (_, i) => node("Add", `w${i} c`, i + 1 === count ? "w" : `w${i + 1}`));
+    const nodes = [node("ConstantOfShape", "shape", "w0"), ...row];
+    const weights = { shape: int64s("shape", 1024, 2048), c: one("c", 1) };
+    const feeds = { x: floats([1, 1024]) };
+    expect(await said({ nodes: [...nodes, product("w")], weights, feeds, outputs: ["y"] })).toContain(
+      "w is computed from constants in each run and stays float: it takes too long for a file of this size",
+    );
+  });
+});
