@@ -30,6 +30,8 @@ interface Size {
 export class CallLimits {
   readonly #sizes = new Map<ModelFunction, Size>();
   readonly #shown = new Map<FunctionBody, ReadonlySet<string>>();
+  /** What `#whyOtherOpset` said of bodies while the model imported as many domains. */
+  readonly #verdicts = new Map<FunctionBody, { readonly domains: number; readonly why: string | undefined }>();
   /** Calls within what was put in a call's place: they count already. */
   readonly #counted = new WeakSet<Node>();
   #nodes = 0;
@@ -45,7 +47,7 @@ export class CallLimits {
   /** Why a call is to stay; undefined for one that is inlined, which counts from now on with all that it calls. */
   take(call: Node, called: ModelFunction, depth: number): string | undefined {
     const body = this.table.bodyOf(called)!;
-    const fault = this.#whyUnfit(call, body) ?? this.#whyOtherOpset(body);
+    const fault = this.#whyUnfit(call, body) ?? this.#verdictOn(body);
     if (fault !== undefined) return fault;
     if (!this.#counted.has(call)) {
       const size = this.#sizes.get(called)!;
@@ -77,6 +79,16 @@ export class CallLimits {
     }
     const isMissing = body.inputs.some((name, i) => !call.inputs[i] && shown.has(name));
     return isMissing ? "it gives an input that a node leaves out" : undefined;
+  }
+
+  /** Functions may be called thousands of times. */
+  #verdictOn(body: FunctionBody): string | undefined {
+    const domains = this.model.opsets.size;
+    const known = this.#verdicts.get(body);
+    if (known?.domains === domains) return known.why;
+    const why = this.#whyOtherOpset(body);
+    this.#verdicts.set(body, { domains, why });
+    return why;
   }
 
   /** A function names the opsets of its own nodes; what they mean in another the model cannot say. */

@@ -103,13 +103,22 @@ const between = new Set([...roots, "Reciprocal", "Div", "Add", "Max", "Clip", "I
 const FARTHEST = 8;
 
 /** Whether a value is the root of a mean, or its reciprocal: what lies between is an epsilon, a bound. */
-function comesOfMean(scope: Scope, name: string, hasRoot = false, steps = 0): boolean {
-  const definition = scope.find(name);
-  if (definition?.kind !== "node" || steps > FARTHEST) return false;
-  const { node, scope: home } = definition;
-  if (node.domain !== "") return false;
-  if (node.opType === "ReduceMean") return hasRoot;
-  if (!between.has(node.opType)) return false;
-  const isRoot = hasRoot || roots.has(node.opType);
-  return node.inputs.some((input) => input !== "" && comesOfMean(home, input, isRoot, steps + 1));
+function comesOfMean(scope: Scope, name: string): boolean {
+  let edge = [{ scope, name, hasRoot: false }];
+  const seen = { true: new Set<Node>(), false: new Set<Node>() };
+  for (let steps = 0; steps <= FARTHEST && edge.length > 0; steps++) {
+    const next: typeof edge = [];
+    for (const at of edge) {
+      const definition = at.scope.find(at.name);
+      if (definition?.kind !== "node" || definition.node.domain !== "") continue;
+      const { node, scope: home } = definition;
+      if (node.opType === "ReduceMean" && at.hasRoot) return true;
+      if (!between.has(node.opType) || seen[`${at.hasRoot}`].has(node)) continue;
+      seen[`${at.hasRoot}`].add(node);
+      const hasRoot = at.hasRoot || roots.has(node.opType);
+      for (const input of node.inputs) if (input !== "") next.push({ scope: home, name: input, hasRoot });
+    }
+    edge = next;
+  }
+  return false;
 }

@@ -124,9 +124,9 @@ class Fold {
     const quotients = values.map((value, c) => value / factors[c]!);
     if (quotients.every((value, c) => value === values[c])) return;
     const { name, graph, tensor } = constant;
-    const isOwn = this.users.of(scope, name).every((user) => {
-      return inputs.some(({ node, input }) => node === user.node && input === user.input);
-    });
+    // Norms take each of their vectors once.
+    const takers = new Map(inputs.map(({ node, input }) => [node, input]));
+    const isOwn = this.users.of(scope, name).every(({ node, input }) => takers.get(node) === input);
     if (isOwn && !this.users.isOutput(scope, name)) {
       this.#edits.substitute(constant, [makeTensor(name, "float32", tensor.shape, bytesOf(quotients))]);
       return;

@@ -68,17 +68,17 @@ export class NormGroups {
   /** The weights of the products that take a value, and what keeps it from being another. */
   #behind(scope: Scope, name: string, norm: Norm): Pick<NormGroup, "weights" | "obstacle"> {
     const weights: RowsBehind[] = [];
-    let obstacle = this.users.isOutput(scope, name) ? "the graph gives the result" : undefined;
-    for (const user of this.users.of(scope, name)) {
-      const rows = this.#rowsBehind(user, norm);
-      if (rows) {
-        weights.push(rows);
-      } else if (reshapers.has(opNameOf(user.node)) && user.input === 0) {
-        const behind = this.#behind(user.scope, user.node.outputs[0] ?? "", norm);
-        weights.push(...behind.weights);
-        obstacle ??= behind.obstacle;
-      } else {
-        obstacle ??= `${opNameOf(user.node)} takes the result as it is`;
+    let obstacle: string | undefined;
+    const open = [{ scope, name }];
+    for (let at = open.pop(); at; at = open.pop()) {
+      if (this.users.isOutput(at.scope, at.name)) obstacle ??= "the graph gives the result";
+      for (const user of this.users.of(at.scope, at.name)) {
+        const rows = this.#rowsBehind(user, norm);
+        const { node, input } = user;
+        if (rows) weights.push(rows);
+        else if (!reshapers.has(opNameOf(node)) || input > 0)
+          obstacle ??= `${opNameOf(node)} takes the result as it is`;
+        else open.push({ scope: user.scope, name: node.outputs[0] ?? "" });
       }
     }
     return { weights, obstacle };
@@ -102,19 +102,21 @@ export class NormGroups {
   #joined(groups: readonly NormGroup[]): NormGroup {
     const all = groups.flatMap(({ weights }) => weights);
     const weights = [...new Map(all.map((rows) => [rows.tensor, rows])).values()];
+    const takers = new Map<Node, RowsBehind>(all.map((rows) => [rows.node, rows]));
     return {
       norms: groups.flatMap(({ norms }) => norms),
       weights,
-      obstacle: weights.map((rows) => this.#obstacleAt(rows, all)).find((each) => each !== undefined),
+      obstacle: weights.map((rows) => this.#obstacleAt(rows, takers)).find((each) => each !== undefined),
     };
   }
 
   /** What keeps a weight's rows from being scaled, if not all that take it are products over the same rows. */
-  #obstacleAt({ constant, axis }: RowsBehind, all: readonly RowsBehind[]): string | undefined {
+  #obstacleAt({ constant, axis }: RowsBehind, takers: ReadonlyMap<Node, RowsBehind>): string | undefined {
     const weight = JSON.stringify(constant.name);
     if (this.#isSet(constant)) return `callers may set ${weight}`;
     const other = constant.uses.find(({ node, input }) => {
-      return !all.some((rows) => rows.node === node && rows.input === input && rows.axis === axis);
+      const rows = takers.get(node);
+      return rows?.input !== input || rows.axis !== axis;
     });
     const taker = other?.node ?? constant.viewers[0];
     if (taker) return `${opNameOf(taker)} takes the weight ${weight} as it is`;

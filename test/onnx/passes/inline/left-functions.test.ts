@@ -222,3 +222,13 @@ function quantizedInFunction(bytes: Uint8Array, codes: Uint8Array, inputs: reado
     ...{ feeds: { x: floats([2, 32]) }, outputs: ["y"] },
   });
 }
+
+it("a long function that is called more often than it may be inlined is looked through once", async () => {
+  const count = 3000;
+  const row = Array.from({ length: count }, (_, i) => node("Neg", `h${i}`, `h${i + 1}`));
+  const long = own("F", [node("MatMul", "a w", "h0"), ...row, node("Identity", `h${count}`, "o")]);
+  const calls = Array.from({ length: count }, (_, i) => call("F", "x w", `y${i}`));
+  const all = node("Sum", calls.map((_, i) => `y${i}`).join(" "), "y");
+  const { report } = await quantized(sketch(beside([long], "F", { nodes: [...calls, all], weights: { w: [32, 32] } })));
+  expect(JSON.stringify(report)).toContain("the model would grow by more than 100000 nodes");
+});

@@ -125,3 +125,23 @@ it.each<{ what: string; model: Pick<Sketch, "nodes" | "outputs" | "weights"> }>(
   expect(remarksOf(report).join("\n")).toContain('takes the weight "w" as it is)');
   expect(await nearness(before, bytes, { x: floats([C, C]) })).toBeGreaterThan(0);
 });
+
+it("a norm before 20,000 nodes in a row is folded all the same", async () => {
+  const row = Array.from({ length: 20_000 }, (_, i) => node("Identity", `h${i}`, `h${i + 1}`));
+  const nodes = [node("LayerNormalization", "x g", "h0"), ...row, node("MatMul", "h20000 w", "y")];
+  const { report } = await rewritten({ nodes, weights: { g, w }, feeds: { x: floats([3, C]) }, outputs: ["y"] });
+  expect(remarksOf(report).join("\n")).toContain("outlier channels folded into the weights");
+});
+
+it("bounds of bounds before a division are each looked at once", async () => {
+  const wide = 40;
+  const row = Array.from({ length: 8 }, (_, i) =>
+    Array.from({ length: wide }, (_, j) => {
+      const inputs = i === 0 ? "x" : Array.from({ length: wide }, (_, k) => `m${i - 1}_${k}`).join(" ");
+      return node("Max", inputs, `m${i}_${j}`);
+    }),
+  );
+  const nodes = [...row.flat(), node("Div", "x m7_0", "n"), node("Mul", "n g", "h"), product];
+  const { report } = await rewritten({ nodes, weights: { g, w }, feeds: { x: floats([3, C]) }, outputs: ["y"] });
+  expect(report.tensors.map(({ name, to }) => [name, to])).toEqual([["w", "uint8"]]);
+});
