@@ -14,7 +14,7 @@ const MOST_BYTES = 2 ** 28;
 const LEAST_WORK = 2 ** 26;
 const WORK_PER_BYTE = 32;
 
-/** Weights that were computed for other models of the same file, by name; a set of models has them once. */
+/** Weights that were computed for other models of the same file, by `keyOf`; a set of models has them once. */
 const computed = new WeakMap<TensorFiles, Map<string, Tensor>>();
 
 /** A value, or why there is none. */
@@ -44,7 +44,7 @@ export class Evaluator {
   async tensorsOf(weights: readonly ComputedWeight[]): Promise<Map<ComputedWeight, Tensor | NotComputed>> {
     const known = computed.get(this.files) ?? new Map<string, Tensor>();
     computed.set(this.files, known);
-    const thereFor = ({ name, scope }: ComputedWeight) => (scope.outer ? undefined : known.get(name));
+    const thereFor = (weight: ComputedWeight) => (weight.scope.outer ? undefined : known.get(keyOf(weight)));
     const wanted = weights.filter((weight) => !thereFor(weight));
     const sites = new Map(wanted.flatMap(({ region }) => region.nodes.map((site) => [site.node, site] as const)));
     this.#held = new Map();
@@ -58,7 +58,7 @@ export class Evaluator {
       const held = this.#at(scope, name);
       const made = thereFor(weight) ?? initializerOf(name, held.outcome);
       if (made instanceof NotComputed) this.#release(held);
-      if (!scope.outer && !(made instanceof NotComputed)) known.set(name, made);
+      if (!scope.outer && !(made instanceof NotComputed)) known.set(keyOf(weight), made);
       tensors.set(weight, made);
     }
     this.#held = new Map();
@@ -119,6 +119,15 @@ export class Evaluator {
     this.#bytes -= bytesOf(held.outcome);
     held.outcome = undefined;
   }
+}
+
+/** Names a weight in all models of a file: functions that are inlined in one of them alone may shift names in it. */
+function keyOf({ name, region: { nodes, sources } }: ComputedWeight): string {
+  const places = [
+    ...nodes.map(({ node }) => node.origin?.message.start),
+    ...Array.from(sources, ({ tensor }) => tensor.message?.start),
+  ];
+  return `${name} ${places.join()}`;
 }
 
 /** The inputs of a node, each once. */
