@@ -162,10 +162,10 @@ async function decided(model: Model, files: TensorFiles, plan: PlanOptions & { r
   return { decisions, remarks, computed: new Set(constants.filter((tensor) => !stored.has(tensor))) };
 }
 
-/** Floats of so many bytes are told of even if reports do not have them one by one. */
+/** Floats of so many bytes are listed even if reports do not list them one by one. */
 const LARGE = 4096;
 
-/** Scales of quantized weights are told of with these. */
+/** Scales of quantized weights are listed with these. */
 function isInspected(decision: Decision): boolean {
   return isReported(decision) || (!decision.isPart && bytesOfTensor(decision.constant.tensor) >= LARGE);
 }

@@ -33,7 +33,7 @@ const others: Readonly<Record<string, Readonly<Record<string, number>>>> = {
 /** What a vector is to operators that take two values of any shape. */
 const ofVectors: Readonly<Record<string, string>> = { Add: "bias", Sub: "bias", Mul: "scale", Div: "scale" };
 
-/** What a constant is to a node to which it is no weight: "scale", "bias"; undefined where it has no such name. */
+/** What a constant is to a node to which it is not a weight: "scale", "bias"; undefined where it has no such name. */
 export function roleOf(node: Node, input: number, shape: readonly number[]): string | undefined {
   const op = opNameOf(node);
   const named: Readonly<Record<string, number>> = { ...others[op], ...channelNorms[op] };

@@ -82,7 +82,7 @@ export class ConstantRegions {
   }
 }
 
-/** Constant nodes whose value is no tensor. */
+/** Constant nodes whose value is not a tensor. */
 export function isConstantNode({ domain, opType }: Node): boolean {
   return domain === "" && opType === "Constant";
 }

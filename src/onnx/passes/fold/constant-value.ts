@@ -22,7 +22,7 @@ const MOST_ELEMENTS = 1 << 24;
 /** Why a node is not computed. */
 export class NotComputed extends Error {}
 
-/** A node is not computed as its result is no weight: numbers of rows, say, that a Gather looks up. */
+/** A node is not computed as its result is not a weight: numbers of rows, say, that a Gather looks up. */
 export class NoFloats extends NotComputed {}
 
 /** @throws NotComputed where the shape is none, or too large */

@@ -151,10 +151,10 @@ export const movements: Readonly<Record<string, Movement>> = {
   },
 };
 
-/** @throws NotComputed where `perm` is no order of the axes */
+/** @throws NotComputed where `perm` is not an order of the axes */
 export function transposed(x: ConstantValue, perm: readonly number[]): ConstantValue {
   if ([...perm].sort((a, b) => a - b).join() !== x.shape.map((_, i) => i).join())
-    throw new NotComputed("a perm that is no order of the axes");
+    throw new NotComputed("a perm that is not an order of the axes");
   const strides = stridesOf(x.shape);
   const shape = perm.map((axis) => x.shape[axis]!);
   return picked(

@@ -15,7 +15,7 @@ export interface Norm extends NodeSite {
   readonly channels: number;
   readonly scale: VectorInput;
   readonly bias: VectorInput | undefined;
-  /** Whether it has a bias that is no constant. */
+  /** Whether it has a bias that is not a constant. */
   readonly isOpen: boolean;
 }
 

@@ -57,7 +57,7 @@ export async function foldOutliers(
 async function outliersIn(group: NormGroup, files: TensorFiles, levels: WeightLevels): Promise<Outliers | undefined> {
   const channels = await channelsOf(group, files);
   const powers = powersOf(channels);
-  // Of zeros, or what is no number, nothing is known.
+  // Of zeros, or NaN, nothing is known.
   if (!powers.every(Number.isFinite) || !haveOutliers(powers)) return undefined;
   const read = [];
   for (const rows of group.weights) read.push(await readRows(files, rows.constant.name, rows, powers));

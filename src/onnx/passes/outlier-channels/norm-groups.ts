@@ -61,7 +61,7 @@ export class NormGroups {
     const { scope, output, scale, bias, isOpen } = norm;
     const { weights, obstacle } = this.#behind(scope, output, norm);
     const set = [scale, bias].find((each) => each && this.#isSet(each.constant));
-    const own = isOpen ? "the bias is no constant" : set && `callers may set ${JSON.stringify(set.constant.name)}`;
+    const own = isOpen ? "the bias is not a constant" : set && `callers may set ${JSON.stringify(set.constant.name)}`;
     return { norms: [norm], weights, obstacle: obstacle ?? own };
   }
 

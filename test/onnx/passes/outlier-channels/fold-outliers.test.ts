@@ -179,13 +179,13 @@ describe("outlier channels stay, and a remark says why,", () => {
       "Relu takes the result as it is",
     ],
     "where the graph gives the result": [{ ...base, outputs: ["y", "h"] }, "the graph gives the result"],
-    "where the bias is no constant": [
+    "where the bias is not a constant": [
       {
         ...base,
         weights: { g: base.weights!.g!, w: base.weights!.w! },
         feeds: { ...base.feeds, b: floats([C]) },
       },
-      "the bias is no constant",
+      "the bias is not a constant",
     ],
     "where another node takes the weight": [
       { ...base, nodes: [layerNorm, product, node("MatMul", "x w", "z")], outputs: ["y", "z"] },
