@@ -9,6 +9,7 @@ export { absMaxF32, absMaxF32Columns } from "./abs-max";
 export { errorF32, lossF32, errorF32Columns } from "./error-sums";
 export { convertF16F32, convertBF16F32, convertF32F16, convertF32BF16 } from "./half-conversion";
 export { countF32Halves } from "./half-loss";
+export { histogramF32, histogramF32Columns } from "./histogram";
 export { mseF32, mseF32Columns, hqqF32, hqqF32Columns } from "./nbits-search";
 export { packNibbles, unpackI4, unpackU4 } from "./nibbles";
 export { quantizeF32I32, quantizeF32I32Columns } from "./quantize-bias";

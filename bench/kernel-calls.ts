@@ -37,6 +37,19 @@ const scan: Prepare = (stage, { family, columns }, loops) => {
   return { from: 4, to: 0, head, plain };
 };
 
+/** As many bins as fit the first cache beside the values. */
+const BINS = 4096;
+
+const histogram: Prepare = (stage, { columns }) => {
+  const { first } = stage.memory.tiles;
+  stage.fill(stage.input, blocks.values);
+  stage.parameters(
+    new Float32Array(COLUMNS).fill(2 ** Math.floor(Math.log2(BINS / 2 / EDGE))),
+    new Int32Array(COLUMNS),
+  );
+  return { from: 4, to: 0, head: (src) => [src, stage.output, first, columns ? 64 : BINS] };
+};
+
 const quantize: Prepare = (stage, { code, columns }, loops) => {
   const kind = codeKinds[code!];
   const { min, max } = kind;
@@ -218,6 +231,7 @@ export const jobs: Readonly<Record<Family, Prepare>> = {
   range: scan,
   absMax: scan,
   rangeFinite: scan,
+  histogram,
   quantize,
   bias: quantize,
   quantizeFloatOffset,

@@ -94,6 +94,11 @@ type GroupKernels =
     Both<"absMaxF32", [src: number, maxs: number], number> &
     /** The same over the finite values alone. */
     Both<"rangeFiniteF32", [src: number, mins: number, maxs: number]> &
+    /**
+     * Adds to uint32 counts, `bins` of them for each parameter, an even number: of value x in bin `floor(x * scale) + bins / 2`,
+     * or in the first or the last. A scale is a power of two.
+     */
+    Both<"histogramF32", [src: number, tables: number, scales: number, bins: number]> &
     /** Asymmetric: `saturate(roundHalfToEven(x / scale) + zeroPoint)`. */
     Both<`quantizeF32${CodeName}`, Quantize> &
     Both<"quantizeF32I32", [src: number, dst: number, scales: number]> &
@@ -162,6 +167,7 @@ export type Family =
   | "range"
   | "absMax"
   | "rangeFinite"
+  | "histogram"
   | "quantize"
   | "bias"
   | "quantizeFloatOffset"
@@ -205,6 +211,7 @@ export const kernelList = Object.fromEntries([
   ...both("rangeF32", { family: "range" }),
   ...both("absMaxF32", { family: "absMax" }),
   ...both("rangeFiniteF32", { family: "rangeFinite" }),
+  ...both("histogramF32", { family: "histogram" }),
   ...codeNames.flatMap((code) => both(`quantizeF32${code}`, { family: "quantize", code })),
   ...both("quantizeF32I32", { family: "bias", code: "I32" }),
   ...codeNames.flatMap((code) => both(`floatOffsetF32${code}`, { family: "quantizeFloatOffset", code })),

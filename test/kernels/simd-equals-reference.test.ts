@@ -144,6 +144,13 @@ function argumentsOf(name: KernelName, shape: Shape, random: () => number, arena
       const src = arena.region(4 * n, floats(random() < 0.5 ? nonFinite : []));
       return [src, arena.region(4 * p, new Float32Array(p)), ...shape];
     }
+    case "histogram": {
+      const bins = 2 * between(random, 1, 40);
+      const src = arena.region(4 * n, floats(random() < 0.5 ? nonFinite : []));
+      const counts = Uint32Array.from({ length: p * bins }, () => between(random, 0, 9));
+      const powers = Float32Array.from({ length: p }, () => 2 ** between(random, -8, 8));
+      return [src, arena.region(counts.byteLength, counts), arena.region(4 * p, powers), bins, ...shape];
+    }
     case "quantize": {
       const [low, high] = codeRange[code as CodeName];
       const nibble = codeBytes[code!] === 1 && random() < 0.3;

@@ -4,6 +4,7 @@ import { dequantizeReference } from "./dequantize-groups.ts";
 import { errorReference } from "./error-sums.ts";
 import { halfReference } from "./half-conversion.ts";
 import { halfLossReference } from "./half-loss.ts";
+import { histogramReference } from "./histogram.ts";
 import { searchReference } from "./nbits-search.ts";
 import { nibbleReference } from "./nibbles.ts";
 import { biasReference } from "./quantize-bias.ts";
@@ -23,6 +24,7 @@ export function createReference(memory: WebAssembly.Memory): Kernels {
   return {
     ...rangeReference(viewOf),
     ...absMaxReference(viewOf),
+    ...histogramReference(viewOf),
     ...quantizeReference(viewOf),
     ...biasReference(viewOf),
     ...fusedReference(viewOf),
