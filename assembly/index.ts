@@ -12,6 +12,7 @@ export { countF32Halves } from "./half-loss";
 export { histogramF32, histogramF32Columns } from "./histogram";
 export { mseF32, mseF32Columns, hqqF32, hqqF32Columns } from "./nbits-search";
 export { packNibbles, unpackI4, unpackU4 } from "./nibbles";
+export { roundingErrorF32, roundingErrorF32Columns } from "./rounding-error";
 export { quantizeF32I32, quantizeF32I32Columns } from "./quantize-bias";
 export { quantizeF32B4 } from "./quantize-bnb4";
 export { blocksF32I4, blocksF32U4, blocksF32I8, blocksF32U8 } from "./quantize-fused";

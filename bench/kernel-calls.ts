@@ -50,6 +50,14 @@ const histogram: Prepare = (stage, { columns }) => {
   return { from: 4, to: 0, head: (src) => [src, stage.output, first, columns ? 64 : BINS] };
 };
 
+const roundingError: Prepare = (stage) => {
+  const { first, second, third, sums } = stage.memory.tiles;
+  stage.fill(stage.input, blocks.values);
+  stage.parameters(new Float32Array(COLUMNS).fill(EDGE / 127), new Int32Array(COLUMNS));
+  stage.memory.view(Float32Array, third, COLUMNS).fill(0);
+  return { from: 4, to: 0, head: (src) => [src, sums, first, third, second, -127, 127] };
+};
+
 const quantize: Prepare = (stage, { code, columns }, loops) => {
   const kind = codeKinds[code!];
   const { min, max } = kind;
@@ -232,6 +240,7 @@ export const jobs: Readonly<Record<Family, Prepare>> = {
   absMax: scan,
   rangeFinite: scan,
   histogram,
+  roundingError,
   quantize,
   bias: quantize,
   quantizeFloatOffset,

@@ -99,6 +99,11 @@ type GroupKernels =
      * or in the first or the last. A scale is a power of two.
      */
     Both<"histogramF32", [src: number, tables: number, scales: number, bins: number]> &
+    /** Adds to float64 sums of squared error, one for each parameter: assembly/rounding-error.ts. */
+    Both<
+      "roundingErrorF32",
+      [src: number, out: number, scales: number, mins: number, zeroPoints: number, lowest: number, highest: number]
+    > &
     /** Asymmetric: `saturate(roundHalfToEven(x / scale) + zeroPoint)`. */
     Both<`quantizeF32${CodeName}`, Quantize> &
     Both<"quantizeF32I32", [src: number, dst: number, scales: number]> &
@@ -168,6 +173,7 @@ export type Family =
   | "absMax"
   | "rangeFinite"
   | "histogram"
+  | "roundingError"
   | "quantize"
   | "bias"
   | "quantizeFloatOffset"
@@ -212,6 +218,7 @@ export const kernelList = Object.fromEntries([
   ...both("absMaxF32", { family: "absMax" }),
   ...both("rangeFiniteF32", { family: "rangeFinite" }),
   ...both("histogramF32", { family: "histogram" }),
+  ...both("roundingErrorF32", { family: "roundingError" }),
   ...codeNames.flatMap((code) => both(`quantizeF32${code}`, { family: "quantize", code })),
   ...both("quantizeF32I32", { family: "bias", code: "I32" }),
   ...codeNames.flatMap((code) => both(`floatOffsetF32${code}`, { family: "quantizeFloatOffset", code })),

@@ -151,6 +151,17 @@ function argumentsOf(name: KernelName, shape: Shape, random: () => number, arena
       const powers = Float32Array.from({ length: p }, () => 2 ** between(random, -8, 8));
       return [src, arena.region(counts.byteLength, counts), arena.region(4 * p, powers), bins, ...shape];
     }
+    case "roundingError": {
+      const [low, high] = codeRange[random() < 0.5 ? "I8" : "U16"];
+      const src = arena.region(4 * n, floats(random() < 0.3 ? nonFinite : []));
+      const sums = Float64Array.from({ length: p }, () => random());
+      const out = arena.region(sums.byteLength, sums);
+      const scales = Float32Array.from({ length: p }, () => (random() < 0.1 ? -1 : 1) * 2 ** (8 * random() - 6));
+      const mins = Float32Array.from({ length: p }, () => (random() < 0.5 ? 0 : random() - 0.5));
+      const zeros = Int32Array.from({ length: p }, () => between(random, low, high));
+      const regions = [scales, mins, zeros].map((values) => arena.region(4 * p, values));
+      return [src, out, ...regions, low, high, ...shape];
+    }
     case "quantize": {
       const [low, high] = codeRange[code as CodeName];
       const nibble = codeBytes[code!] === 1 && random() < 0.3;

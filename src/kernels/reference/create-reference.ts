@@ -13,6 +13,7 @@ import { fusedReference } from "./quantize-fused.ts";
 import { quantizeReference } from "./quantize-groups.ts";
 import { nbitsReference } from "./quantize-nbits.ts";
 import { rangeReference } from "./range.ts";
+import { roundingErrorReference } from "./rounding-error.ts";
 import { transposeReference } from "./transpose.ts";
 
 /**
@@ -30,6 +31,7 @@ export function createReference(memory: WebAssembly.Memory): Kernels {
     ...fusedReference(viewOf),
     ...dequantizeReference(viewOf),
     ...errorReference(viewOf),
+    ...roundingErrorReference(viewOf),
     ...nibbleReference(viewOf),
     ...halfReference(viewOf),
     ...halfLossReference(viewOf),
