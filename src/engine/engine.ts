@@ -19,14 +19,17 @@ import { writeValues } from "./dequantize-tensor.ts";
 import { findExtremes, findRange } from "./measure/find-range.ts";
 import type { LossSums, QuantizationError } from "./measure/quantization-error.ts";
 import { type QuantizedWithError, quantizeTensor, quantizeWithError } from "./quantize-tensor.ts";
+import { findBestRange } from "./range-search/find-best-range.ts";
 import { checkFloat, checkQuantized, floatNames, newArray } from "./tensors/check-tensors.ts";
 import type { KernelContext } from "./tensors/context.ts";
 import { type Axis, checkGranularity, type Granularity, layoutOf } from "./tensors/granularity.ts";
 import {
   checkKeys,
+  type FindRangeOptions,
   givenParameters,
   oneOf,
   type PerGroupValues,
+  planFindRange,
   planRange,
   type QuantizeOptions,
   type RangeOptions,
@@ -245,14 +248,15 @@ export class Engine {
   }
 
   /**
-   * The smallest and largest value of each group, as found: not widened to hold 0, a bound of zero is +0. An empty group
-   * has 0 and 0.
+   * The range of each group by a method: under `minmax`, the default, its smallest and largest value as found, not widened to
+   * hold 0; a bound of zero is +0. An empty group has 0 and 0. See `RangeMethod` for the others.
    *
    * @throws ArgumentError, NonFiniteError
    */
-  range(tensor: FloatTensor | ResidentTensor, options: RangeOptions = {}): ValueRange {
+  range(tensor: FloatTensor | ResidentTensor, options: FindRangeOptions = {}): ValueRange {
     const operand = checkFloat(tensor);
-    const plan = planRange(operand.shape, options);
+    const plan = planFindRange(operand.shape, options);
+    if (plan.rule.name !== "minmax") return findBestRange(this.#context, operand, plan).range;
     return findRange(this.#context, operand, { ...plan, name: operand.name });
   }
 

@@ -5,6 +5,7 @@ import { eachHoldsGroups, emptyParameters, holdsGroups } from "./codes/fused-par
 import { findRange } from "./measure/find-range.ts";
 import { type Loss, type LossSums, lossOf } from "./measure/quantization-error.ts";
 import { writeCodesWithError } from "./quantize-with-error.ts";
+import { findBestRange } from "./range-search/find-best-range.ts";
 import { checkFloat, newArray } from "./tensors/check-tensors.ts";
 import type { KernelContext } from "./tensors/context.ts";
 import { planQuantize, type QuantizeOptions, type QuantizePlan } from "./tensors/quantize-options.ts";
@@ -26,8 +27,8 @@ export function quantizeTensor<D extends CodeDType>(
   // Longer groups are held by a cache where nothing has to pass through a tile.
   const isDirect = isResident(operand) && operand.dtype === "float32" && codeTypes[plan.dtype].bits > 4 && !options.out;
   const limit = isDirect && plan.layout.inner > TILE ? RESIDENT_LIMIT : TILE;
-  const inTurn = !plan.parameters && holdsGroups(plan.layout, limit);
-  const parameters = parametersFor(context, operand, plan, inTurn);
+  const inTurn = mayFindInTurn(plan) && holdsGroups(plan.layout, limit);
+  const { parameters } = parametersFor(context, operand, plan, inTurn);
   return writtenBy(context, operand, plan, parameters, options.out, (q) => {
     const writer = chooseWriter(context, operand, q, plan, plan.layout, parameters, { inTurn, most: limit });
     for (const slice of slicesOf(plan.layout, writer.limit, TILE)) writer.write(slice);
@@ -49,13 +50,14 @@ export function quantizeWithError<D extends CodeDType>(
 ): QuantizedWithError<D> {
   const { operand, plan } = planFor(tensor, options);
   const chunking = chunkingOf(operand.shape, plan.granularity);
-  const inTurn = !plan.parameters && eachHoldsGroups(chunking);
-  const parameters = parametersFor(context, operand, plan, inTurn);
+  const inTurn = mayFindInTurn(plan) && eachHoldsGroups(chunking);
+  const { parameters, extremesError } = parametersFor(context, operand, plan, inTurn);
   let sums: LossSums | undefined;
   const q = writtenBy(context, operand, plan, parameters, options.out, (q) => {
     sums = writeCodesWithError(context, operand, q, plan, chunking, parameters, inTurn);
   });
-  return { q, sums: sums!, loss: lossOf(sums!, elementsOf(operand.shape)) };
+  const all = extremesError === undefined ? sums! : { ...sums!, extremesError };
+  return { q, sums: all, loss: lossOf(all, elementsOf(operand.shape)) };
 }
 
 /** A tensor and what is to be done with it, checked against each other. */
@@ -66,18 +68,33 @@ function planFor<D extends CodeDType>(tensor: FloatTensor | ResidentTensor, opti
   return { operand, plan };
 }
 
+/** Whether the parameters of a group can be found while a cache has it: by its extremes alone. */
+function mayFindInTurn({ parameters, rule }: QuantizePlan<CodeDType>): boolean {
+  return !parameters && rule.name === "minmax";
+}
+
+interface FoundParameters {
+  readonly parameters: Parameters;
+  /** The squared error under the extremes, where another range was chosen. */
+  readonly extremesError?: number | undefined;
+}
+
 /** Parameters as given or found; or room for those that are going to be found as groups are quantized in turn. */
 function parametersFor(
   context: KernelContext,
   operand: NamedOperand,
   plan: QuantizePlan<CodeDType>,
   inTurn: boolean,
-): Parameters {
-  if (plan.parameters) return plan.parameters;
-  if (inTurn) return emptyParameters(plan.layout, plan);
+): FoundParameters {
+  if (plan.parameters) return { parameters: plan.parameters };
+  if (inTurn) return { parameters: emptyParameters(plan.layout, plan) };
+  if (plan.rule.name !== "minmax") {
+    const { range, extremesError } = findBestRange(context, operand, plan);
+    return { parameters: parametersOf(range, plan), extremesError };
+  }
   const { layout, nonFinite } = plan;
   const how = { layout, nonFinite, magnitude: needsMagnitudeOnly(plan), name: operand.name };
-  return parametersOf(findRange(context, operand, how), plan);
+  return { parameters: parametersOf(findRange(context, operand, how), plan) };
 }
 
 /** Where the codes will be, filled by `write`; given back when that goes wrong. */

@@ -19,7 +19,10 @@ export interface QuantizationError {
 }
 
 /** The same without what asks for more sums. */
-export type Loss = Omit<QuantizationError, "cosine">;
+export interface Loss extends Omit<QuantizationError, "cosine"> {
+  /** dB that the ranges chosen gained over the extremes; undefined where those are the ranges. */
+  readonly rangeGain?: number | undefined;
+}
 
 /** Five float64 sums for each group: squared error, dot product, squares of a, squares of b; and the largest error. */
 type Sums = readonly ArrayLike<number>[];
@@ -42,17 +45,21 @@ export interface LossSums {
   readonly squared: number;
   readonly aa: number;
   readonly maxAbs: number;
+  /** The squared error that ranges as found by the extremes would have had, where others were chosen. */
+  readonly extremesError?: number | undefined;
 }
 
 /** Those of a tensor from those of its chunks, in order. */
 export function addSums(chunks: Iterable<LossSums>): LossSums {
   let [squared, aa, maxAbs] = [0, 0, 0];
+  let extremesError: number | undefined;
   for (const sums of chunks) {
+    if (sums.extremesError !== undefined) extremesError = (extremesError ?? 0) + sums.extremesError;
     squared += sums.squared;
     aa += sums.aa;
     maxAbs = Math.max(maxAbs, sums.maxAbs);
   }
-  return { squared, aa, maxAbs };
+  return extremesError === undefined ? { squared, aa, maxAbs } : { squared, aa, maxAbs, extremesError };
 }
 
 /** Sums up what one chunk lost, slice by slice: `add` takes the addresses of values and of what they became. */
@@ -116,10 +123,14 @@ export function reportOf(sums: Sums, p: number, elements: number): QuantizationE
 }
 
 /** What so many elements lost. */
-export function lossOf({ squared, aa, maxAbs }: LossSums, elements: number): Loss {
-  return {
+export function lossOf({ squared, aa, maxAbs, extremesError }: LossSums, elements: number): Loss {
+  const loss = {
     mse: elements === 0 ? 0 : squared / elements,
     sqnr: squared === 0 ? Number.POSITIVE_INFINITY : 10 * Math.log10(aa / squared),
     maxAbs,
   };
+  if (extremesError === undefined) return loss;
+  // The error under the extremes is computed by reciprocals: what differs by so little is the same.
+  const isSame = Math.abs(squared - extremesError) <= 1e-5 * extremesError;
+  return { ...loss, rangeGain: isSame ? 0 : 10 * Math.log10(extremesError / squared) };
 }

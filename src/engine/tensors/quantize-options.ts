@@ -1,6 +1,7 @@
 import { type ArrayOf, type CodeDType, codeTypes, type IntegerType } from "../../dtypes.ts";
 import { ArgumentError } from "../../errors.ts";
 import type { Words } from "../../messages.ts";
+import { type RangeMethod, type RangeRule, rangeRuleOf } from "../range-search/range-method.ts";
 import { checkGranularity, type Granularity, type Layout, layoutOf } from "./granularity.ts";
 import {
   type Parameters,
@@ -22,7 +23,14 @@ export interface RangeOptions extends Granularity {
   readonly nonFinite?: NonFinite | undefined;
 }
 
-export interface QuantizeOptions<D extends CodeDType = CodeDType> extends RangeOptions {
+/** A range given by the caller. */
+export interface GivenRange {
+  readonly min: PerGroupValues;
+  readonly max: PerGroupValues;
+}
+
+/** What decides the codes besides the range. */
+export interface CodeOptions<D extends CodeDType = CodeDType> {
   /** Default: int8. */
   readonly dtype?: D | undefined;
   /** Default: `symmetric` for signed types, `asymmetric` for unsigned ones. */
@@ -35,12 +43,24 @@ export interface QuantizeOptions<D extends CodeDType = CodeDType> extends RangeO
    * saturates.
    */
   readonly narrowRange?: boolean | undefined;
+}
+
+/** `dtype`, `scheme` and the like matter to methods that look at the codes: `mse`, `entropy`, and `percentile` by its scheme. */
+export interface FindRangeOptions extends RangeOptions, CodeOptions {
+  /** How the range of each group is chosen. Default: `minmax`. */
+  readonly method?: RangeMethod | undefined;
+}
+
+export interface QuantizeOptions<D extends CodeDType = CodeDType> extends RangeOptions, CodeOptions<D> {
   /** The scales to use: the data is not scanned. Negative ones are allowed, 0 is not. */
   readonly scale?: PerGroupValues | undefined;
   /** The zero points that go with `scale`. Default: 0. */
   readonly zeroPoint?: PerGroupValues | undefined;
-  /** The range to use, from calibration perhaps: the data is not scanned. */
-  readonly range?: { readonly min: PerGroupValues; readonly max: PerGroupValues } | undefined;
+  /**
+   * How the range of each group is chosen. Default: `minmax`. Or the range to use, from calibration perhaps: the data is not
+   * scanned then.
+   */
+  readonly range?: RangeMethod | GivenRange | undefined;
   /** Takes the codes, instead of a new array. */
   readonly out?: ArrayOf<D> | undefined;
 }
@@ -49,12 +69,11 @@ export interface QuantizeOptions<D extends CodeDType = CodeDType> extends RangeO
 export const codeNames = Object.keys(codeTypes) as readonly CodeDType[];
 
 const rangeOptions = ["axis", "blockSize", "nonFinite"] as const satisfies (keyof RangeOptions)[];
+const codeOptions = ["dtype", "scheme", "reduceRange", "narrowRange"] as const satisfies (keyof CodeOptions)[];
+const findRangeOptions = [...rangeOptions, ...codeOptions, "method"] as const satisfies (keyof FindRangeOptions)[];
 const quantizeOptions = [
   ...rangeOptions,
-  "dtype",
-  "scheme",
-  "reduceRange",
-  "narrowRange",
+  ...codeOptions,
   "scale",
   "zeroPoint",
   "range",
@@ -129,8 +148,35 @@ function rangePlanOf(shape: readonly number[], options: RangeOptions): RangePlan
   return { granularity, layout: layoutOf(shape, granularity), nonFinite };
 }
 
+/** Options of a range by any method made definite. */
+export interface FindRangePlan extends RangePlan, SchemeOptions {
+  readonly rule: RangeRule;
+}
+
+/** @throws ArgumentError */
+export function planFindRange(shape: readonly number[], options: FindRangeOptions): FindRangePlan {
+  checkKeys(options, findRangeOptions);
+  const how = planCodes(options);
+  const plan = rangePlanOf(shape, options);
+  const blocks = plan.granularity.blockSize !== undefined;
+  return { ...plan, ...how, blocks, rule: rangeRuleOf("method", options.method ?? "minmax") };
+}
+
+function planCodes<D extends CodeDType>(options: QuantizeOptions<D>) {
+  const dtype = oneOf("dtype", options.dtype ?? ("int8" as D), codeNames as readonly D[]);
+  const { signed } = codeTypes[dtype];
+  const given = options.scale !== undefined;
+  const scheme = oneOf("scheme", options.scheme ?? (signed && !given ? "symmetric" : "asymmetric"), schemeNames);
+  const reduceRange = checkBoolean("reduceRange", options.reduceRange, false);
+  const narrowRange = checkBoolean("narrowRange", options.narrowRange, false);
+  checkTogether(dtype, scheme, options);
+  return { dtype, scheme, reduceRange, narrowRange };
+}
+
 export interface QuantizePlan<D extends CodeDType> extends RangePlan, SchemeOptions {
   readonly dtype: D;
+  /** How ranges are chosen, where they are not given. */
+  readonly rule: RangeRule;
   /** Known beforehand where the caller gave scales or a range. */
   readonly parameters: Parameters | undefined;
 }
@@ -141,22 +187,21 @@ export function planQuantize<D extends CodeDType>(
   options: QuantizeOptions<D>,
 ): QuantizePlan<D> {
   checkKeys(options, quantizeOptions);
-  const dtype = oneOf("dtype", options.dtype ?? ("int8" as D), codeNames as readonly D[]);
-  const { signed } = codeTypes[dtype];
-  const given = options.scale !== undefined;
-  const scheme = oneOf("scheme", options.scheme ?? (signed && !given ? "symmetric" : "asymmetric"), schemeNames);
-  const reduceRange = checkBoolean("reduceRange", options.reduceRange, false);
-  const narrowRange = checkBoolean("narrowRange", options.narrowRange, false);
-  checkTogether(dtype, scheme, options);
-
+  const { dtype, scheme, reduceRange, narrowRange } = planCodes(options);
   const { granularity, layout, nonFinite } = rangePlanOf(shape, options);
-  const how = { dtype, scheme, reduceRange, narrowRange, blocks: granularity.blockSize !== undefined };
-  const parameters = given
-    ? givenParameters(options, layout, codeTypes[dtype])
-    : options.range && parametersOf(givenRange(options.range, layout), how);
+  const blocks = granularity.blockSize !== undefined;
+  const { range } = options;
+  const rule = typeof range === "string" ? rangeRuleOf("range", range) : minmax;
+  let parameters: Parameters | undefined;
+  if (options.scale !== undefined) parameters = givenParameters(options, layout, codeTypes[dtype]);
+  else if (typeof range === "object") {
+    parameters = parametersOf(givenRange(range, layout), { dtype, scheme, reduceRange, narrowRange, blocks });
+  }
   // Written out: a spread costs a small tensor more than its codes do.
-  return { dtype, scheme, reduceRange, narrowRange, blocks: how.blocks, granularity, layout, nonFinite, parameters };
+  return { dtype, scheme, reduceRange, narrowRange, blocks, granularity, layout, nonFinite, rule, parameters };
 }
+
+const minmax: RangeRule = { name: "minmax" };
 
 function checkTogether(dtype: CodeDType, scheme: SchemeName, options: QuantizeOptions): void {
   const { scale, zeroPoint, range, reduceRange, narrowRange } = options;
@@ -198,7 +243,7 @@ export function givenParameters(
 }
 
 /** @throws ArgumentError unless every bound is finite in float32 and no minimum above its maximum. */
-function givenRange(given: NonNullable<QuantizeOptions["range"]>, { parameters }: Layout): ValueRange {
+function givenRange(given: GivenRange, { parameters }: Layout): ValueRange {
   const min = new Float32Array(perGroup("range.min", given.min, parameters));
   const max = new Float32Array(perGroup("range.max", given.max, parameters));
   for (let i = 0; i < parameters; i++) {

@@ -1,0 +1,191 @@
+import { findRange } from "../measure/find-range.ts";
+import type { KernelContext } from "../tensors/context.ts";
+import { elementsAt, type Granularity, layoutOf } from "../tensors/granularity.ts";
+import type { NonFinite } from "../tensors/quantize-options.ts";
+import { levelsOf, type SchemeOptions, type ValueRange } from "../tensors/schemes.ts";
+import type { NamedOperand, Operand } from "../tensors/tensor.ts";
+import { type Chunk, type Chunking, chunkingOf, chunksOf, layoutIn } from "../tiling/chunks.ts";
+import { type Bounds, clipShare } from "./bounds.ts";
+import { clippedRange, clippingErrors, shares } from "./clipping-errors.ts";
+import { entropyRange } from "./entropy.ts";
+import { groupValues } from "./group-values.ts";
+import { Histogram } from "./histogram.ts";
+import { percentileOfHistogram, percentileOfValues } from "./percentile.ts";
+import type { RangeRule } from "./range-method.ts";
+
+/** How a range is to be searched for. */
+export interface RangeSearch extends SchemeOptions {
+  readonly rule: RangeRule;
+  readonly granularity: Granularity;
+  readonly nonFinite: NonFinite;
+}
+
+export interface FoundRange {
+  readonly range: ValueRange;
+  /** The squared error that the extremes would have had, over all groups: what the choice is measured against. */
+  readonly extremesError: number;
+}
+
+/** Fewer values than this say little about a distribution: percentiles are exact, and entropy keeps the extremes. */
+const FEW = 2048;
+/** What clipping has to gain, as a share of the error: more than rounding in the sums may feign. */
+const LEAST_GAIN = 1e-6;
+
+/**
+ * Ranges of a tensor's groups by any method. Errors are summed chunk by chunk and histograms count exactly, so that ranges are
+ * the same however a tensor is cut. Under `nonFinite: "ignore"` groups with NaN or infinities keep their finite extremes.
+ *
+ * @throws NonFiniteError
+ */
+export function findBestRange(context: KernelContext, tensor: NamedOperand, search: RangeSearch): FoundRange {
+  const { granularity, nonFinite, rule } = search;
+  const layout = layoutOf(tensor.shape, granularity);
+  const extremes = findRange(context, tensor, { layout, nonFinite, name: tensor.name });
+  const chunking = chunkingOf(tensor.shape, granularity);
+  if (rule.name === "mse") return leastErrors(context, tensor, extremes, chunking, search);
+  const range = rangesOfValues(context, tensor, extremes, chunking, search);
+  const [errors] = errorsUnder(context, tensor, [extremes], chunking, search);
+  return { range, extremesError: sumOf(errors!) };
+}
+
+/** Under `mse` each group has the clipping of the least error. */
+function leastErrors(
+  context: KernelContext,
+  tensor: NamedOperand,
+  extremes: ValueRange,
+  chunking: Chunking,
+  search: RangeSearch,
+): FoundRange {
+  if (!chunking.holdsGroups) {
+    const errors = errorsUnder(context, tensor, clippings(extremes), chunking, search);
+    return leastOf(extremes, errors);
+  }
+  // Groups may be many: chunk by chunk, so that their sums take little room.
+  const range = { min: extremes.min.slice(), max: extremes.max.slice() };
+  let extremesError = 0;
+  for (const chunk of chunksOf(chunking)) {
+    const own = rangeOfChunk(extremes, chunk);
+    const found = leastOf(
+      own,
+      clippingErrors(context, tensor, chunk, layoutIn(chunking, chunk), clippings(own), search),
+    );
+    range.min.set(found.range.min, chunk.first);
+    range.max.set(found.range.max, chunk.first);
+    extremesError += found.extremesError;
+  }
+  return { range, extremesError };
+}
+
+/** The squared error of all groups of a tensor under each of some ranges. */
+function errorsUnder(
+  context: KernelContext,
+  tensor: NamedOperand,
+  ranges: readonly ValueRange[],
+  chunking: Chunking,
+  search: RangeSearch,
+): Float64Array[] {
+  const totals = ranges.map(({ min }) => new Float64Array(min.length));
+  for (const chunk of chunksOf(chunking)) {
+    const own = ranges.map((range) => rangeOfChunk(range, chunk));
+    addErrors(totals, chunk.first, clippingErrors(context, tensor, chunk, layoutIn(chunking, chunk), own, search));
+  }
+  return totals;
+}
+
+/** Adds the errors of groups from number `first` on to those of all. */
+export function addErrors(totals: readonly Float64Array[], first: number, errors: readonly Float64Array[]): void {
+  errors.forEach((sums, k) => {
+    const total = totals[k]!;
+    for (let i = 0; i < sums.length; i++) total[first + i]! += sums[i]!;
+  });
+}
+
+/** The ranges that `mse` tries, the extremes first. */
+export function clippings(extremes: ValueRange): ValueRange[] {
+  return shares.map((share) => clippedRange(extremes, share));
+}
+
+/** For each group the range of the least error, of those that `clippings` made of its extremes; on a tie the widest. */
+export function leastOf(extremes: ValueRange, errors: readonly Float64Array[]): FoundRange {
+  const [before] = errors;
+  const range = { min: extremes.min.slice(), max: extremes.max.slice() };
+  for (let i = 0; i < before!.length; i++) {
+    let best = 0;
+    for (let k = 1; k < errors.length; k++) if (errors[k]![i]! < errors[best]![i]!) best = k;
+    if (!(errors[best]![i]! < before![i]! * (1 - LEAST_GAIN))) continue;
+    const { min, max } = clipShare({ min: extremes.min[i]!, max: extremes.max[i]! }, shares[best]!);
+    range.min[i] = min;
+    range.max[i] = max;
+  }
+  return { range, extremesError: sumOf(before!) };
+}
+
+/** By the distribution of values: percentiles, entropy. */
+function rangesOfValues(
+  context: KernelContext,
+  tensor: NamedOperand,
+  extremes: ValueRange,
+  chunking: Chunking,
+  search: RangeSearch,
+): ValueRange {
+  const range = { min: extremes.min.slice(), max: extremes.max.slice() };
+  const set = (group: number, { min, max }: Bounds) => {
+    range.min[group] = min;
+    range.max[group] = max;
+  };
+  const boundsAt = (group: number): Bounds => ({ min: extremes.min[group]!, max: extremes.max[group]! });
+  const layout = layoutOf(tensor.shape, search.granularity);
+  if (layout.parameters === 1 && elementsAt(layout, 0) >= FEW && search.nonFinite === "error") {
+    set(0, boundsOfHistogram(histogramOf(context, tensor, boundsAt(0)), boundsAt(0), search));
+    return range;
+  }
+  const parts = chunking.holdsGroups
+    ? Array.from(chunksOf(chunking), (chunk) => [chunk, layoutIn(chunking, chunk)] as const)
+    : [[{ start: 0, first: 0 }, layout] as const];
+  for (const [{ start, first }, own] of parts) {
+    groupValues(context, tensor, { start }, own).forEach((values, i) => {
+      set(first + i, boundsOfValues(context, values, boundsAt(first + i), search));
+    });
+  }
+  return range;
+}
+
+function boundsOfValues(context: KernelContext, all: Float32Array, extremes: Bounds, search: RangeSearch): Bounds {
+  const values = search.nonFinite === "ignore" ? all.filter(Number.isFinite) : all;
+  if (values.length >= FEW) {
+    const tensor = { dtype: "float32", shape: [values.length], data: values } as const;
+    return boundsOfHistogram(histogramOf(context, tensor, extremes), extremes, search);
+  }
+  const { name, percentile } = search.rule;
+  return name === "percentile" ? percentileOfValues(values, extremes, percentile!, isByMagnitude(search)) : extremes;
+}
+
+/** A range by a histogram of the values. */
+export function boundsOfHistogram(
+  histogram: Histogram,
+  extremes: Bounds,
+  search: Pick<RangeSearch, "rule"> & SchemeOptions,
+): Bounds {
+  const { name, percentile } = search.rule;
+  if (name === "percentile") return percentileOfHistogram(histogram, extremes, percentile!, isByMagnitude(search));
+  const { qmin, qmax } = levelsOf(search);
+  return entropyRange(histogram, extremes, qmax - qmin + 1);
+}
+
+function isByMagnitude({ scheme }: SchemeOptions): boolean {
+  return scheme === "symmetric";
+}
+
+function histogramOf(context: KernelContext, tensor: Operand, { min, max }: Bounds): Histogram {
+  const histogram = Histogram.upTo(Math.max(-min, max));
+  histogram.count(context, tensor);
+  return histogram;
+}
+
+function rangeOfChunk({ min, max }: ValueRange, { first, count }: Pick<Chunk, "first" | "count">): ValueRange {
+  return { min: min.subarray(first, first + count), max: max.subarray(first, first + count) };
+}
+
+function sumOf(values: Float64Array): number {
+  return values.reduce((sum, value) => sum + value, 0);
+}
