@@ -34,7 +34,16 @@ export {
 } from "./engine/engine.ts";
 export type { QuantizationError } from "./engine/measure/quantization-error.ts";
 export type { Axis, Granularity } from "./engine/tensors/granularity.ts";
-export type { NonFinite, PerGroupValues, QuantizeOptions, RangeOptions } from "./engine/tensors/quantize-options.ts";
+export type {
+  CodeOptions,
+  FindRangeOptions,
+  GivenRange,
+  NonFinite,
+  PerGroupValues,
+  QuantizeOptions,
+  RangeOptions,
+} from "./engine/tensors/quantize-options.ts";
+export type { RangeMethod } from "./engine/tensors/range-method.ts";
 export { isResident, type ResidentQuantizedTensor, type ResidentTensor } from "./engine/tensors/resident-tensor.ts";
 export type { SchemeName, ValueRange } from "./engine/tensors/schemes.ts";
 export type {
@@ -117,3 +126,5 @@ export type { RestoredFormat } from "./onnx/weights/weight-granularity.ts";
 export type { ModelReport, Remark, RemarkCode, TensorReport } from "./pipeline/model-report.ts";
 export type { TaskOptions, TaskProgress } from "./pipeline/progress.ts";
 export type { Workers } from "./pipeline/work.ts";
+export { createObserver, Observer, type ObserverOptions } from "./ranges/observer.ts";
+export type { GroupState, HistogramState, ObserverState } from "./ranges/observer-state.ts";

@@ -12,6 +12,7 @@ const ranks = [
   ["engine/tensors"],
   ["engine/tiling"],
   ["engine/measure"],
+  ["engine/range-search"],
   ["engine/codes"],
   ["engine/blockwise"],
   ["engine"],

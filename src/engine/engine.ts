@@ -19,7 +19,9 @@ import { writeValues } from "./dequantize-tensor.ts";
 import { findExtremes, findRange } from "./measure/find-range.ts";
 import type { LossSums, QuantizationError } from "./measure/quantization-error.ts";
 import { type QuantizedWithError, quantizeTensor, quantizeWithError } from "./quantize-tensor.ts";
+import { countValues } from "./range-search/count-values.ts";
 import { findBestRange } from "./range-search/find-best-range.ts";
+import type { Histogram } from "./range-search/histogram.ts";
 import { checkFloat, checkQuantized, floatNames, newArray } from "./tensors/check-tensors.ts";
 import type { KernelContext } from "./tensors/context.ts";
 import { type Axis, checkGranularity, type Granularity, layoutOf } from "./tensors/granularity.ts";
@@ -258,6 +260,12 @@ export class Engine {
     const plan = planFindRange(operand.shape, options);
     if (plan.rule.name !== "minmax") return findBestRange(this.#context, operand, plan).range;
     return findRange(this.#context, operand, { ...plan, name: operand.name });
+  }
+
+  /** @internal Counts the values of each group in a histogram that has room for them. @throws ArgumentError, MemoryError */
+  countValues(tensor: FloatTensor | ResidentTensor, options: Granularity, histograms: readonly Histogram[]): void {
+    const operand = checkFloat(tensor);
+    countValues(this.#context, operand, checkGranularity(operand.shape, options), histograms);
   }
 
   /** @internal Minima and maxima as `findExtremes` has them: those of parts make those of the whole. @throws NonFiniteError */

@@ -1,6 +1,7 @@
 import type { CodeDType } from "../dtypes.ts";
 import type { Engine } from "../engine/engine.ts";
 import { codeNames, type NonFinite, oneOf } from "../engine/tensors/quantize-options.ts";
+import type { RangeMethod } from "../engine/tensors/range-method.ts";
 import type { SchemeName } from "../engine/tensors/schemes.ts";
 import type { FloatTensor, QuantizedTensor } from "../engine/tensors/tensor.ts";
 import { ArgumentError } from "../errors.ts";
@@ -14,6 +15,7 @@ export interface BiasPlan {
   readonly inputScale: number;
   readonly scheme: SchemeName | undefined;
   readonly nonFinite: NonFinite | undefined;
+  readonly range: RangeMethod | undefined;
 }
 
 /** int32 has 2^32 - 2 steps between its extremes, the lowest left out; the factor keeps rounding off the edge. */
@@ -26,8 +28,9 @@ export function planBias(options: {
   readonly inputScale?: number | undefined;
   readonly scheme?: SchemeName | undefined;
   readonly nonFinite?: NonFinite | undefined;
+  readonly range?: RangeMethod | undefined;
 }): BiasPlan {
-  const { biasDtype, inputScale, scheme, nonFinite } = options;
+  const { biasDtype, inputScale, scheme, nonFinite, range } = options;
   const scale = Math.fround(inputScale ?? 0);
   if (inputScale !== undefined && !(scale > 0 && Number.isFinite(scale))) {
     throw new ArgumentError("inputScale", `${inputScale} given; a finite float32 number above 0 is allowed`);
@@ -44,7 +47,7 @@ export function planBias(options: {
   if (dtype !== "int32" && dtype !== "float32" && inputScale !== undefined) {
     throw new ArgumentError("biasDtype", `${dtype} takes the bias's own range; leave inputScale out, or take int32`);
   }
-  return { dtype, inputScale: scale, scheme, nonFinite };
+  return { dtype, inputScale: scale, scheme, nonFinite, range };
 }
 
 /**
@@ -56,9 +59,9 @@ export function quantizeLayerBias(
   engine: Engine,
   bias: FloatTensor,
   weight: QuantizedTensor,
-  { dtype, inputScale, scheme, nonFinite }: BiasPlan,
+  { dtype, inputScale, scheme, nonFinite, range }: BiasPlan,
 ): QuantizedTensor {
-  if (dtype !== "int32") return engine.quantize(bias, { dtype: dtype as CodeDType, scheme, nonFinite });
+  if (dtype !== "int32") return engine.quantize(bias, { dtype: dtype as CodeDType, scheme, nonFinite, range });
   const products = weight.scale.map((s) => inputScale * s);
   const p = products.findIndex((product) => product === 0 || !Number.isFinite(product));
   if (p >= 0) {

@@ -3,6 +3,7 @@ import type { Engine } from "../engine/engine.ts";
 import { checkIsTensor } from "../engine/tensors/check-tensors.ts";
 import { type Axis, scaleShapeOf } from "../engine/tensors/granularity.ts";
 import { checkBoolean, type QuantizeOptions } from "../engine/tensors/quantize-options.ts";
+import { type RangeMethod, rangeRuleOf } from "../engine/tensors/range-method.ts";
 import { type ResidentQuantizedTensor, type ResidentTensor, release } from "../engine/tensors/resident-tensor.ts";
 import { checkShape, elementsOf } from "../engine/tensors/shape.ts";
 import { checkData, type FloatTensor, floatTypeOf, type QuantizedTensor } from "../engine/tensors/tensor.ts";
@@ -15,9 +16,11 @@ export interface Layer {
   readonly bias?: FloatTensor | undefined;
 }
 
-/** `dtype`, `scheme` and `reduceRange` are the weight's; `nonFinite` is about weight and bias. */
+/** `dtype`, `scheme` and `reduceRange` are the weight's; `nonFinite` is about weight and bias, `range` too. */
 export interface LayerOptions<D extends CodeDType = CodeDType>
   extends Pick<QuantizeOptions<D>, "dtype" | "scheme" | "reduceRange" | "nonFinite"> {
+  /** How the range of each channel is chosen, and that of a bias that is quantized over its own. Default: `minmax`. */
+  readonly range?: RangeMethod | undefined;
   /** A scale for each output channel (the default), or one for the whole weight. */
   readonly perChannel?: boolean | undefined;
   /** Scale of the layer's quantized input: the bias becomes int32 with scale `inputScale * weight scale`. */
@@ -65,7 +68,16 @@ export interface OutputChannels {
 }
 
 /** The options of every layer. */
-export const layerOptions = ["dtype", "scheme", "perChannel", "reduceRange", "nonFinite", "inputScale", "biasDtype"];
+export const layerOptions = [
+  "dtype",
+  "scheme",
+  "perChannel",
+  "reduceRange",
+  "range",
+  "nonFinite",
+  "inputScale",
+  "biasDtype",
+];
 
 /** Quantizes weight and bias together: the bias takes its scale from the weight's, and may have to widen it. */
 export function quantizeLayer<D extends CodeDType, L extends Layer>(
@@ -84,10 +96,11 @@ function quantizeTogether<D extends CodeDType>(
   options: LayerOptions<D>,
 ): QuantizedLayer<D> {
   const { dtype, scheme, reduceRange, nonFinite } = options;
+  const range = checkMethod(options.range);
   const granularity = checkBoolean("perChannel", options.perChannel, true) ? { axis } : {};
   const plan = planBias(options);
   if (bias) checkBias(bias, outputs);
-  const how = { dtype, scheme, reduceRange, nonFinite, ...granularity };
+  const how = { dtype, scheme, reduceRange, range, nonFinite, ...granularity };
   if (!bias || plan.dtype === "float32") return { weight: engine.quantize(weight, how), bias };
 
   // Whatever is wrong with the bias shows before anything is made of the weight.
@@ -102,6 +115,12 @@ function quantizeTogether<D extends CodeDType>(
     release(widened);
     throw error;
   }
+}
+
+/** @throws ArgumentError: a range of the weight's would not do for the bias */
+function checkMethod(range: RangeMethod | undefined): RangeMethod | undefined {
+  if (range !== undefined) rangeRuleOf("range", range);
+  return range;
 }
 
 function checkBias(bias: FloatTensor, outputs: number): void {

@@ -2,6 +2,7 @@ import { findRange } from "../measure/find-range.ts";
 import type { KernelContext } from "../tensors/context.ts";
 import { elementsAt, type Granularity, layoutOf } from "../tensors/granularity.ts";
 import type { NonFinite } from "../tensors/quantize-options.ts";
+import type { RangeRule } from "../tensors/range-method.ts";
 import { levelsOf, type SchemeOptions, type ValueRange } from "../tensors/schemes.ts";
 import type { NamedOperand, Operand } from "../tensors/tensor.ts";
 import { type Chunk, type Chunking, chunkingOf, chunksOf, layoutIn } from "../tiling/chunks.ts";
@@ -11,7 +12,6 @@ import { entropyRange } from "./entropy.ts";
 import { groupValues } from "./group-values.ts";
 import { Histogram } from "./histogram.ts";
 import { percentileOfHistogram, percentileOfValues } from "./percentile.ts";
-import type { RangeRule } from "./range-method.ts";
 
 /** How a range is to be searched for. */
 export interface RangeSearch extends SchemeOptions {
@@ -168,6 +168,7 @@ export function boundsOfHistogram(
 ): Bounds {
   const { name, percentile } = search.rule;
   if (name === "percentile") return percentileOfHistogram(histogram, extremes, percentile!, isByMagnitude(search));
+  if (histogram.total < FEW) return extremes;
   const { qmin, qmax } = levelsOf(search);
   return entropyRange(histogram, extremes, qmax - qmin + 1);
 }

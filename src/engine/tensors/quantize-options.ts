@@ -1,8 +1,8 @@
 import { type ArrayOf, type CodeDType, codeTypes, type IntegerType } from "../../dtypes.ts";
 import { ArgumentError } from "../../errors.ts";
 import type { Words } from "../../messages.ts";
-import { type RangeMethod, type RangeRule, rangeRuleOf } from "../range-search/range-method.ts";
 import { checkGranularity, type Granularity, type Layout, layoutOf } from "./granularity.ts";
+import { type RangeMethod, type RangeRule, rangeRuleOf } from "./range-method.ts";
 import {
   type Parameters,
   parametersOf,
@@ -162,7 +162,8 @@ export function planFindRange(shape: readonly number[], options: FindRangeOption
   return { ...plan, ...how, blocks, rule: rangeRuleOf("method", options.method ?? "minmax") };
 }
 
-function planCodes<D extends CodeDType>(options: QuantizeOptions<D>) {
+/** @throws ArgumentError */
+export function planCodes<D extends CodeDType>(options: QuantizeOptions<D>) {
   const dtype = oneOf("dtype", options.dtype ?? ("int8" as D), codeNames as readonly D[]);
   const { signed } = codeTypes[dtype];
   const given = options.scale !== undefined;

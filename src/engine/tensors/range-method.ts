@@ -22,7 +22,10 @@ const names = ["minmax", "mse", "entropy", "percentile"] as const;
 const DEFAULT_PERCENTILE = 99.99;
 
 /** @throws ArgumentError for an unknown method, and for a percentile outside (50, 100] */
-export function rangeRuleOf(argument: string, method: string): RangeRule {
+export function rangeRuleOf(argument: string, method: unknown): RangeRule {
+  if (typeof method !== "string") {
+    throw new ArgumentError(argument, `expected one of minmax, mse, entropy, percentile=P; got ${String(method)}`);
+  }
   const [name = "", value, ...more] = method.split("=");
   const known = names.find((each) => each === name);
   if (!known || more.length > 0 || (value !== undefined && known !== "percentile")) {
