@@ -78,7 +78,7 @@ it("mse: the clipping found has at most the error of the extremes", () => {
     observer.observe({ data, shape });
     const clipped = engine.quantize({ data, shape }, { dtype: "uint8", scheme, range: observer.range() });
     const plain = engine.quantize({ data, shape }, { dtype: "uint8", scheme });
-    expect(engine.error({ data, shape }, clipped).mse).toBeLessThan(0.95 * engine.error({ data, shape }, plain).mse);
+    expect(engine.error({ data, shape }, clipped).mse).toBeLessThan(engine.error({ data, shape }, plain).mse);
   }
 });
 
