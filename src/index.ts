@@ -126,5 +126,6 @@ export type { RestoredFormat } from "./onnx/weights/weight-granularity.ts";
 export type { ModelReport, Remark, RemarkCode, TensorReport } from "./pipeline/model-report.ts";
 export type { TaskOptions, TaskProgress } from "./pipeline/progress.ts";
 export type { Workers } from "./pipeline/work.ts";
-export { createObserver, Observer, type ObserverOptions } from "./ranges/observer.ts";
+export { createObserver, Observer } from "./ranges/observer.ts";
+export type { ObserverOptions } from "./ranges/observer-options.ts";
 export type { GroupState, HistogramState, ObserverState } from "./ranges/observer-state.ts";

@@ -19,6 +19,7 @@ import { writeValues } from "./dequantize-tensor.ts";
 import { findExtremes, findRange } from "./measure/find-range.ts";
 import type { LossSums, QuantizationError } from "./measure/quantization-error.ts";
 import { type QuantizedWithError, quantizeTensor, quantizeWithError } from "./quantize-tensor.ts";
+import { clippingErrors } from "./range-search/clipping-errors.ts";
 import { countValues } from "./range-search/count-values.ts";
 import { findBestRange } from "./range-search/find-best-range.ts";
 import type { Histogram } from "./range-search/histogram.ts";
@@ -37,7 +38,7 @@ import {
   type RangeOptions,
 } from "./tensors/quantize-options.ts";
 import { isResident, type ResidentQuantizedTensor, ResidentTensor } from "./tensors/resident-tensor.ts";
-import type { ValueRange } from "./tensors/schemes.ts";
+import type { SchemeOptions, ValueRange } from "./tensors/schemes.ts";
 import { checkShape, elementsOf } from "./tensors/shape.ts";
 import { checkData, type FloatTensor, type QuantizedTensor } from "./tensors/tensor.ts";
 import { transposeLast } from "./transpose-last.ts";
@@ -262,10 +263,22 @@ export class Engine {
     return findRange(this.#context, operand, { ...plan, name: operand.name });
   }
 
-  /** @internal Counts the values of each group in a histogram that has room for them. @throws ArgumentError, MemoryError */
-  countValues(tensor: FloatTensor | ResidentTensor, options: Granularity, histograms: readonly Histogram[]): void {
+  /** @internal The squared error of each group under each of some ranges. @throws ArgumentError, MemoryError */
+  clippingErrors(
+    tensor: FloatTensor | ResidentTensor,
+    how: SchemeOptions & { readonly granularity: Granularity },
+    ranges: readonly ValueRange[],
+  ): Float64Array[] {
     const operand = checkFloat(tensor);
-    countValues(this.#context, operand, checkGranularity(operand.shape, options), histograms);
+    const layout = layoutOf(operand.shape, checkGranularity(operand.shape, how.granularity));
+    return clippingErrors(this.#context, operand, { start: 0 }, layout, ranges, how);
+  }
+
+  /** @internal Counts the values of each group in a histogram that has room for them. @throws ArgumentError, MemoryError */
+  countValues(tensor: FloatTensor | ResidentTensor, options: RangeOptions, histograms: readonly Histogram[]): void {
+    const operand = checkFloat(tensor);
+    const { granularity, nonFinite } = planRange(operand.shape, options);
+    countValues(this.#context, operand, granularity, histograms, nonFinite);
   }
 
   /** @internal Minima and maxima as `findExtremes` has them: those of parts make those of the whole. @throws NonFiniteError */

@@ -5,6 +5,7 @@ import { boundsOf } from "../engine/measure/find-range.ts";
 import type { LossSums } from "../engine/measure/quantization-error.ts";
 import { type Granularity, scaleShapeOf } from "../engine/tensors/granularity.ts";
 import type { NonFinite } from "../engine/tensors/quantize-options.ts";
+import type { RangeMethod } from "../engine/tensors/range-method.ts";
 import { type ResidentTensor, release } from "../engine/tensors/resident-tensor.ts";
 import type { SchemeName, ValueRange } from "../engine/tensors/schemes.ts";
 import { elementsOf } from "../engine/tensors/shape.ts";
@@ -22,6 +23,8 @@ export interface ChunkQuantization {
   readonly reduceRange: boolean;
   readonly narrowRange?: boolean | undefined;
   readonly nonFinite: NonFinite;
+  /** How ranges are chosen. Default: `minmax`. */
+  readonly range?: RangeMethod | undefined;
 }
 
 /** Chunks `from` to `until` of a tensor, one after the other; or all of it at once. */
@@ -36,9 +39,11 @@ export interface QuantizeUnit {
   readonly range?: GroupRange | undefined;
 }
 
-/** Extremes of groups from number `first` on. */
+/** The ranges of groups from number `first` on. */
 export interface GroupRange extends ValueRange {
   readonly first: number;
+  /** Their extremes, where the ranges are others. */
+  readonly extremes?: ValueRange | undefined;
 }
 
 /** How a tensor is gone through. */
@@ -122,8 +127,8 @@ export async function quantizeChunks(
 }
 
 interface ValueOptions {
-  /** The ranges of the values' groups, where they are known. */
-  readonly range?: ValueRange | undefined;
+  /** The ranges of the values' groups, where they are known, and the extremes if those are others. */
+  readonly range?: (ValueRange & Pick<GroupRange, "extremes">) | undefined;
   /** Parameters to take instead of those that were found; undefined where these will do. */
   readonly adjust?: (q: QuantizedTensor<CodeDType>) => { scale: Float32Array; zeroPoint: Int32Array } | undefined;
 }
@@ -136,16 +141,41 @@ export function quantizeValues(
   { range, adjust }: ValueOptions = {},
 ): { readonly q: QuantizedTensor<CodeDType>; readonly sums: LossSums } {
   const levels = { reduceRange, ...(narrowRange && { narrowRange }) };
-  const first = engine.quantizeWithError(values, { ...how, ...granularity, ...levels, ...(range && { range }) });
-  const given = adjust?.(first.q);
-  if (!given) return first;
+  const given = range && { range: { min: range.min, max: range.max } };
+  const first = engine.quantizeWithError(values, { ...how, ...granularity, ...levels, ...given });
+  const extremesError = range?.extremes
+    ? extremesErrorOf(engine, values, { granularity, ...levels, ...how }, range.extremes)
+    : first.sums.extremesError;
+  const adjusted = adjust?.(first.q);
+  if (!adjusted && extremesError === undefined) return first;
+  if (!adjusted) return { q: first.q, sums: { ...first.sums, extremesError } };
   release(first.q);
-  return engine.quantizeWithError(values, { ...how, ...granularity, ...given });
+  const { dtype, scheme, nonFinite } = how;
+  const second = engine.quantizeWithError(values, { dtype, scheme, nonFinite, ...granularity, ...adjusted });
+  return extremesError === undefined ? second : { q: second.q, sums: { ...second.sums, extremesError } };
 }
 
-export function rangeIn({ first, min, max }: GroupRange, chunk: Pick<Chunk, "first" | "count">): ValueRange {
+/** The squared error that values would have under their extremes. */
+function extremesErrorOf(
+  engine: Engine,
+  values: FloatTensor | ResidentTensor,
+  { dtype, scheme, reduceRange, narrowRange, granularity }: Omit<ChunkQuantization, "nonFinite">,
+  extremes: ValueRange,
+): number {
+  const how = { dtype, scheme, reduceRange, narrowRange, blocks: granularity.blockSize !== undefined, granularity };
+  const [errors] = engine.clippingErrors(values, how, [extremes]);
+  return errors!.reduce((sum, error) => sum + error, 0);
+}
+
+/** The ranges of a chunk's groups. */
+export function rangeIn(
+  { first, min, max, extremes }: GroupRange,
+  chunk: Pick<Chunk, "first" | "count">,
+): ValueRange & Pick<GroupRange, "extremes"> {
   const from = chunk.first - first;
-  return { min: min.subarray(from, from + chunk.count), max: max.subarray(from, from + chunk.count) };
+  const own = (values: Float32Array) => values.subarray(from, from + chunk.count);
+  const range = { min: own(min), max: own(max) };
+  return extremes ? { ...range, extremes: { min: own(extremes.min), max: own(extremes.max) } } : range;
 }
 
 /** An index within a chunk is one within the tensor to whoever reads of it. */
@@ -231,7 +261,8 @@ export function withOwnRange<U extends QuantizeUnit>(unit: U): U {
   const first = Math.min(...chunks.map((chunk) => chunk.first));
   const end = Math.max(...chunks.map((chunk) => chunk.first + chunk.count));
   const own = (values: Float32Array) => values.slice(first - range.first, end - range.first);
-  return { ...unit, range: { first, min: own(range.min), max: own(range.max) } };
+  const extremes = range.extremes && { min: own(range.extremes.min), max: own(range.extremes.max) };
+  return { ...unit, range: { first, min: own(range.min), max: own(range.max), extremes } };
 }
 
 /** Chunks of a unit at the most: 16 MiB of float32, enough that to send it costs nothing. */

@@ -12,6 +12,7 @@ import {
   type UnitSums,
 } from "./quantize-chunks.ts";
 import { allInOrder, type Schedule } from "./schedule.ts";
+import { searchRanges } from "./search-ranges.ts";
 import type { StoredTensor } from "./stored-tensor.ts";
 import type { Files } from "./work.ts";
 
@@ -47,13 +48,20 @@ export function unitsOf(
 ): QuantizeUnit[] | Promise<QuantizeUnit[]> {
   const { ranges, parts } = passesOver(tensor, quantization, share);
   const units = parts.map((part): QuantizeUnit => ({ tensor, quantization, part }));
-  return ranges ? withRanges(schedule, files, units) : units;
+  return ranges ? withRanges(schedule, files, units, share) : units;
 }
 
-async function withRanges(schedule: Schedule, files: Files, units: readonly QuantizeUnit[]): Promise<QuantizeUnit[]> {
+async function withRanges(
+  schedule: Schedule,
+  files: Files,
+  units: readonly QuantizeUnit[],
+  share: number,
+): Promise<QuantizeUnit[]> {
   const { tensor, quantization } = units[0]!;
   const groups = elementsOf(scaleShapeOf(tensor.shape, quantization.granularity));
-  const { range } = await extremesOf(schedule, files, units, groups);
+  const { range: extremes } = await extremesOf(schedule, files, units, groups);
+  const isSearched = (quantization.range ?? "minmax") !== "minmax";
+  const range = isSearched ? await searchRanges(schedule, files, units, extremes, share) : extremes;
   return units.map((unit) => ({ ...unit, range }));
 }
 

@@ -1,7 +1,7 @@
 import { BINS, Histogram } from "../engine/range-search/histogram.ts";
 import { ArgumentError } from "../errors.ts";
 import type { AverageState } from "./moving-average.ts";
-import type { ObserverOptions } from "./observer.ts";
+import type { ObserverOptions } from "./observer-options.ts";
 
 /** What an observer has seen, as plain data. */
 export interface ObserverState {

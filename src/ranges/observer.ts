@@ -3,13 +3,14 @@ import type { Bounds } from "../engine/range-search/bounds.ts";
 import { boundsOfHistogram } from "../engine/range-search/find-best-range.ts";
 import { Histogram } from "../engine/range-search/histogram.ts";
 import { leastErrorOfHistogram } from "../engine/range-search/histogram-error.ts";
-import { type CodeOptions, checkKeys, planCodes } from "../engine/tensors/quantize-options.ts";
-import { type RangeMethod, type RangeRule, rangeRuleOf } from "../engine/tensors/range-method.ts";
+import { checkKeys, planCodes } from "../engine/tensors/quantize-options.ts";
+import { type RangeRule, rangeRuleOf } from "../engine/tensors/range-method.ts";
 import type { ResidentTensor } from "../engine/tensors/resident-tensor.ts";
 import type { SchemeOptions, ValueRange } from "../engine/tensors/schemes.ts";
 import type { FloatTensor } from "../engine/tensors/tensor.ts";
 import { ArgumentError } from "../errors.ts";
 import { MovingAverage } from "./moving-average.ts";
+import type { ObserverOptions } from "./observer-options.ts";
 import {
   checkState,
   type GroupState,
@@ -17,16 +18,6 @@ import {
   type ObserverState,
   stateOfHistogram,
 } from "./observer-state.ts";
-
-export interface ObserverOptions extends CodeOptions {
-  /**
-   * How the range is chosen. Default: `minmax`. `moving-average` averages the extremes of the tensors, each new one with a
-   * weight of 0.01.
-   */
-  readonly method?: RangeMethod | "moving-average" | undefined;
-  /** The channel axis, for a range per channel. Default: one range for all. */
-  readonly axis?: number | undefined;
-}
 
 /** What was seen of one group. */
 interface Group {

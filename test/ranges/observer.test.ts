@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { createEngine, type Engine } from "../../src/engine/engine.ts";
-import { createObserver, Observer, type ObserverOptions } from "../../src/ranges/observer.ts";
+import { createObserver, Observer } from "../../src/ranges/observer.ts";
+import type { ObserverOptions } from "../../src/ranges/observer-options.ts";
 import { between, normals, randomOf } from "../helpers/random.ts";
 
 let engine: Engine;

@@ -1,6 +1,7 @@
 import type { Engine } from "../../engine/engine.ts";
 import type { LossSums } from "../../engine/measure/quantization-error.ts";
 import type { NonFinite } from "../../engine/tensors/quantize-options.ts";
+import type { RangeMethod } from "../../engine/tensors/range-method.ts";
 import { type ResidentTensor, release } from "../../engine/tensors/resident-tensor.ts";
 import { bytesOf, type FloatTensor } from "../../engine/tensors/tensor.ts";
 import { CHUNK, type Chunk } from "../../engine/tiling/chunks.ts";
@@ -17,6 +18,7 @@ export interface CompressedUnit {
   readonly tensor: StoredTensor;
   readonly compression: Compression;
   readonly nonFinite: NonFinite;
+  readonly weightRange?: RangeMethod | undefined;
   readonly from: number;
   readonly until: number;
   /** A sink's place among the files, and where each part of the weight begins there. */
@@ -69,13 +71,20 @@ export const compressedWork: Work<CompressedUnit, readonly LossSums[]> = {
 async function compress(
   engine: Engine,
   files: Files,
-  { tensor, compression, nonFinite, sink, places }: CompressedUnit,
+  { tensor, compression, nonFinite, weightRange, sink, places }: CompressedUnit,
   chunk: Chunk,
   values: FloatTensor | ResidentTensor,
 ): Promise<LossSums> {
-  const { bits, groupSize } = compression;
+  const { bits, groupSize, symmetric } = compression;
   const granularity = groupSize === undefined ? { axis: 0 } : { axis: 1, blockSize: groupSize };
-  const range = within(chunk, () => engine.range(values, { ...granularity, nonFinite }));
+  // Of the symmetric rules that of uint4 is the one this layout has: no negative scales.
+  const searched = {
+    dtype: bits === 8 ? "int8" : symmetric ? "uint4" : "int4",
+    scheme: symmetric ? "symmetric" : "asymmetric",
+  } as const;
+  const range = within(chunk, () =>
+    engine.range(values, { ...granularity, nonFinite, method: weightRange, ...searched }),
+  );
   const { scale, zeroPoint } = storedParameters(range, compression, tensor.dtype);
   const dtype = bits === 4 ? "int4" : "int8";
   const { q, sums } = engine.quantizeWithError(values, { dtype, ...granularity, nonFinite, scale, zeroPoint });

@@ -99,7 +99,7 @@ function quantizeStep(
   tensor: CheckpointTensor,
   { source }: Weight,
   compression: Compression,
-  { nonFinite }: QuantizeCheckpointOptions,
+  { nonFinite, weightRange }: QuantizeCheckpointOptions,
 ): Step {
   const { name, shape, start, end } = tensor;
   const items = compressedParts({ name, dtype: source, shape }, compression);
@@ -111,7 +111,7 @@ function quantizeStep(
     async make({ schedule }, files, starts) {
       const places = Object.fromEntries(items.map(({ part }, i) => [part, starts[i]!]));
       const stored = { name, dtype: source, shape, file: 0, start };
-      const common = { tensor: stored, compression, nonFinite, sink: 0, places };
+      const common = { tensor: stored, compression, nonFinite, weightRange, sink: 0, places };
       const runs = chunkRunsOf(chunkCountOf(stored, compression));
       const units = runs.map((run): CompressedUnit => ({ ...common, ...run }));
       await files.sinks[0]!.write(places.shape!, shapeBytes(shape));

@@ -1,11 +1,14 @@
 import type { CodeDType } from "../../dtypes.ts";
 import type { NonFinite } from "../../engine/tensors/quantize-options.ts";
+import type { RangeMethod } from "../../engine/tensors/range-method.ts";
 import type { SchemeName } from "../../engine/tensors/schemes.ts";
 import type { NameGlobs } from "../../pipeline/name-globs.ts";
 import type { TaskOptions } from "../../pipeline/progress.ts";
 
 export interface QuantizeCheckpointOptions extends Selection, TaskOptions {
   readonly reduceRange: boolean;
+  /** How ranges are chosen. Default: `minmax`. */
+  readonly weightRange?: RangeMethod | undefined;
   readonly nonFinite: NonFinite;
   readonly allowUnchanged: boolean;
 }

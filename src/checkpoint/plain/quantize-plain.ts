@@ -58,8 +58,8 @@ function stepOf(decision: Decision<QuantizedEntry>, options: QuantizeCheckpointO
 function quantizeStep(tensor: CheckpointTensor, entry: QuantizedEntry, options: QuantizeCheckpointOptions): Step {
   const { name, shape, start, end } = tensor;
   const { dtype, scheme, granularity, source } = entry;
-  const { reduceRange, nonFinite } = options;
-  const quantization = { dtype, scheme, granularity, reduceRange, nonFinite };
+  const { reduceRange, nonFinite, weightRange: range } = options;
+  const quantization = { dtype, scheme, granularity, reduceRange, nonFinite, range };
   const items = partsOf(name, entry);
   const bytesBefore = end - start;
   return {

@@ -26,7 +26,10 @@ export interface FoundRange {
   readonly extremesError: number;
 }
 
-/** Fewer values than this say little about a distribution: percentiles are exact, and entropy keeps the extremes. */
+/**
+ * Fewer values than this say little about a distribution: entropy keeps the extremes, and percentiles are exact in groups that
+ * lie within a chunk.
+ */
 const FEW = 2048;
 /** What clipping has to gain, as a share of the error: more than rounding in the sums may feign. */
 const LEAST_GAIN = 1e-6;
@@ -135,24 +138,32 @@ function rangesOfValues(
   };
   const boundsAt = (group: number): Bounds => ({ min: extremes.min[group]!, max: extremes.max[group]! });
   const layout = layoutOf(tensor.shape, search.granularity);
-  if (layout.parameters === 1 && elementsAt(layout, 0) >= FEW && search.nonFinite === "error") {
+  const isCut = !chunking.holdsGroups;
+  if (layout.parameters === 1 && (isCut || elementsAt(layout, 0) >= FEW) && search.nonFinite === "error") {
     set(0, boundsOfHistogram(histogramOf(context, tensor, boundsAt(0)), boundsAt(0), search));
     return range;
   }
-  const parts = chunking.holdsGroups
-    ? Array.from(chunksOf(chunking), (chunk) => [chunk, layoutIn(chunking, chunk)] as const)
-    : [[{ start: 0, first: 0 }, layout] as const];
+  const parts = isCut
+    ? [[{ start: 0, first: 0 }, layout] as const]
+    : Array.from(chunksOf(chunking), (chunk) => [chunk, layoutIn(chunking, chunk)] as const);
   for (const [{ start, first }, own] of parts) {
     groupValues(context, tensor, { start }, own).forEach((values, i) => {
-      set(first + i, boundsOfValues(context, values, boundsAt(first + i), search));
+      set(first + i, boundsOfValues(context, values, boundsAt(first + i), search, isCut));
     });
   }
   return range;
 }
 
-function boundsOfValues(context: KernelContext, all: Float32Array, extremes: Bounds, search: RangeSearch): Bounds {
+/** @param isCut whether a file would be read in parts of the group, which a histogram is put together from */
+function boundsOfValues(
+  context: KernelContext,
+  all: Float32Array,
+  extremes: Bounds,
+  search: RangeSearch,
+  isCut: boolean,
+): Bounds {
   const values = search.nonFinite === "ignore" ? all.filter(Number.isFinite) : all;
-  if (values.length >= FEW) {
+  if (isCut || values.length >= FEW) {
     const tensor = { dtype: "float32", shape: [values.length], data: values } as const;
     return boundsOfHistogram(histogramOf(context, tensor, extremes), extremes, search);
   }
