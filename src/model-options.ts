@@ -2,6 +2,7 @@
 import { checkCompressed } from "./checkpoint/compressed-tensors/quantize-compressed.ts";
 import { type Layout, layouts } from "./checkpoint/quantize-checkpoint.ts";
 import { type CodeDType, codeTypes, type HalfDType } from "./dtypes.ts";
+import { FEW } from "./engine/range-search/find-best-range.ts";
 import {
   checkBoolean,
   checkKeys,
@@ -11,6 +12,7 @@ import {
   oneOf,
   refuseGiven,
 } from "./engine/tensors/quantize-options.ts";
+import { type RangeMethod, rangeRuleOf } from "./engine/tensors/range-method.ts";
 import { type SchemeName, schemeNames } from "./engine/tensors/schemes.ts";
 import { ArgumentError, isWasmQuantError } from "./errors.ts";
 import type { FileType } from "./formats/detect-file-type.ts";
@@ -45,6 +47,8 @@ export interface QuantizeModelOptions extends TaskOptions, OnnxOptions, NameGlob
    */
   readonly layout?: Layout | undefined;
   readonly reduceRange?: boolean | undefined;
+  /** How the range of each tensor, channel or block is chosen. Default: `minmax`. The report tells what it gained in dB. */
+  readonly weightRange?: RangeMethod | undefined;
   readonly nonFinite?: NonFinite | undefined;
   /** Writes a file in which nothing can be quantized as it is. Default: false, that is an error. */
   readonly allowUnchanged?: boolean | undefined;
@@ -184,6 +188,7 @@ function checkQuantizeOptions(options: QuantizeModelOptions) {
       "blockSize",
       "layout",
       "reduceRange",
+      "weightRange",
       "nonFinite",
       "include",
       "exclude",
@@ -202,6 +207,7 @@ function checkQuantizeOptions(options: QuantizeModelOptions) {
     layout: options.layout && oneOf("layout", options.layout, layouts),
     perChannel: options.perChannel,
     reduceRange: options.reduceRange,
+    weightRange: checkRange(options),
     nonFinite: oneOf("nonFinite", options.nonFinite ?? "error", ["error", "ignore"]),
     include: checkNames("include", options.include),
     exclude: checkNames("exclude", options.exclude),
@@ -212,9 +218,20 @@ function checkQuantizeOptions(options: QuantizeModelOptions) {
   };
 }
 
+/** @throws ArgumentError for a method that is not known, or finds nothing in groups so small */
+function checkRange({ weightRange, blockSize }: QuantizeModelOptions): RangeMethod | undefined {
+  if (weightRange === undefined) return undefined;
+  const { name } = rangeRuleOf("weightRange", weightRange);
+  if (name === "entropy" && blockSize !== undefined && blockSize < FEW) {
+    throw new ArgumentError("weightRange", `entropy needs ${FEW} values or more; blocks have ${blockSize}: take mse`);
+  }
+  return name === "minmax" ? undefined : weightRange;
+}
+
 type Checked = ReturnType<typeof checkQuantizeOptions>;
 
-function checkpointOptionsOf({ scheme, perChannel, layout = "plain", reduceRange }: Checked, dtype: CodeDType) {
+function checkpointOptionsOf(options: Checked, dtype: CodeDType) {
+  const { scheme, perChannel, layout = "plain", reduceRange } = options;
   return {
     dtype,
     layout,
@@ -225,7 +242,7 @@ function checkpointOptionsOf({ scheme, perChannel, layout = "plain", reduceRange
 }
 
 function halfOptionsOf(options: Checked, dtype: HalfDType) {
-  refuseGiven(options, ["scheme", "perChannel", "axis", "blockSize", "reduceRange"], forIntegers(dtype));
+  refuseGiven(options, ["scheme", "perChannel", "axis", "blockSize", "reduceRange", "weightRange"], forIntegers(dtype));
   if (options.layout === "compressed-tensors") {
     throw new ArgumentError("layout", `${options.layout} ${forIntegers(dtype)}`);
   }

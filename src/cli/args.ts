@@ -1,7 +1,9 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { layouts } from "../checkpoint/quantize-checkpoint.ts";
 import { codeTypes } from "../dtypes.ts";
+import { rangeRuleOf } from "../engine/tensors/range-method.ts";
 import { schemeNames } from "../engine/tensors/schemes.ts";
+import type { ArgumentError } from "../errors.ts";
 import { isShardIndex } from "../formats/detect-file-type.ts";
 import { accuracyLevels, algorithms, bitWidths, formats, halfTypes, modes, tools } from "../onnx/onnx-options.ts";
 import { targetNames } from "../onnx/targets/target.ts";
@@ -98,15 +100,18 @@ function numberOptions(): Option[] {
 function fileOptions(): Option[] {
   const recipe = "models: the set of files that a library looks for; <input> may be a folder";
   const layout = "tensors: plain (default), or compressed-tensors, a model that vLLM and transformers load";
+  const range =
+    "how the range of weights is chosen: minmax (default), mse (least squared error), entropy, percentile=P (default: 99.99)";
   const only = `recipe: these of the set, as q8,q4 (${transformersJsVariants.join(", ")})`;
   return [
     choice("--recipe <name>", recipe, ["transformers.js"]).conflicts([
       ...["mode", "dtype", "format", "bits", "algorithm", "accuracyLevel", "io", "clamp", "blockSize", "axis"],
-      ...["symmetric", "asymmetric", "scheme", "layout", "target", "opset", "opTypes", "like"],
+      ...["symmetric", "asymmetric", "scheme", "layout", "weightRange", "target", "opset", "opTypes", "like"],
     ]),
     choice("--layout <name>", layout, layouts),
     parsed("--only <list>", only, variantList),
     new Option("--reduce-range", "leave half of the codes unused, for runtimes that saturate"),
+    parsed("--weight-range <method>", range, rangeMethod),
     ...globOptions(),
   ];
 }
@@ -200,6 +205,15 @@ function numberOf(allowed: readonly number[]): (text: string) => number {
     if (allowed.includes(n)) return n;
     throw new InvalidArgumentError(`Allowed choices are ${allowed.join(", ")}.`);
   };
+}
+
+function rangeMethod(text: string): string {
+  try {
+    rangeRuleOf("", text);
+    return text;
+  } catch (error) {
+    throw new InvalidArgumentError(`${(error as ArgumentError).detail}.`);
+  }
 }
 
 function variantList(text: string): readonly string[] {

@@ -1,5 +1,6 @@
 import type { Layout } from "../checkpoint/quantize-checkpoint.ts";
 import type { CodeDType, HalfDType } from "../dtypes.ts";
+import type { RangeMethod } from "../engine/tensors/range-method.ts";
 import type { WorkOptions } from "../node/threads.ts";
 import type {
   AccuracyLevel,
@@ -38,6 +39,7 @@ export interface QuantizeArguments extends WriteOptions {
   readonly blockSize?: number;
   readonly layout?: Layout;
   readonly reduceRange?: true;
+  readonly weightRange?: RangeMethod;
   readonly include?: string[];
   readonly exclude?: string[];
   readonly format?: WeightFormat;

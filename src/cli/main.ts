@@ -35,11 +35,12 @@ const LONGEST_LINE = 1000;
 async function quantize(named: string, options: QuantizeArguments): Promise<void> {
   if (options.recipe) return quantizeRecipe(named, options);
   const input = await inputFor(named);
-  const { dtype, axis, blockSize, reduceRange, include, exclude, mode, bits, accuracyLevel } = options;
+  const { dtype, axis, blockSize, reduceRange, weightRange, include, exclude, mode, bits, accuracyLevel } = options;
   const { layout, algorithm, io, clamp, target, opset, opTypes, like, again, allowUnchanged } = options;
   const scheme = options.symmetric ? "symmetric" : options.asymmetric ? "asymmetric" : options.scheme;
   const perChannel = options.perTensor ? false : options.perChannel;
-  const how = { dtype, scheme, perChannel, axis, blockSize, layout, reduceRange, include, exclude, allowUnchanged };
+  const shape = { dtype, scheme, perChannel, axis, blockSize, layout, reduceRange, weightRange };
+  const how = { ...shape, include, exclude, allowUnchanged };
   const form = { mode, format: options.format, bits, accuracyLevel, algorithm };
   const model = { ...form, io, clamp, target, opset, opTypes, like, again };
   await withSource(input, async (source) => {

@@ -22,11 +22,14 @@ export function renderReport(
   { tensors, bytesBefore, bytesAfter, remarks }: ModelReport,
   { output, done, isModel, seconds }: Outcome,
 ): string {
+  // What a choice of ranges gained, where one was made.
+  const hasGains = tensors.some(({ rangeGain }) => rangeGain !== undefined);
   const columns = columnsOf(
     ...(isModel ? ["op", "weight"] : ["tensor"]),
     "shape",
     "dtype",
     ">error",
+    ...(hasGains ? [">range gain"] : []),
     ">before",
     ">after",
     "",
@@ -37,6 +40,7 @@ export function renderReport(
     format.shape(t.shape),
     t.from === t.to ? t.from : `${t.from} -> ${t.to}`,
     format.decibels(t.sqnr),
+    ...(hasGains ? [format.decibels(t.rangeGain)] : []),
     format.bytes(t.bytesBefore),
     format.bytes(t.bytesAfter),
     t.reason === undefined ? "" : `copied: ${t.reason}`,

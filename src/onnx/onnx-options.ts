@@ -6,10 +6,12 @@ import {
   bitWidths,
   blockSizes,
 } from "../engine/blockwise/quantize-matrix.ts";
+import { FEW } from "../engine/range-search/find-best-range.ts";
 import { checkBoolean, codeNames, oneOf, refuseGiven } from "../engine/tensors/quantize-options.ts";
+import { type RangeMethod, rangeRuleOf } from "../engine/tensors/range-method.ts";
 import type { SchemeName } from "../engine/tensors/schemes.ts";
 import { ArgumentError } from "../errors.ts";
-import { formatWord, words } from "../messages.ts";
+import { formatWord, option, words } from "../messages.ts";
 import { type AccuracyLevel, accuracyLevels } from "./passes/nbits/nbits-options.ts";
 import type { PlanOptions } from "./plan-model.ts";
 import { type Target, targetNames } from "./targets/target.ts";
@@ -93,6 +95,7 @@ export interface CommonOptions {
   readonly perChannel: boolean | undefined;
   readonly blockSize: number | undefined;
   readonly reduceRange: boolean | undefined;
+  readonly weightRange: RangeMethod | undefined;
   readonly include: readonly string[] | undefined;
   readonly exclude: readonly string[] | undefined;
   readonly opTypes: readonly string[] | undefined;
@@ -108,6 +111,7 @@ export function planOptionsOf(options: All): PlanOptions {
   const target = options.target && oneOf("target", options.target, targetNames);
   const like = options.like && oneOf("like", options.like, tools);
   const shared = { include, exclude, opTypes, opset, again, like, target };
+  if (like) refuseGiven(options, ["weightRange"], "like takes the tool's own ranges; leave one out");
   if (like) refuseGiven(options, ["target"], "like makes the choices of the tool, whatever the target; leave one out");
   const mode = oneOf("mode", options.mode ?? "weight-only", modes);
   if (mode === "dynamic") return dynamicPlan(options, shared);
@@ -173,7 +177,16 @@ function restoredOptions(options: All, dtype: CodeDType, form: "cast" | "qdq") {
       words`${options.target} does not run ${dtype} in ${formatWord(form)}; ${runs.join(", ")} it does`,
     );
   }
-  return { dtype, form, scheme: schemeOf(options, dtype), blockSize, tableDtype: forms?.table, ...switches(options) };
+  const range = options.weightRange;
+  return {
+    dtype,
+    form,
+    scheme: schemeOf(options, dtype),
+    blockSize,
+    tableDtype: forms?.table,
+    range,
+    ...switches(options),
+  };
 }
 
 function formsFor({ target }: All): TargetForms | undefined {
@@ -188,11 +201,20 @@ function dynamicPlan(options: All, shared: Shared): PlanOptions {
   const wanted = dynamicOptions(options, like);
   const dynamic = { kind: "dynamic", ...shared, ...wanted } as const;
   if (like) return dynamic;
-  const { dtype, perChannel } = wanted;
+  const { dtype, perChannel, range } = wanted;
   // Zero points of weights that are folded when the model is loaded gain nothing, unless they are asked for; nor does a
   // reduced range, as no integer sum can saturate.
   const scheme = options.scheme === undefined ? "symmetric" : schemeOf(options, dtype);
-  const next = { kind: "restored", ...shared, form: "cast", dtype, scheme, perChannel, reduceRange: false } as const;
+  const next = {
+    kind: "restored",
+    ...shared,
+    form: "cast",
+    dtype,
+    scheme,
+    perChannel,
+    range,
+    reduceRange: false,
+  } as const;
   return { ...dynamic, next: { ...next, isSecond: true } };
 }
 
@@ -216,7 +238,8 @@ function dynamicOptions(options: All, like: Tool | undefined) {
     throw new ArgumentError("target", `${options.target} has no kernels for integer layers; ${forms.instead}`);
   }
   const conv = convOptions(options, like, forms?.convDtype);
-  return { dtype, conv, scheme: schemeOf(options, dtype), ...switches(options, like === undefined) };
+  const range = options.weightRange;
+  return { dtype, conv, scheme: schemeOf(options, dtype), range, ...switches(options, like === undefined) };
 }
 
 function nbitsOptions(options: All, like: Tool | undefined) {
@@ -244,14 +267,25 @@ function nbitsOptions(options: All, like: Tool | undefined) {
     blockSize: oneOf("blockSize", options.blockSize ?? (like ? 128 : 32), blockSizes),
     scheme: schemeOf({ ...options, scheme }, "int4"),
     accuracyLevel: oneOf("accuracyLevel", options.accuracyLevel ?? forms?.nbits.accuracyLevel ?? 0, accuracyLevels),
-    algorithm: oneOf("algorithm", options.algorithm ?? "rtn", algorithms),
+    ...searchOf(options),
     gatherBits: forms?.nbits.gatherBits,
   };
 }
 
+/** How the scales of blocks are found: least squares are an algorithm of their own, percentiles clip before rounding. */
+function searchOf({ algorithm, weightRange, blockSize = 32 }: All) {
+  if (weightRange === undefined) return { algorithm: oneOf("algorithm", algorithm ?? "rtn", algorithms) };
+  if (algorithm !== undefined)
+    throw new ArgumentError("algorithm", words`${option("weightRange")} chooses the scales; leave one out`);
+  const { name, percentile } = rangeRuleOf("weightRange", weightRange);
+  if (name === "mse") return { algorithm: "mse" } as const;
+  if (name === "percentile") return { algorithm: "rtn", percentile } as const;
+  throw new ArgumentError("weightRange", `entropy needs ${FEW} values or more; blocks have ${blockSize}: take mse`);
+}
+
 function halfOptions(options: All, dtype: HalfDType) {
   refuseGiven(options, ["format", "bits", "accuracyLevel", "algorithm"], "is for integers");
-  refuseGiven(options, ["scheme", "perChannel", "blockSize", "reduceRange"], forIntegers(dtype));
+  refuseGiven(options, ["scheme", "perChannel", "blockSize", "reduceRange", "weightRange"], forIntegers(dtype));
   return {
     dtype,
     io: oneOf("io", options.io ?? "float32", ["float32", dtype]),

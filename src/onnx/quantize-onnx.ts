@@ -174,6 +174,8 @@ function reportOf({ constant, jobs, reason }: Decision, losses: ReadonlyMap<Job,
   if (jobs.length === 0) return { ...facts, to: facts.from, bytesAfter: facts.bytesBefore, reason };
   const parts = jobs.flatMap(({ parts }) => parts);
   const bytesAfter = parts.reduce((sum, { byteLength }) => sum + byteLength, 0);
-  const { sqnr, maxAbs } = jobs.map((job) => losses.get(job)!).reduce((a, b) => (b.sqnr < a.sqnr ? b : a));
-  return { ...facts, to: [...new Set(jobs.map(({ dtype }) => dtype))].join(", "), bytesAfter, sqnr, maxAbs };
+  const worst = jobs.map((job) => losses.get(job)!).reduce((a, b) => (b.sqnr < a.sqnr ? b : a));
+  const { sqnr, maxAbs, rangeGain } = worst;
+  const to = [...new Set(jobs.map(({ dtype }) => dtype))].join(", ");
+  return { ...facts, to, bytesAfter, sqnr, maxAbs, ...(rangeGain !== undefined && { rangeGain }) };
 }

@@ -80,6 +80,8 @@ export interface Loss {
   readonly sqnr: number;
   /** Largest absolute error. */
   readonly maxAbs: number;
+  /** dB that the choice of ranges gained over the extremes, where one was made. */
+  readonly rangeGain?: number | undefined;
 }
 
 /** What became of one tensor; the loss is undefined where it was copied. */

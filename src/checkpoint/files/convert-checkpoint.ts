@@ -99,8 +99,8 @@ export async function convert(
     const sums = await withErrorContext(source.name, report.name, makeNow());
     const bytesAfter = places.reduce((sum, { start, end }) => sum + end - start, 0);
     if (!sums) return { ...report, bytesAfter };
-    const { sqnr, maxAbs } = lossOf(sums, elementsOf(report.shape));
-    return { ...report, bytesAfter, sqnr, maxAbs };
+    const { sqnr, maxAbs, rangeGain } = lossOf(sums, elementsOf(report.shape));
+    return { ...report, bytesAfter, sqnr, maxAbs, ...(rangeGain !== undefined && { rangeGain }) };
   };
   const reports = await allInOrder(steps.map(take));
   const names = plans.map(({ tensors }) => tensors.map(({ name }) => name));

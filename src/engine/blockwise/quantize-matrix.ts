@@ -6,6 +6,7 @@ import { packZeroPoint } from "../../kernels/nbits-zero-points.ts";
 import { EXCLUDE_IT, words } from "../../messages.ts";
 import { refuseNonFinite } from "../measure/find-range.ts";
 import type { QuantizationError } from "../measure/quantization-error.ts";
+import { percentileOfValues } from "../range-search/percentile.ts";
 import type { KernelContext } from "../tensors/context.ts";
 import { checkBoolean, checkKeys, type NonFinite, oneOf } from "../tensors/quantize-options.ts";
 import { checkArray, type NamedOperand } from "../tensors/tensor.ts";
@@ -37,6 +38,8 @@ export interface MatrixOptions<Measure extends boolean = true> {
   readonly scaleDtype?: FloatDType | undefined;
   /** Default: `rtn`, round to nearest: byte for byte what ONNX Runtime's MatMulNBits tool writes. */
   readonly algorithm?: BlockAlgorithm | undefined;
+  /** Of `rtn`: the share of a block's values that its range holds, in percent. Default: 100. */
+  readonly percentile?: number | undefined;
   /**
    * `"error"` (the default) refuses NaN and infinities. `"ignore"` leaves them out of the range: infinities saturate, NaN
    * becomes code 0; a block that has any is not searched.
@@ -75,6 +78,7 @@ export interface MatrixPlan<Measure extends boolean = boolean>
   readonly measure: Measure;
   readonly outScale: Float32Array | Uint16Array | undefined;
   readonly firstRow: number;
+  readonly percentile: number;
   readonly n: number;
   readonly k: number;
   /** Blocks of a row. */
@@ -96,6 +100,7 @@ export function planMatrix<Measure extends boolean = true>(
     "layout",
     "scaleDtype",
     "algorithm",
+    "percentile",
     "nonFinite",
     "out",
     "outScale",
@@ -114,6 +119,7 @@ export function planMatrix<Measure extends boolean = true>(
     layout: options.layout,
     scaleDtype: oneOf("scaleDtype", options.scaleDtype ?? "float32", ["float32", "float16", "bfloat16"]),
     algorithm: oneOf("algorithm", options.algorithm ?? "rtn", algorithms),
+    percentile: options.percentile ?? 100,
     nonFinite: oneOf("nonFinite", options.nonFinite ?? "error", ["error", "ignore"]),
     measure: checkBoolean("measure", options.measure, true) as Measure,
     outScale: options.outScale,
@@ -217,12 +223,14 @@ function eachRowChunk(
 }
 
 function quantizeRowChunk(context: KernelContext, matrix: NamedOperand, chunk: RowChunk, plan: MatrixPlan): void {
-  const searched = plan.algorithm !== "rtn";
-  if (searched) search(context, chunk, plan);
+  const clips = plan.percentile < 100;
+  const searched = plan.algorithm !== "rtn" || clips;
+  if (clips) findParameters(context, chunk, plan);
+  else if (searched) search(context, chunk, plan);
   const finite = write(context, chunk, plan, searched ? "encode" : plan.measure ? "quantize" : "pack");
   if (!finite) {
     if (plan.nonFinite === "error") refuseNonFinite(context, matrix, matrix.name);
-    findOverFinite(context, chunk, plan);
+    findParameters(context, chunk, plan);
     write(context, chunk, plan, "encode");
   }
   if ((searched || !finite) && !plan.symmetric) packZeroPoints(context, chunk, plan);
@@ -257,29 +265,25 @@ function search({ kernels }: KernelContext, chunk: RowChunk, plan: MatrixPlan): 
   kernel(src, scales, zeroPoints, scratch, chunk.n, k, stride, blockSize, ...how);
 }
 
-/** Scales and zero points of each block from its finite values alone: the rare path, so plain. */
-function findOverFinite({ memory }: KernelContext, chunk: RowChunk, plan: MatrixPlan): void {
-  const { n, k, bits, blockSize, blocks, layout, symmetric, scaleDtype, algorithm } = plan;
+/** Scales and zero points of each block from its finite values alone, or those that a percentile keeps: rare, so plain. */
+function findParameters({ memory }: KernelContext, chunk: RowChunk, plan: MatrixPlan): void {
+  const { n, k, bits, blockSize, blocks, layout, symmetric, scaleDtype, algorithm, percentile } = plan;
   const [row, step] = layout === "NK" ? [k, 1] : [1, n];
   const x = memory.view(Float32Array, chunk.src, (chunk.n - 1) * row + (k - 1) * step + 1);
   const scales = memory.view(Float32Array, chunk.scales, chunk.n * blocks);
   const zeroPoints = memory.view(Float32Array, chunk.zeroPoints, chunk.n * blocks);
   for (let i = 0; i < scales.length; i++) {
     const [r, b] = [Math.floor(i / blocks), i % blocks];
-    let [min, max] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
-    let finite = true;
-    for (let j = b * blockSize; j < Math.min(k, (b + 1) * blockSize); j++) {
-      const value = x[r * row + j * step]!;
-      if (!Number.isFinite(value)) {
-        finite = false;
-        continue;
-      }
-      min = Math.min(min, value);
-      max = Math.max(max, value);
-    }
-    if (finite && algorithm !== "rtn") continue; // searched already
-    const extremes = min > max ? { min: 0, max: 0, first: 0 } : { min, max, first: min };
-    const { scale, zeroPoint } = blockParameters(extremes, bits, symmetric, roundings[scaleDtype]);
+    const first = b * blockSize;
+    const all = Float32Array.from(
+      { length: Math.min(k - first, blockSize) },
+      (_, j) => x[r * row + (first + j) * step]!,
+    );
+    const values = all.filter(Number.isFinite);
+    if (values.length === all.length && algorithm !== "rtn") continue; // searched already
+    const extremes = values.length === 0 ? { min: 0, max: 0 } : { min: Math.min(...values), max: Math.max(...values) };
+    const { min, max } = percentileOfValues(values, extremes, percentile, symmetric);
+    const { scale, zeroPoint } = blockParameters({ min, max, first: min }, bits, symmetric, roundings[scaleDtype]);
     scales[i] = scale;
     zeroPoints[i] = zeroPoint;
   }

@@ -30,7 +30,7 @@ export interface FoundRange {
  * Fewer values than this say little about a distribution: entropy keeps the extremes, and percentiles are exact in groups that
  * lie within a chunk.
  */
-const FEW = 2048;
+export const FEW = 2048;
 /** What clipping has to gain, as a share of the error: more than rounding in the sums may feign. */
 const LEAST_GAIN = 1e-6;
 

@@ -102,8 +102,8 @@ export const integerCodec: Codec<IntegerSpec, LossSums> = {
 };
 
 function quantizationOf({ quantization }: IntegerSpec, nonFinite: NonFinite): ChunkQuantization {
-  const { dtype, scheme, granularity, reduceRange, narrowRange } = quantization;
-  return { dtype, scheme, granularity, reduceRange, narrowRange, nonFinite };
+  const { dtype, scheme, granularity, reduceRange, narrowRange, range } = quantization;
+  return { dtype, scheme, granularity, reduceRange, narrowRange, nonFinite, range };
 }
 
 /** Codes, scales and zero points of a section, and where each of them goes. */

@@ -16,6 +16,7 @@ export interface MatrixQuantization {
   readonly blockSize: BlockSize;
   readonly symmetric: boolean;
   readonly algorithm: BlockAlgorithm;
+  readonly percentile?: number | undefined;
   readonly scaleDtype: FloatDType;
   /** Whether rows end where their values do, as a table's, and not with the last block, as a matrix'. */
   readonly isTight?: boolean;
@@ -78,12 +79,12 @@ export const nbitsCodec: Codec<NbitsSpec, readonly Sums[]> = {
   cut: (tensor, spec, { share }) => rowStretches(tensor, spec, SUMMED_ROWS, share),
 
   encode(values, { quantization }, { first, count }, { engine, nonFinite, buffers }) {
-    const { bits, blockSize, symmetric, layout, scaleDtype, algorithm } = quantization;
+    const { bits, blockSize, symmetric, layout, scaleDtype, algorithm, percentile } = quantization;
     const { blocks, stride } = sizesOf(quantization);
     const full = (blocks * blockSize * bits) / 8;
     const out = buffers.bytes(count * full);
     const { codes, scale, zeroPoint, sums } = engine.quantizeMatrix(values, {
-      ...{ bits, blockSize, symmetric, layout, scaleDtype, algorithm, nonFinite, out, firstRow: first },
+      ...{ bits, blockSize, symmetric, layout, scaleDtype, algorithm, percentile, nonFinite, out, firstRow: first },
     });
     if (stride < full) {
       for (let row = 1; row < count; row++) codes.copyWithin(row * stride, row * full, row * full + stride);

@@ -1,6 +1,7 @@
 import type { CodeDType } from "../../dtypes.ts";
 import type { Axis, Granularity } from "../../engine/tensors/granularity.ts";
 import { scaleShapeOf } from "../../engine/tensors/granularity.ts";
+import type { RangeMethod } from "../../engine/tensors/range-method.ts";
 import { elementsOf } from "../../engine/tensors/shape.ts";
 import type { AxisRange } from "../ir/operators.ts";
 import type { FloatConstant } from "./find-weights.ts";
@@ -19,6 +20,8 @@ export interface WeightQuantization {
   readonly reduceRange: boolean;
   /** Unsigned symmetric codes as the signed ones plus the zero point, which is one for all groups. */
   readonly narrowRange?: boolean | undefined;
+  /** How ranges are chosen. Default: `minmax`. */
+  readonly range?: RangeMethod | undefined;
 }
 
 export interface WeightOnlyOptions {
@@ -27,6 +30,8 @@ export interface WeightOnlyOptions {
   readonly perChannel: boolean;
   readonly blockSize?: number | undefined;
   readonly reduceRange: boolean;
+  /** How ranges are chosen. Default: `minmax`. */
+  readonly range?: RangeMethod | undefined;
   /** The tool whose codes are wanted, where it is another one. */
   readonly like?: "onnxruntime" | undefined;
   readonly form: RestoredFormat;
@@ -36,10 +41,10 @@ export interface WeightOnlyOptions {
 
 /** Chooses the granularity that suits the nodes that use a constant. */
 export function weightQuantizationFor(constant: FloatConstant, options: WeightOnlyOptions): WeightQuantization {
-  const { dtype, scheme, reduceRange } = options;
+  const { dtype, scheme, reduceRange, range } = options;
   const granularity = granularityFor(constant, options);
   const groups = elementsOf(scaleShapeOf(constant.tensor.shape, granularity));
-  return { dtype, scheme, granularity, groups, reduceRange, narrowRange: isNarrow(options) };
+  return { dtype, scheme, granularity, groups, reduceRange, narrowRange: isNarrow(options), range };
 }
 
 /**

@@ -62,10 +62,10 @@ function unfitWeight({ constant: { tensor } }: WeightUsage): string | undefined 
 
 function store(usage: WeightUsage, pass: RewriteContext) {
   const [directions = 0, rows = 0, columns = 0] = usage.constant.tensor.shape;
-  const { perChannel, reduceRange } = pass.options;
+  const { perChannel, reduceRange, range } = pass.options;
   const axis = perChannel ? ([0, 1] as const) : 0;
   return pass.weights.store(usage, {
-    quantization: { dtype: "int8", scheme: "symmetric", reduceRange, granularity: { axis } },
+    quantization: { dtype: "int8", scheme: "symmetric", reduceRange, granularity: { axis }, range },
     shape: [directions, columns, rows],
     scaleShape: perChannel ? [directions, rows] : [directions],
     form: { swapsLast: true },

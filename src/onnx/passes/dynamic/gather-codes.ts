@@ -17,7 +17,8 @@ export const rewriteGather: Rewrite = ({ node, scope }, pass) => {
     pass.edits.replace(node, pass.tied.gather(node, usage));
     return undefined;
   }
-  const quantization = { dtype: "uint8", scheme: "asymmetric", reduceRange: false, granularity: {} } as const;
+  const { range } = pass.options;
+  const quantization = { dtype: "uint8", scheme: "asymmetric", reduceRange: false, granularity: {}, range } as const;
   const stored = pass.weights.plain(usage) ?? pass.weights.store(usage, { quantization });
   const codes = pass.names.fresh(`${output}_quantized`);
   usage.take(node, 0);

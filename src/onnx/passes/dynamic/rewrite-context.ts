@@ -1,4 +1,5 @@
 import type { CodeDType } from "../../../dtypes.ts";
+import type { RangeMethod } from "../../../engine/tensors/range-method.ts";
 import { levelsOf } from "../../../engine/tensors/schemes.ts";
 import { roundHalfToEven } from "../../../kernels/rounding.ts";
 import type { FreshNames } from "../../ir/fresh-names.ts";
@@ -18,6 +19,8 @@ export interface DynamicOptions {
   readonly scheme: "symmetric" | "asymmetric";
   readonly perChannel: boolean;
   readonly reduceRange: boolean;
+  /** How ranges of weights are chosen. Default: `minmax`. */
+  readonly range?: RangeMethod | undefined;
   /** How Conv becomes ConvInteger; undefined where Conv stays in floating point, as ConvInteger is slower on CPUs. */
   readonly conv?: { readonly dtype: "int8" | "uint8"; readonly scheme: "symmetric" | "asymmetric" } | undefined;
   /** Whether it is one of a set, of which the type is not chosen. */
@@ -42,9 +45,9 @@ export type Rewrite = (site: NodeSite, pass: RewriteContext) => string | undefin
 
 /** Weights in one type and rounding; `axis` where each channel has a scale of its own. */
 export function quantizationOf(options: DynamicOptions, axis?: WeightQuantization["granularity"]["axis"]) {
-  const { dtype, scheme, reduceRange } = options;
+  const { dtype, scheme, reduceRange, range } = options;
   const granularity = axis === undefined ? {} : { axis };
-  return { dtype, scheme, reduceRange, granularity, narrowRange: isNarrow(options) };
+  return { dtype, scheme, reduceRange, granularity, narrowRange: isNarrow(options), range };
 }
 
 /** A scale for each place along an axis, or one; and one zero point for all, in the middle, as the weights are symmetric. */

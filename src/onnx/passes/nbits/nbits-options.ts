@@ -13,6 +13,8 @@ export interface NbitsOptions extends WeightSelection {
   readonly blockSize: BlockSize;
   readonly scheme: "symmetric" | "asymmetric";
   readonly algorithm: BlockAlgorithm;
+  /** Of `rtn`: the share of a block's values that its range holds, in percent. Default: 100. */
+  readonly percentile?: number | undefined;
   readonly accuracyLevel: AccuracyLevel;
   /** What scales are stored as. Default: the type of the weights. */
   readonly scaleDtype?: HalfDType | undefined;

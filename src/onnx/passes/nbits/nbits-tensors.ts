@@ -9,7 +9,10 @@ import type { Proposal } from "./plan-blockwise.ts";
 
 type Matrix = Pick<MatrixQuantization, "layout" | "k" | "n" | "isTight">;
 
-export type StorageOptions = Pick<NbitsOptions, "bits" | "blockSize" | "scheme" | "algorithm" | "scaleDtype">;
+export type StorageOptions = Pick<
+  NbitsOptions,
+  "bits" | "blockSize" | "scheme" | "algorithm" | "percentile" | "scaleDtype"
+>;
 
 /** How a weight is stored as a matrix. */
 export function storageOf(
@@ -37,11 +40,11 @@ export function tableStorageOf(
 
 function jobFor(
   { constant, type }: SeenWeight,
-  { bits, blockSize, scheme, algorithm, scaleDtype }: StorageOptions,
+  { bits, blockSize, scheme, algorithm, percentile, scaleDtype }: StorageOptions,
   matrix: Matrix,
 ): NbitsJob {
-  const how = { bits, blockSize, algorithm, symmetric: scheme === "symmetric", scaleDtype: scaleDtype ?? type };
-  return new NbitsJob(constant, { ...matrix, ...how });
+  const how = { bits, blockSize, algorithm, percentile, symmetric: scheme === "symmetric" };
+  return new NbitsJob(constant, { ...matrix, ...how, scaleDtype: scaleDtype ?? type });
 }
 
 /** Codes, scales, and zero points where they are stored. */
