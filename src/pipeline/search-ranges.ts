@@ -20,6 +20,9 @@ import { allInOrder, type Schedule } from "./schedule.ts";
 import { withPart } from "./stored-tensor.ts";
 import type { Files, Work } from "./work.ts";
 
+/** Bytes of histograms that a tensor may take in any case: what a chunk takes. */
+const HISTOGRAMS = 1 << 24;
+
 /** What of a search lies in a chunk, of its groups from number `first` on. */
 interface ChunkFindings {
   readonly first: number;
@@ -73,7 +76,7 @@ export async function searchRanges(
   const rule = rangeRuleOf("range", quantization.range);
   const groups = extremes.min.length;
   const isByError = rule.name === "mse";
-  if (!isByError && groups * BINS * 8 > share) {
+  if (!isByError && groups * BINS * 8 > Math.max(share, HISTOGRAMS)) {
     const message = words`${rule.name} takes a histogram for each of ${groups} channels, more than ${option("memory")} allows; raise it, or take mse`;
     throw new FormatError(files.sources[tensor.file]!.name, message, tensor.name);
   }

@@ -62,6 +62,15 @@ describe.each([
   [odd, { dtype: "uint4", axis: 1 }],
   [odd, { dtype: "int4", axis: 2 }],
   [odd, { dtype: "int4", blockSize: 32, axis: 2 }],
+  [wide, { weightRange: "mse", dtype: "int4" }],
+  [wide, { weightRange: "mse", dtype: "uint4", perChannel: false }],
+  [wide, { weightRange: "mse", dtype: "int4", axis: 1 }],
+  [wide, { weightRange: "mse", dtype: "int4", blockSize: 1025, axis: 0 }],
+  [wide, { weightRange: "percentile=99", perChannel: false }],
+  [wide, { weightRange: "percentile=99.5", dtype: "uint8" }],
+  [wide, { weightRange: "entropy", dtype: "uint8", perChannel: false }],
+  [odd, { weightRange: "entropy", dtype: "int4" }],
+  [odd, { weightRange: "mse", dtype: "uint4", scheme: "float-offset", axis: 2 }],
 ] as [number[], QuantizeModelOptions][])("%j, %j", (shape, options) => {
   it("comes out the same within any memory, and as the engine has it", async () => {
     const { values, file } = await fileOf(shape);
@@ -70,10 +79,10 @@ describe.each([
     expect(inParts.report).toEqual(whole.report);
     expect(Buffer.compare(inParts.file, whole.file)).toBe(0);
 
-    const { dtype = "int8", scheme, perChannel = true, axis, blockSize } = options;
+    const { dtype = "int8", scheme, perChannel = true, axis, blockSize, weightRange } = options;
     const granularity =
       blockSize !== undefined ? { axis: axis ?? 1, blockSize } : perChannel ? { axis: axis ?? 0 } : {};
-    const how = { dtype: dtype as "int8", scheme, ...granularity };
+    const how = { dtype: dtype as "int8", scheme, range: weightRange, ...granularity };
     const q = engine.quantize({ data: values, shape }, how);
     const written = await tensorsOf(whole.file);
     expect(differenceOf(written.get("w")!, new Uint8Array(q.data.buffer))).toBeUndefined();
@@ -85,6 +94,51 @@ describe.each([
     await dequantizeModel(engine, bytesSource(whole.file), back);
     const restored = (await tensorsOf(back.result())).get("w")!;
     expect(differenceOf(restored, new Uint8Array(engine.dequantize(q).data.buffer))).toBeUndefined();
+  });
+});
+
+describe("ranges by method", () => {
+  it("say what they gained", async () => {
+    const { file } = await fileOf(wide);
+    const { sqnr: before } = (await quantize(file, { dtype: "int4" })).report.tensors[0]!;
+    for (const memory of [undefined, TINY]) {
+      const { report } = await quantize(file, { dtype: "int4", weightRange: "mse", memory });
+      const { sqnr, rangeGain } = report.tensors[0]!;
+      expect(rangeGain).toBeGreaterThan(1);
+      expect(rangeGain).toBeCloseTo(sqnr! - before!, 3);
+    }
+  });
+
+  it("leave out what is not finite, within any memory", async () => {
+    const { values } = await fileOf(wide);
+    values[77] = Number.NaN;
+    values[1_050_001] = Number.NEGATIVE_INFINITY;
+    const file = await safetensorsFile([{ name: "w", dtype: "F32", shape: wide, data: encoded(values, "F32") }]);
+    for (const weightRange of ["mse", "percentile=98", "entropy"] as const) {
+      const options = { weightRange, dtype: "int4", perChannel: false, nonFinite: "ignore" } as const;
+      const whole = await quantize(file, options);
+      const inParts = await quantize(file, { ...options, memory: TINY });
+      expect(Buffer.compare(inParts.file, whole.file)).toBe(0);
+    }
+  });
+
+  it("that take a histogram for each of many channels are refused where memory does not hold these", async () => {
+    const { file } = await fileOf(wide);
+    await expect(quantize(file, { weightRange: "entropy", axis: 1, memory: TINY })).rejects.toThrow(
+      'model.safetensors: tensor "w": entropy takes a histogram for each of 1021 channels, more than memory allows; raise it, or take mse',
+    );
+  });
+
+  it.each([
+    [
+      { weightRange: "entropy", blockSize: 32 },
+      "weightRange: entropy needs 2048 values or more; blocks have 32: take mse",
+    ],
+    [{ weightRange: "best" }, 'weightRange: expected one of minmax, mse, entropy, percentile=P; got "best"'],
+    [{ weightRange: "mse", dtype: "float16" }, "weightRange: is for integers; float16 has no scales"],
+  ])("%o is refused", async (options, message) => {
+    const { file } = await fileOf([4, 4]);
+    await expect(quantize(file, options as QuantizeModelOptions)).rejects.toThrow(message);
   });
 });
 

@@ -24,6 +24,15 @@ interface Restoring {
   readonly how: QuantizeOptions;
 }
 
+const byMethod: readonly Restoring[] = [
+  { title: "by least error", options: { weightRange: "mse" }, how: { axis: 1, range: "mse" } },
+  {
+    title: "by percentile",
+    options: { weightRange: "percentile=90", blockSize: 16 },
+    how: { axis: 0, blockSize: 16, range: "percentile=90" },
+  },
+];
+
 const restorings: readonly Restoring[] = (["int8", "uint8", "int16", "uint16", "int4", "uint4"] as const).flatMap(
   (dtype) =>
     (["symmetric", "asymmetric"] as const).flatMap((scheme) =>
@@ -35,6 +44,7 @@ const restorings: readonly Restoring[] = (["int8", "uint8", "int16", "uint16", "
             { title: "per channel", options: {}, how: { axis: 1 } },
             { title: "in blocks of 16", options: { blockSize: 16 }, how: { axis: 0, blockSize: 16 } },
             { title: "in blocks with a tail", options: { blockSize: 12 }, how: { axis: 0, blockSize: 12 } },
+            ...byMethod,
             { title: "leaving half of the codes", options: { reduceRange: true }, how: { axis: 1, reduceRange: true } },
           ].map(({ title, options, how }) => ({
             title: `${format} ${dtype} ${scheme} ${title}`,

@@ -7,6 +7,8 @@ export interface Sums {
   aa: number;
   bb: number;
   largest: number;
+  /** The squared error that scales by the extremes of blocks would have had, where others were chosen. */
+  extremesError?: number;
 }
 
 export function noSums(): Sums {

@@ -183,7 +183,13 @@ export function quantizeMatrix<Measure extends boolean>(
   const zeroPoint = plan.symmetric ? undefined : new Uint8Array(n * zeroBytes);
   const sums: Sums[] = [];
   if (n * k > 0) {
+    const isChosen = plan.measure && (plan.algorithm !== "rtn" || plan.percentile < 100);
+    const extremes: Sums[] = [];
     eachRowChunk(context, matrix, plan, (chunk) => {
+      if (isChosen) {
+        write(context, chunk, plan, "quantize");
+        takeSums(context.memory, chunk.sums, chunk.first, chunk.n, extremes);
+      }
       quantizeRowChunk(context, matrix, chunk, plan);
       const { memory } = context;
       const { first } = chunk;
@@ -195,6 +201,7 @@ export function quantizeMatrix<Measure extends boolean>(
       }
       if (plan.measure) takeSums(memory, chunk.sums, first, chunk.n, sums);
     });
+    for (const [i, { squared }] of extremes.entries()) sums[i]!.extremesError = squared;
   }
   const error = plan.measure ? errorOf(sums, n * k) : undefined;
   return { codes, scale, zeroPoint, sums, error: error as QuantizedMatrix<Measure>["error"] };

@@ -130,7 +130,11 @@ export function lossOf({ squared, aa, maxAbs, extremesError }: LossSums, element
     maxAbs,
   };
   if (extremesError === undefined) return loss;
-  // The error under the extremes is computed by reciprocals: what differs by so little is the same.
-  const isSame = Math.abs(squared - extremesError) <= 1e-5 * extremesError;
-  return { ...loss, rangeGain: isSame ? 0 : 10 * Math.log10(extremesError / squared) };
+  return { ...loss, rangeGain: gainOf(squared, extremesError) };
+}
+
+/** dB by which a squared error is smaller than another. */
+export function gainOf(squared: number, before: number): number {
+  // That under extremes is computed by reciprocals: what differs by so little is the same.
+  return Math.abs(squared - before) <= 1e-5 * before ? 0 : 10 * Math.log10(before / squared);
 }

@@ -1,5 +1,6 @@
 import { errorOf, type Sums } from "../../engine/blockwise/block-sums.ts";
 import type { MatrixLayout } from "../../engine/blockwise/quantize-matrix.ts";
+import { gainOf } from "../../engine/measure/quantization-error.ts";
 import type { Loss } from "../../pipeline/model-report.ts";
 import { roomFor, type StoredTensor } from "../../pipeline/stored-tensor.ts";
 import { type Section, type Stretch, wholeOf } from "./codec.ts";
@@ -39,6 +40,10 @@ export function rowStretches(tensor: StoredTensor, spec: MatrixSpec, grain: numb
 
 /** What a matrix lost, from the sums of its rows. */
 export function lossOfRows(sums: readonly (readonly Sums[])[], { shape }: Pick<StoredTensor, "shape">): Loss {
-  const { sqnr, maxAbs } = errorOf(sums.flat(), shape[0]! * shape[1]!);
-  return { sqnr, maxAbs };
+  const all = sums.flat();
+  const { sqnr, maxAbs } = errorOf(all, shape[0]! * shape[1]!);
+  const squared = all.reduce((sum, each) => sum + each.squared, 0);
+  const extremesError = all.reduce((sum, each) => sum + (each.extremesError ?? each.squared), 0);
+  const isChosen = all.some((each) => each.extremesError !== undefined);
+  return { sqnr, maxAbs, ...(isChosen && { rangeGain: gainOf(squared, extremesError) }) };
 }
