@@ -19,6 +19,7 @@ it("npm pack holds what a user needs and nothing else", async () => {
     "README.md",
     "docs/errors.md",
     "docs/onnx.md",
+    "docs/ranges.md",
     "docs/runtimes.md",
     "package.json",
   ]);

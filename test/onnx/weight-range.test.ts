@@ -1,7 +1,10 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { createEngine, type Engine } from "../../src/engine/engine.ts";
 import type { RangeMethod } from "../../src/engine/tensors/range-method.ts";
-import type { QuantizeModelOptions } from "../../src/model.ts";
+import { bytesSink } from "../../src/formats/byte-source.ts";
+import { type QuantizeModelOptions, quantizeModel } from "../../src/model.ts";
+import { modelNames, modelNeeds, modelSource } from "../helpers/models.ts";
+import { skipSuiteWithout } from "../helpers/needs.ts";
 import { node } from "../helpers/onnx-build.ts";
 import { tensor } from "../helpers/onnx-tensors.ts";
 import { normals, randomOf } from "../helpers/random.ts";
@@ -63,6 +66,19 @@ describe.each(forms)("%o", (form) => {
     const plain = (await rewritten(model, form)).report.tensors;
     expect(all.map(({ sqnr }) => sqnr)).toEqual(plain.map(({ sqnr }) => sqnr));
     clipped.forEach(({ maxAbs }, i) => void expect(maxAbs).toBeGreaterThan(plain[i]!.maxAbs!));
+  });
+});
+
+describe.each(modelNames())("%s", (name) => {
+  skipSuiteWithout(...modelNeeds(name));
+
+  it("mse loses no more than the extremes, in any weight", async () => {
+    for (const form of [{}, { perChannel: false }, { dtype: "int4", format: "qdq" }] as const) {
+      const options = { ...form, weightRange: "mse", allowUnchanged: true } as const;
+      const { tensors } = await quantizeModel(engine, modelSource(name), bytesSink(), options);
+      for (const { rangeGain } of tensors) expect(rangeGain ?? 0).toBeGreaterThanOrEqual(0);
+      expect(tensors.some(({ rangeGain }) => rangeGain !== undefined)).toBe(true);
+    }
   });
 });
 
