@@ -212,7 +212,8 @@ function rangeMethod(text: string): string {
     rangeRuleOf("", text);
     return text;
   } catch (error) {
-    throw new InvalidArgumentError(`${(error as ArgumentError).detail}.`);
+    const { detail } = error as ArgumentError;
+    throw new InvalidArgumentError(`${detail.slice(0, 1).toUpperCase()}${detail.slice(1)}.`);
   }
 }
 

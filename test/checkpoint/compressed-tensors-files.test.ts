@@ -159,6 +159,20 @@ describe("--layout compressed-tensors", () => {
     expect(JSON.parse(decode(sink.result("config.json")!))).toHaveProperty("quantization_config");
   });
 
+  it.each(["int8", "int4"] as const)("takes ranges by least error, and says what they gain: %s", async (dtype) => {
+    for (const form of [{}, { blockSize: 64 }, { blockSize: 64, scheme: "asymmetric" }] as const) {
+      if (dtype === "int8" && "scheme" in form) continue; // vLLM loads none
+      const before = (await quantize(sourceOf(), { dtype, ...form })).report.tensors;
+      const after = (await quantize(sourceOf(), { dtype, ...form, weightRange: "mse" })).report.tensors;
+      for (const [i, { sqnr, rangeGain }] of after.entries()) {
+        if (sqnr === undefined) continue;
+        expect(rangeGain).toBeCloseTo(sqnr - before[i]!.sqnr!, 3);
+        // Scales are rounded to bfloat16 once chosen.
+        expect(rangeGain).toBeGreaterThan(dtype === "int8" ? -0.05 : 0.1);
+      }
+    }
+  });
+
   it("is not read back by dequantize, shown as it is by inspect, and not quantized again", async () => {
     const { file } = await quantize(sourceOf());
     const source = bytesSource(file, "model.safetensors");

@@ -1,8 +1,9 @@
 import type { Engine } from "../../engine/engine.ts";
 import type { LossSums } from "../../engine/measure/quantization-error.ts";
-import type { NonFinite } from "../../engine/tensors/quantize-options.ts";
+import type { NonFinite, RangeOptions } from "../../engine/tensors/quantize-options.ts";
 import type { RangeMethod } from "../../engine/tensors/range-method.ts";
 import { type ResidentTensor, release } from "../../engine/tensors/resident-tensor.ts";
+import type { ValueRange } from "../../engine/tensors/schemes.ts";
 import { bytesOf, type FloatTensor } from "../../engine/tensors/tensor.ts";
 import { CHUNK, type Chunk } from "../../engine/tiling/chunks.ts";
 import { viewOf } from "../../formats/float-types.ts";
@@ -75,19 +76,13 @@ async function compress(
   chunk: Chunk,
   values: FloatTensor | ResidentTensor,
 ): Promise<LossSums> {
-  const { bits, groupSize, symmetric } = compression;
+  const { bits, groupSize } = compression;
   const granularity = groupSize === undefined ? { axis: 0 } : { axis: 1, blockSize: groupSize };
-  // Of the symmetric rules that of uint4 is the one this layout has: no negative scales.
-  const searched = {
-    dtype: bits === 8 ? "int8" : symmetric ? "uint4" : "int4",
-    scheme: symmetric ? "symmetric" : "asymmetric",
-  } as const;
-  const range = within(chunk, () =>
-    engine.range(values, { ...granularity, nonFinite, method: weightRange, ...searched }),
-  );
-  const { scale, zeroPoint } = storedParameters(range, compression, tensor.dtype);
+  const ranges = within(chunk, () => rangesOf(engine, values, { ...granularity, nonFinite }, compression, weightRange));
+  const { scale, zeroPoint } = storedParameters(ranges.chosen, compression, tensor.dtype);
   const dtype = bits === 4 ? "int4" : "int8";
-  const { q, sums } = engine.quantizeWithError(values, { dtype, ...granularity, nonFinite, scale, zeroPoint });
+  const how = { dtype, ...granularity, nonFinite } as const;
+  const { q, sums } = engine.quantizeWithError(values, { ...how, scale, zeroPoint });
   const [rows, columns] = chunk.shape as [number, number];
   const write = (part: CompressedPart, offset: number, bytes: Uint8Array) =>
     files.sinks[sink]!.write(places[part]! + offset, bytes);
@@ -104,5 +99,25 @@ async function compress(
     const packed = packZeroPoints(zeroPoint, rows, groups, bits);
     await write("zeroPoint", (chunk.first * bits) / 8, bytesOf(packed));
   }
-  return sums;
+  if (!ranges.extremes) return sums;
+  const before = storedParameters(ranges.extremes, compression, tensor.dtype);
+  const extremes = engine.quantizeWithError(values, { ...how, ...before });
+  release(extremes.q);
+  return { ...sums, extremesError: extremes.sums.squared };
+}
+
+/** The ranges of groups by a method, and their extremes where that takes others. */
+function rangesOf(
+  engine: Engine,
+  values: FloatTensor | ResidentTensor,
+  options: RangeOptions,
+  { bits, symmetric }: Compression,
+  method: RangeMethod = "minmax",
+): { readonly chosen: ValueRange; readonly extremes?: ValueRange } {
+  const extremes = engine.range(values, options);
+  if (method === "minmax") return { chosen: extremes };
+  // Of the symmetric rules that of uint4 is the one this layout has: no negative scales.
+  const dtype = bits === 8 ? "int8" : symmetric ? "uint4" : "int4";
+  const scheme = symmetric ? "symmetric" : "asymmetric";
+  return { chosen: engine.range(values, { ...options, method, dtype, scheme }), extremes };
 }
