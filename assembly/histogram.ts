@@ -1,14 +1,17 @@
 // Counts of values in bins of equal width, a table of uint32 for each parameter: value x is counted in bin
 // floor(x * scale) + bins / 2, or in the first or last where that is beyond them. The scale is a power of two, so the product
-// is exact. NaN counts as zero.
+// is exact unless it underflows. NaN counts as zero.
 
 import { loadLanes } from "./lanes";
 
 // @ts-ignore: decorator
 @inline
 function binOf(x: v128, scale: v128, half: v128, highest: v128): v128 {
+  const zero = i32x4.splat(0);
   const bin = i32x4.trunc_sat_f32x4_s(f32x4.floor(f32x4.mul(x, scale)));
-  return i32x4.add(i32x4.max_s(i32x4.min_s(bin, highest), i32x4.neg(half)), half);
+  // A product that underflows loses its sign: below 0 there is bin -1 (as a mask), not 0.
+  const below = i32x4.add(bin, v128.and(f32x4.lt(x, zero), i32x4.eq(bin, zero)));
+  return i32x4.add(i32x4.max_s(i32x4.min_s(below, highest), i32x4.neg(half)), half);
 }
 
 // @ts-ignore: decorator

@@ -51,7 +51,7 @@ export function quantizeWithError<D extends CodeDType>(
   const { operand, plan } = planFor(tensor, options);
   const chunking = chunkingOf(operand.shape, plan.granularity);
   const inTurn = mayFindInTurn(plan) && eachHoldsGroups(chunking);
-  const { parameters, extremesError } = parametersFor(context, operand, plan, inTurn);
+  const { parameters, extremesError } = parametersFor(context, operand, plan, inTurn, true);
   let sums: LossSums | undefined;
   const q = writtenBy(context, operand, plan, parameters, options.out, (q) => {
     sums = writeCodesWithError(context, operand, q, plan, chunking, parameters, inTurn);
@@ -75,7 +75,7 @@ function mayFindInTurn({ parameters, rule }: QuantizePlan<CodeDType>): boolean {
 
 interface FoundParameters {
   readonly parameters: Parameters;
-  /** The squared error under the extremes, where another range was chosen. */
+  /** The squared error under the extremes, where another range was chosen and that is to be measured. */
   readonly extremesError?: number | undefined;
 }
 
@@ -85,11 +85,12 @@ function parametersFor(
   operand: NamedOperand,
   plan: QuantizePlan<CodeDType>,
   inTurn: boolean,
+  measure = false,
 ): FoundParameters {
   if (plan.parameters) return { parameters: plan.parameters };
   if (inTurn) return { parameters: emptyParameters(plan.layout, plan) };
   if (plan.rule.name !== "minmax") {
-    const { range, extremesError } = findBestRange(context, operand, plan);
+    const { range, extremesError } = findBestRange(context, operand, plan, measure);
     return { parameters: parametersOf(range, plan), extremesError };
   }
   const { layout, nonFinite } = plan;

@@ -99,7 +99,7 @@ type GroupKernels =
      * or in the first or the last. A scale is a power of two.
      */
     Both<"histogramF32", [src: number, tables: number, scales: number, bins: number]> &
-    /** Adds to float64 sums of squared error, one for each parameter: assembly/rounding-error.ts. */
+    /** Adds to float64 sums of squared error in multiples of the scale, one for each parameter: assembly/rounding-error.ts. */
     Both<
       "roundingErrorF32",
       [src: number, out: number, scales: number, mins: number, zeroPoints: number, lowest: number, highest: number]

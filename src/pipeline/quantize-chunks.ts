@@ -3,6 +3,7 @@ import { type CodeDType, codeTypes } from "../dtypes.ts";
 import type { Engine } from "../engine/engine.ts";
 import { boundsOf } from "../engine/measure/find-range.ts";
 import type { LossSums } from "../engine/measure/quantization-error.ts";
+import { sumOfErrors } from "../engine/range-search/clipping-errors.ts";
 import { type Granularity, scaleShapeOf } from "../engine/tensors/granularity.ts";
 import type { NonFinite } from "../engine/tensors/quantize-options.ts";
 import type { RangeMethod } from "../engine/tensors/range-method.ts";
@@ -161,10 +162,10 @@ function extremesErrorOf(
   values: FloatTensor | ResidentTensor,
   { dtype, scheme, reduceRange, narrowRange, granularity }: Omit<ChunkQuantization, "nonFinite">,
   extremes: ValueRange,
-): number {
+): number | undefined {
   const how = { dtype, scheme, reduceRange, narrowRange, blocks: granularity.blockSize !== undefined, granularity };
   const [errors] = engine.clippingErrors(values, how, [extremes]);
-  return errors!.reduce((sum, error) => sum + error, 0);
+  return sumOfErrors(errors!);
 }
 
 /** The ranges of a chunk's groups. */

@@ -1,6 +1,6 @@
-import { BINS, Histogram } from "../engine/range-search/histogram.ts";
+import { BINS, exponentFor, Histogram } from "../engine/range-search/histogram.ts";
 import { ArgumentError } from "../errors.ts";
-import type { AverageState } from "./moving-average.ts";
+import { type AverageState, MovingAverage } from "./moving-average.ts";
 import type { ObserverOptions } from "./observer-options.ts";
 
 /** What an observer has seen, as plain data. */
@@ -45,13 +45,17 @@ export function checkState(state: unknown): ObserverState {
   };
   if (!isRecord(state)) return fail("it is not an object");
   if (state.version !== 1) fail(`expected version 1; got ${String(state.version)}`);
-  if (!isRecord(state.options)) fail("it has no options");
+  if (!isRecord(state.options)) return fail("it has no options");
   if (!Array.isArray(state.groups)) return fail("it has no groups");
+  if (state.options.axis === undefined && state.groups.length > 1) fail("it has several groups, but no axis");
   for (const [i, group] of (state.groups as unknown[]).entries()) {
-    if (!isRecord(group) || !isFiniteNumber(group.min) || !isFiniteNumber(group.max) || group.min > group.max) {
-      return fail(`group ${i} has no range of finite numbers, min <= max`);
+    if (!isRecord(group) || !isFloat32(group.min) || !isFloat32(group.max) || group.min > group.max) {
+      return fail(`group ${i} has no range of finite float32 numbers, min <= max`);
     }
-    if (group.histogram !== undefined && !isHistogram(group.histogram)) fail(`the histogram of group ${i} is damaged`);
+    const magnitude = Math.max(-group.min, group.max);
+    if (group.histogram !== undefined && !isHistogram(group.histogram, magnitude)) {
+      fail(`the histogram of group ${i} is damaged`);
+    }
     if (group.averages !== undefined && !areAverages(group.averages)) fail(`the averages of group ${i} are damaged`);
   }
   return state as unknown as ObserverState;
@@ -61,20 +65,20 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null;
 }
 
-function isFiniteNumber(value: unknown): value is number {
-  return Number.isFinite(value);
+function isFloat32(value: unknown): value is number {
+  return typeof value === "number" && Number.isFinite(Math.fround(value));
 }
 
 function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
-function isHistogram(value: unknown): value is HistogramState {
+/** @param magnitude the largest of its values: the width of bins follows from it */
+function isHistogram(value: unknown, magnitude: number): value is HistogramState {
   if (!isRecord(value)) return false;
   const { exponent, first, counts } = value;
   return (
-    Number.isInteger(exponent) &&
-    Math.abs(exponent as number) <= 126 &&
+    exponent === exponentFor(magnitude) &&
     isCount(first) &&
     Array.isArray(counts) &&
     first + counts.length <= BINS &&
@@ -83,7 +87,9 @@ function isHistogram(value: unknown): value is HistogramState {
 }
 
 function areAverages(value: unknown): boolean {
-  const isAverage = (each: unknown) =>
-    isRecord(each) && isCount(each.count) && isFiniteNumber(each.first) && isFiniteNumber(each.sum);
-  return Array.isArray(value) && value.length === 2 && value.every(isAverage);
+  const isAverage = (each: unknown): each is AverageState =>
+    isRecord(each) && isCount(each.count) && isFloat32(each.first) && isFloat32(each.sum);
+  if (!Array.isArray(value) || value.length !== 2 || !value.every(isAverage)) return false;
+  const [min, max] = value.map((each) => MovingAverage.from(each).value) as [number, number];
+  return isFloat32(min) && isFloat32(max) && min <= max;
 }

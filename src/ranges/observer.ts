@@ -3,7 +3,7 @@ import type { Bounds } from "../engine/range-search/bounds.ts";
 import { boundsOfHistogram } from "../engine/range-search/find-best-range.ts";
 import { Histogram } from "../engine/range-search/histogram.ts";
 import { leastErrorOfHistogram } from "../engine/range-search/histogram-error.ts";
-import { checkKeys, planCodes } from "../engine/tensors/quantize-options.ts";
+import { checkKeys, checkWhole, planCodes } from "../engine/tensors/quantize-options.ts";
 import { type RangeRule, rangeRuleOf } from "../engine/tensors/range-method.ts";
 import type { ResidentTensor } from "../engine/tensors/resident-tensor.ts";
 import type { SchemeOptions, ValueRange } from "../engine/tensors/schemes.ts";
@@ -45,8 +45,9 @@ export class Observer {
   constructor(engine: Engine, options: ObserverOptions) {
     checkKeys(options, ["method", "axis", "dtype", "scheme", "reduceRange", "narrowRange"]);
     const { method = "minmax" } = options;
+    checkWhole("axis", options.axis);
     this.#engine = engine;
-    this.#options = options;
+    this.#options = { ...options };
     this.#rule = method === "moving-average" ? undefined : rangeRuleOf("method", method);
     this.#how = { ...planCodes(options), blocks: false };
   }
@@ -78,7 +79,7 @@ export class Observer {
    * @throws ArgumentError unless both have the same options and channels
    */
   merge(other: Observer): void {
-    if (JSON.stringify(sorted(this.#options)) !== JSON.stringify(sorted(other.#options))) {
+    if (JSON.stringify(this.#choices) !== JSON.stringify(other.#choices)) {
       throw new ArgumentError("other", "observes with other options");
     }
     if (other.#groups.length === 0) return;
@@ -95,6 +96,12 @@ export class Observer {
     }
   }
 
+  /** Options as they come out, said or not. */
+  get #choices(): unknown {
+    const { dtype, scheme, reduceRange, narrowRange } = this.#how;
+    return [this.#rule?.name, this.#rule?.percentile, this.#options.axis, dtype, scheme, reduceRange, narrowRange];
+  }
+
   /**
    * The range that the method chooses over all that was observed, one for each group.
    *
@@ -103,7 +110,12 @@ export class Observer {
   range(): ValueRange {
     if (this.#groups.length === 0) throw new ArgumentError("observer", "has observed no values");
     const bounds = this.#groups.map((group) => this.#boundsOf(group));
-    return { min: Float32Array.from(bounds, ({ min }) => min), max: Float32Array.from(bounds, ({ max }) => max) };
+    // A bound of zero is +0, also where float32 has nothing else that is as small.
+    const zeroed = (bound: number) => Math.fround(bound) + 0;
+    return {
+      min: Float32Array.from(bounds, ({ min }) => zeroed(min)),
+      max: Float32Array.from(bounds, ({ max }) => zeroed(max)),
+    };
   }
 
   #boundsOf({ min, max, histogram, averages }: Group): Bounds {
@@ -158,12 +170,6 @@ function widen(group: Group, { min, max }: Bounds): void {
   group.min = Math.min(group.min, min);
   group.max = Math.max(group.max, max);
   group.histogram?.widen(Math.max(-min, max));
-}
-
-function sorted(options: ObserverOptions): [string, unknown][] {
-  return Object.entries(options)
-    .filter(([, value]) => value !== undefined)
-    .sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
 /**

@@ -200,6 +200,62 @@ describe("all methods", () => {
     expect(Number.isFinite(min[0]) && Number.isFinite(max[0]) && min[0]! < max[0]!).toBe(true);
   });
 
+  it("mse looks at what is finite, under ignore", () => {
+    const data = heavyTailed(7, 6000);
+    const holed = data.slice();
+    [holed[7], holed[4321], holed[108]] = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+    const options = { method: "mse", dtype: "int4" } as const;
+    const found = engines.simd.range({ data: holed, shape: [6000] }, { ...options, nonFinite: "ignore" });
+    const finite = holed.filter(Number.isFinite);
+    expect(found).toEqual(engines.simd.range({ data: finite, shape: [finite.length] }, options));
+    expect(found.max[0]).toBeLessThan(Math.max(...finite));
+  });
+
+  it.each([1e-37, 2e-36, 1e-30, 1e-20, 1e20, 1e30, 1e37])("mse of values of about %s loses no more", (magnitude) => {
+    for (const scheme of ["symmetric", "asymmetric", "float-offset", "dynamic"] as const) {
+      const dtypes = scheme === "dynamic" ? (["uint8"] as const) : (["int4", "uint8", "int16"] as const);
+      for (const [i, dtype] of dtypes.entries()) {
+        const data = heavyTailed(20 + i, 3000).map((x) => x * magnitude * 0.5);
+        const x = { data, shape: [3000] };
+        const before = engines.simd.quantize(x, { dtype, scheme });
+        const { q, loss } = engines.simd.quantizeWithError(x, { dtype, scheme, range: "mse" });
+        const [squared, extremes] = [q, before].map((each) => engines.simd.error(x, each).mse);
+        expect(squared).toBeLessThanOrEqual(extremes! * (1 + 1e-5));
+        expect(loss.rangeGain ?? 0).toBeGreaterThanOrEqual(0);
+        if (dtype === "int4" && magnitude > 1e-35) expect(squared).toBeLessThan(extremes!);
+      }
+    }
+  });
+
+  it.each(["mse", "entropy"] as const)("%s clips positive values as it does where 0 is among them", (method) => {
+    const data = normals(randomOf(30), 20_000).map((x) => 0.01 + Math.exp(x));
+    const withZero = data.slice();
+    withZero[0] = 0;
+    for (const scheme of ["symmetric", "asymmetric"] as const) {
+      const options = { method, dtype: "uint4", scheme } as const;
+      const [max, other] = [data, withZero].map(
+        (x) => engines.simd.range({ data: x, shape: [20_000] }, options).max[0],
+      );
+      expect(max).toBeCloseTo(other!, 3);
+      expect(max).toBeLessThan(Math.max(...data) * 0.45);
+    }
+  });
+
+  it("have +0 as a bound of zero", () => {
+    const data = new Float32Array(100).fill(-0);
+    [data[0], data[1]] = [-1, 1];
+    for (const scheme of ["symmetric", "asymmetric"] as const) {
+      const found = engines.simd.range({ data, shape: [100] }, { method: "percentile=90", scheme });
+      expect(found).toEqual({ min: Float32Array.of(0), max: Float32Array.of(0) });
+    }
+  });
+
+  it("float-offset: a percentile of values further apart than float32 is found", () => {
+    const data = Float32Array.from({ length: 4000 }, (_, i) => (i === 0 ? 3e38 : i === 1 ? -3e38 : 1e37));
+    const options = { dtype: "uint8", scheme: "float-offset", range: "percentile=99" } as const;
+    expect(() => engines.simd.quantize({ data, shape: [4000] }, options)).not.toThrow();
+  });
+
   it("tell what they gained over the extremes", () => {
     const shape = [16, 4000];
     const data = heavyTailed(8, elements(shape));
@@ -224,6 +280,11 @@ describe("all methods", () => {
     expect(() => quantizeConv(engines.simd, { weight: kernel }, { range: { min: -1, max: 1 } as never })).toThrow(
       "range: expected one of minmax, mse, entropy, percentile=P; got [object Object]",
     );
+  });
+
+  it.each([null, 5, true])("%s is refused", (range) => {
+    const x = { data: Float32Array.of(1), shape: [1] };
+    expect(() => engines.simd.quantize(x, { range: range as never })).toThrow("range: expected one of minmax");
   });
 
   it.each([

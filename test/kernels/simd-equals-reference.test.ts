@@ -148,7 +148,10 @@ function argumentsOf(name: KernelName, shape: Shape, random: () => number, arena
       const bins = 2 * between(random, 1, 40);
       const src = arena.region(4 * n, floats(random() < 0.5 ? nonFinite : []));
       const counts = Uint32Array.from({ length: p * bins }, () => between(random, 0, 9));
-      const powers = Float32Array.from({ length: p }, () => 2 ** between(random, -8, 8));
+      const powers = Float32Array.from(
+        { length: p },
+        () => 2 ** between(random, -8, 8) * (random() < 0.1 ? 2 ** -100 : 1),
+      );
       return [src, arena.region(counts.byteLength, counts), arena.region(4 * p, powers), bins, ...shape];
     }
     case "roundingError": {

@@ -126,6 +126,25 @@ describe("a histogram", () => {
   });
 });
 
+describe("a histogram of values of very different size", () => {
+  it("is the same in any order", () => {
+    const values = [-1e-45, 1e6, -1e-20, 3e38, -0, -1e-38, 1e-45, 7];
+    const orders = [values, values.toReversed(), [3e38, -1e-45, 7, -1e-38, 1e6, -0, 1e-45, -1e-20]];
+    const states = orders.map((order) => {
+      const observer = createObserver(engine, { method: "percentile" });
+      for (const value of order) observer.observe({ data: Float32Array.of(value), shape: [1] });
+      return observer.toJSON();
+    });
+    // More than are counted one by one.
+    const many = createObserver(engine, { method: "percentile" });
+    const repeated = Float32Array.from({ length: 4096 }, (_, i) => values[i % 8]!);
+    many.observe({ data: repeated, shape: [4096] });
+    const { counts } = many.toJSON().groups[0]!.histogram!;
+    expect(counts.map((count) => count / 512)).toEqual(states[0]!.groups[0]!.histogram!.counts);
+    for (const state of states.slice(1)) expect(state).toEqual(states[0]);
+  });
+});
+
 describe("is refused", () => {
   const x = { data: Float32Array.of(1, 2), shape: [1, 2] };
 
@@ -158,7 +177,16 @@ describe("is refused", () => {
     );
   });
 
+  it("but not one whose options say the same in other words", () => {
+    const a = createObserver(engine, { dtype: "uint8", method: "percentile=99.99" });
+    const b = createObserver(engine, { method: "percentile", scheme: "asymmetric", dtype: "uint8", axis: undefined });
+    b.observe(x);
+    a.merge(b);
+    expect(a.range()).toEqual(b.range());
+  });
+
   it.each([
+    [{ axis: "1" }, "axis: 1 (string) given"],
     [{ method: "median" }, "method: expected one of minmax, mse, entropy, percentile=P"],
     [{ axes: 1 }, "axes: no such option"],
     [{ dtype: "int5" }, "dtype: "],
@@ -174,7 +202,25 @@ describe("is refused", () => {
     { version: 1, options: {} },
     { version: 1, options: {}, groups: [{ min: 1, max: 0 }] },
     { version: 1, options: {}, groups: [{ min: "0", max: 1 }] },
+    { version: 1, options: {}, groups: [{ min: 0, max: 1e39 }] },
+    {
+      version: 1,
+      options: {},
+      groups: [
+        { min: 0, max: 1 },
+        { min: 0, max: 1 },
+      ],
+    },
     { version: 1, options: { method: "mse" }, groups: [{ min: 0, max: 1 }] },
+    {
+      // Bins too narrow for the range: a search over them would not end.
+      ...{ version: 1, options: { method: "entropy" } },
+      groups: [{ min: -1, max: 1, histogram: { exponent: 126, first: 0, counts: new Array(8192).fill(1) } }],
+    },
+    {
+      ...{ version: 1, options: { method: "moving-average" } },
+      groups: [{ min: 0, max: 1, averages: [3, 1].map((first) => ({ count: 1, first, sum: 0 })) }],
+    },
     { version: 1, options: {}, groups: [{ min: 0, max: 1, histogram: { exponent: 1, first: 0, counts: [] } }] },
     {
       ...{ version: 1, options: { method: "mse" } },
@@ -182,11 +228,11 @@ describe("is refused", () => {
     },
     {
       ...{ version: 1, options: { method: "mse" } },
-      groups: [{ min: 0, max: 1, histogram: { exponent: 4, first: 8190, counts: [1, 2, 3] } }],
+      groups: [{ min: 0, max: 1, histogram: { exponent: 11, first: 8190, counts: [1, 2, 3] } }],
     },
     {
       ...{ version: 1, options: { method: "mse" } },
-      groups: [{ min: 0, max: 1, histogram: { exponent: 4, first: 0, counts: [-1] } }],
+      groups: [{ min: 0, max: 1, histogram: { exponent: 11, first: 0, counts: [-1] } }],
     },
   ])("state %#", (state) => {
     expect(() => Observer.fromJSON(engine, state)).toThrow("state: is not what Observer.toJSON() wrote");

@@ -136,5 +136,5 @@ export function lossOf({ squared, aa, maxAbs, extremesError }: LossSums, element
 /** dB by which a squared error is smaller than another. */
 export function gainOf(squared: number, before: number): number {
   // That under extremes is computed by reciprocals: what differs by so little is the same.
-  return Math.abs(squared - before) <= 1e-5 * before ? 0 : 10 * Math.log10(before / squared);
+  return Math.abs(squared - before) <= 1e-3 * before ? 0 : 10 * Math.log10(before / squared);
 }

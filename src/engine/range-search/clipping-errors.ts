@@ -2,7 +2,7 @@ import { codeTypes } from "../../dtypes.ts";
 import { TILE } from "../../kernels/memory.ts";
 import type { KernelContext } from "../tensors/context.ts";
 import { type Layout, parameterAt, spreadOf } from "../tensors/granularity.ts";
-import { levelsOf, type Parameters, parametersOf, type SchemeOptions, type ValueRange } from "../tensors/schemes.ts";
+import { levelsOf, parametersOf, type SchemeOptions, type ValueRange } from "../tensors/schemes.ts";
 import type { NamedOperand } from "../tensors/tensor.ts";
 import { foldCopies } from "../tiling/accumulators.ts";
 import type { Chunk } from "../tiling/chunks.ts";
@@ -17,22 +17,26 @@ export const shares: readonly number[] = [
 ];
 
 /** The ranges that a search tries for groups of these extremes, all groups clipped to one share in each. */
-export function clippedRange({ min, max }: ValueRange, share: number): ValueRange {
+export function clippedRange({ min, max }: ValueRange, share: number, { scheme }: SchemeOptions): ValueRange {
   const clipped = { min: new Float32Array(min.length), max: new Float32Array(min.length) };
   for (let i = 0; i < min.length; i++) {
-    const bounds = share === 1 ? { min: min[i]!, max: max[i]! } : clipShare({ min: min[i]!, max: max[i]! }, share);
+    const bounds =
+      share === 1 ? { min: min[i]!, max: max[i]! } : clipShare({ min: min[i]!, max: max[i]! }, share, scheme);
     clipped.min[i] = bounds.min;
     clipped.max[i] = bounds.max;
   }
   return clipped;
 }
 
+/** Values that are smaller in multiples of the scale may have squares that vanish. */
+const LEAST_PLACE = 2 ** -40;
 /** Groups of a slice at the most: their sums have room in a tile. */
 const MOST_GROUPS = TILE / 8;
 
 /**
- * The squared error of each group of a chunk under each of some ranges: float64, in the order of groups. Slices of the chunk
- * are taken under all ranges while a cache has them.
+ * The squared error of each group of a chunk under each of some ranges: float64, in the order of groups; of its finite values
+ * alone. Infinity where float32 cannot tell it: of scales below its normal numbers, and of the 1 that stands for them. Slices
+ * of the chunk are taken under all ranges while a cache has them.
  */
 export function clippingErrors(
   context: KernelContext,
@@ -43,7 +47,7 @@ export function clippingErrors(
   how: SchemeOptions,
 ): Float64Array[] {
   const source = tileSourceOf(context, tensor, "values");
-  const errors = ranges.map((range) => new ErrorSums(context, layout, parametersOf(range, how), how));
+  const errors = ranges.map((range) => new ErrorSums(context, layout, range, how));
   for (const slice of slicesOf(layout, Math.min(source.limit, TILE), MOST_GROUPS)) {
     const address = source.address(start + slice.start, slice.length);
     for (const error of errors) error.add(slice, address);
@@ -60,10 +64,11 @@ class ErrorSums {
   constructor(
     private readonly context: KernelContext,
     private readonly layout: Layout,
-    { scale, zeroPoint, min = new Float32Array(scale.length) }: Parameters,
+    private readonly range: ValueRange,
     private readonly how: SchemeOptions,
   ) {
     const { kernels } = context;
+    const { scale, zeroPoint, min = new Float32Array(scale.length) } = parametersOf(range, how);
     this.#all = new Float64Array(spreadOf(layout));
     this.#parameters = [scale, min, zeroPoint];
     this.#kernel = layout.columns > 0 ? kernels.roundingErrorF32Columns : kernels.roundingErrorF32;
@@ -90,8 +95,20 @@ class ErrorSums {
   }
 
   get folded(): Float64Array {
-    return foldCopies(this.#all, this.layout, 0, (a, b) => a + b);
+    const scale = this.#parameters[0]!;
+    const { min, max } = this.range;
+    return foldCopies(this.#all, this.layout, 0, (a, b) => a + b).map((sum, p) => {
+      const inverse = Math.fround(1 / scale[p]!);
+      const isTold = Number.isFinite(inverse) && Math.max(-min[p]!, max[p]!) * Math.abs(inverse) > LEAST_PLACE;
+      return isTold ? sum * scale[p]! ** 2 : Number.POSITIVE_INFINITY;
+    });
   }
+}
+
+/** The error of all groups, but for those of which it cannot be told; undefined where it can be told of none. */
+export function sumOfErrors(errors: Float64Array): number | undefined {
+  const told = errors.filter(Number.isFinite);
+  return told.length === 0 ? undefined : told.reduce((sum, error) => sum + error, 0);
 }
 
 /** The codes that values saturate at: all of a type, but for float-offset, which uses what the scheme does. */

@@ -1,4 +1,5 @@
-import { type Bounds, clipShare } from "./bounds.ts";
+import { levelsOf, type SchemeOptions } from "../tensors/schemes.ts";
+import { type Bounds, clipShare, spreadBy } from "./bounds.ts";
 import { BINS, type Histogram } from "./histogram.ts";
 
 /** Thresholds that are tried, from the extremes down to the fewest bins that codes can be told apart in. */
@@ -8,18 +9,19 @@ const CANDIDATES = 96;
  * The clipping after which codes change the distribution of the values least: of the thresholds tried the one with the
  * smallest Kullback-Leibler divergence between the histogram, what is clipped counted in its outer bins, and the same with
  * bins that share a code made alike (S. Migacz, 8-bit Inference with TensorRT, 2017). Codes are spread evenly over the
- * range, as the scheme spreads them.
- *
- * @param levels how many codes there are
+ * range as the scheme widens it.
  */
-export function entropyRange(histogram: Histogram, extremes: Bounds, levels: number): Bounds {
+export function entropyRange(histogram: Histogram, extremes: Bounds, how: SchemeOptions): Bounds {
+  const { qmin, qmax } = levelsOf(how);
+  const levels = qmax - qmin + 1;
   const width = 2 ** -histogram.exponent;
   let best = extremes;
   let least = Number.POSITIVE_INFINITY;
   for (let i = 0; i < CANDIDATES; i++) {
-    const range = clipShare(extremes, 1 - i / CANDIDATES);
-    const first = Math.floor(range.min / width) + BINS / 2;
-    const end = Math.min(Math.ceil(range.max / width) + BINS / 2, BINS);
+    const range = clipShare(extremes, 1 - i / CANDIDATES, how.scheme);
+    const { min, max } = spreadBy(how.scheme, range);
+    const first = Math.floor(min / width) + BINS / 2;
+    const end = Math.min(Math.ceil(max / width) + BINS / 2, BINS);
     // With no more bins than codes nothing is made alike, and clipping all that is lost.
     if (end - first <= levels) break;
     const divergence = divergenceOf(histogram.counts, first, end, levels);

@@ -1,13 +1,14 @@
+import { codeTypes } from "../../dtypes.ts";
 import { findRange } from "../measure/find-range.ts";
 import type { KernelContext } from "../tensors/context.ts";
 import { elementsAt, type Granularity, layoutOf } from "../tensors/granularity.ts";
 import type { NonFinite } from "../tensors/quantize-options.ts";
 import type { RangeRule } from "../tensors/range-method.ts";
-import { levelsOf, type SchemeOptions, type ValueRange } from "../tensors/schemes.ts";
+import type { SchemeOptions, ValueRange } from "../tensors/schemes.ts";
 import type { NamedOperand, Operand } from "../tensors/tensor.ts";
 import { type Chunk, type Chunking, chunkingOf, chunksOf, layoutIn } from "../tiling/chunks.ts";
 import { type Bounds, clipShare } from "./bounds.ts";
-import { clippedRange, clippingErrors, shares } from "./clipping-errors.ts";
+import { clippedRange, clippingErrors, shares, sumOfErrors } from "./clipping-errors.ts";
 import { entropyRange } from "./entropy.ts";
 import { groupValues } from "./group-values.ts";
 import { Histogram } from "./histogram.ts";
@@ -22,8 +23,8 @@ export interface RangeSearch extends SchemeOptions {
 
 export interface FoundRange {
   readonly range: ValueRange;
-  /** The squared error that the extremes would have had, over all groups: what the choice is measured against. */
-  readonly extremesError: number;
+  /** The squared error that the extremes would have had, over all groups; undefined unless it was asked for. */
+  readonly extremesError?: number | undefined;
 }
 
 /**
@@ -31,24 +32,32 @@ export interface FoundRange {
  * lie within a chunk.
  */
 export const FEW = 2048;
-/** What clipping has to gain, as a share of the error: more than rounding in the sums may feign. */
-const LEAST_GAIN = 1e-6;
+/** What clipping has to gain, as a share of the error: more than float32 may feign, which tells places among 2^16 codes less well. */
+function leastGain({ dtype }: SchemeOptions): number {
+  return codeTypes[dtype].bits === 16 ? 2e-3 : 1e-5;
+}
 
 /**
  * Ranges of a tensor's groups by any method. Errors are summed chunk by chunk and histograms count exactly, so that ranges are
- * the same however a tensor is cut. Under `nonFinite: "ignore"` groups with NaN or infinities keep their finite extremes.
+ * the same however a tensor is cut. What is not finite counts for nothing under `nonFinite: "ignore"`.
  *
+ * @param measure whether to tell the error of the extremes, which takes another look unless errors are what is compared
  * @throws NonFiniteError
  */
-export function findBestRange(context: KernelContext, tensor: NamedOperand, search: RangeSearch): FoundRange {
+export function findBestRange(
+  context: KernelContext,
+  tensor: NamedOperand,
+  search: RangeSearch,
+  measure = false,
+): FoundRange {
   const { granularity, nonFinite, rule } = search;
   const layout = layoutOf(tensor.shape, granularity);
   const extremes = findRange(context, tensor, { layout, nonFinite, name: tensor.name });
   const chunking = chunkingOf(tensor.shape, granularity);
   if (rule.name === "mse") return leastErrors(context, tensor, extremes, chunking, search);
   const range = rangesOfValues(context, tensor, extremes, chunking, search);
-  const [errors] = errorsUnder(context, tensor, [extremes], chunking, search);
-  return { range, extremesError: sumOf(errors!) };
+  if (!measure) return { range };
+  return { range, extremesError: errorsUnder(context, tensor, [extremes], chunking, search).first };
 }
 
 /** Under `mse` each group has the clipping of the least error. */
@@ -60,39 +69,48 @@ function leastErrors(
   search: RangeSearch,
 ): FoundRange {
   if (!chunking.holdsGroups) {
-    const errors = errorsUnder(context, tensor, clippings(extremes), chunking, search);
-    return leastOf(extremes, errors);
+    const { totals, first } = errorsUnder(context, tensor, clippings(extremes, search), chunking, search);
+    return { range: leastOf(extremes, totals, search), extremesError: first };
   }
   // Groups may be many: chunk by chunk, so that their sums take little room.
   const range = { min: extremes.min.slice(), max: extremes.max.slice() };
-  let extremesError = 0;
+  let extremesError: number | undefined;
   for (const chunk of chunksOf(chunking)) {
     const own = rangeOfChunk(extremes, chunk);
-    const found = leastOf(
-      own,
-      clippingErrors(context, tensor, chunk, layoutIn(chunking, chunk), clippings(own), search),
-    );
-    range.min.set(found.range.min, chunk.first);
-    range.max.set(found.range.max, chunk.first);
-    extremesError += found.extremesError;
+    const tried = clippings(own, search);
+    const errors = clippingErrors(context, tensor, chunk, layoutIn(chunking, chunk), tried, search);
+    const found = leastOf(own, errors, search);
+    range.min.set(found.min, chunk.first);
+    range.max.set(found.max, chunk.first);
+    extremesError = plus(extremesError, sumOfErrors(errors[0]!));
   }
   return { range, extremesError };
 }
 
-/** The squared error of all groups of a tensor under each of some ranges. */
+/**
+ * The squared error of all groups of a tensor under each of some ranges, and that under the first over all groups, added chunk
+ * by chunk as it is where a file is read so.
+ */
 function errorsUnder(
   context: KernelContext,
   tensor: NamedOperand,
   ranges: readonly ValueRange[],
   chunking: Chunking,
   search: RangeSearch,
-): Float64Array[] {
+): { readonly totals: readonly Float64Array[]; readonly first: number | undefined } {
   const totals = ranges.map(({ min }) => new Float64Array(min.length));
+  let first: number | undefined;
   for (const chunk of chunksOf(chunking)) {
     const own = ranges.map((range) => rangeOfChunk(range, chunk));
-    addErrors(totals, chunk.first, clippingErrors(context, tensor, chunk, layoutIn(chunking, chunk), own, search));
+    const errors = clippingErrors(context, tensor, chunk, layoutIn(chunking, chunk), own, search);
+    addErrors(totals, chunk.first, errors);
+    first = plus(first, sumOfErrors(errors[0]!));
   }
-  return totals;
+  return { totals, first };
+}
+
+function plus(sum: number | undefined, more: number | undefined): number | undefined {
+  return more === undefined ? sum : (sum ?? 0) + more;
 }
 
 /** Adds the errors of groups from number `first` on to those of all. */
@@ -104,23 +122,25 @@ export function addErrors(totals: readonly Float64Array[], first: number, errors
 }
 
 /** The ranges that `mse` tries, the extremes first. */
-export function clippings(extremes: ValueRange): ValueRange[] {
-  return shares.map((share) => clippedRange(extremes, share));
+export function clippings(extremes: ValueRange, how: SchemeOptions): ValueRange[] {
+  return shares.map((share) => clippedRange(extremes, share, how));
 }
 
 /** For each group the range of the least error, of those that `clippings` made of its extremes; on a tie the widest. */
-export function leastOf(extremes: ValueRange, errors: readonly Float64Array[]): FoundRange {
+export function leastOf(extremes: ValueRange, errors: readonly Float64Array[], how: SchemeOptions): ValueRange {
+  const { scheme } = how;
   const [before] = errors;
+  const least = 1 - leastGain(how);
   const range = { min: extremes.min.slice(), max: extremes.max.slice() };
   for (let i = 0; i < before!.length; i++) {
     let best = 0;
     for (let k = 1; k < errors.length; k++) if (errors[k]![i]! < errors[best]![i]!) best = k;
-    if (!(errors[best]![i]! < before![i]! * (1 - LEAST_GAIN))) continue;
-    const { min, max } = clipShare({ min: extremes.min[i]!, max: extremes.max[i]! }, shares[best]!);
+    if (!(errors[best]![i]! < before![i]! * least)) continue;
+    const { min, max } = clipShare({ min: extremes.min[i]!, max: extremes.max[i]! }, shares[best]!, scheme);
     range.min[i] = min;
     range.max[i] = max;
   }
-  return { range, extremesError: sumOf(before!) };
+  return range;
 }
 
 /** By the distribution of values: percentiles, entropy. */
@@ -180,8 +200,7 @@ export function boundsOfHistogram(
   const { name, percentile } = search.rule;
   if (name === "percentile") return percentileOfHistogram(histogram, extremes, percentile!, isByMagnitude(search));
   if (histogram.total < FEW) return extremes;
-  const { qmin, qmax } = levelsOf(search);
-  return entropyRange(histogram, extremes, qmax - qmin + 1);
+  return entropyRange(histogram, extremes, search);
 }
 
 function isByMagnitude({ scheme }: SchemeOptions): boolean {
@@ -196,8 +215,4 @@ function histogramOf(context: KernelContext, tensor: Operand, { min, max }: Boun
 
 function rangeOfChunk({ min, max }: ValueRange, { first, count }: Pick<Chunk, "first" | "count">): ValueRange {
   return { min: min.subarray(first, first + count), max: max.subarray(first, first + count) };
-}
-
-function sumOf(values: Float64Array): number {
-  return values.reduce((sum, value) => sum + value, 0);
 }

@@ -10,7 +10,7 @@ export function leastErrorOfHistogram(histogram: Histogram, extremes: Bounds, ho
   let best = extremes;
   let least = Number.POSITIVE_INFINITY;
   for (const share of shares) {
-    const range = share === 1 ? extremes : clipShare(extremes, share);
+    const range = share === 1 ? extremes : clipShare(extremes, share, how.scheme);
     const error = errorUnder(histogram, range, how);
     if (error < least) [best, least] = [range, error];
   }

@@ -5,6 +5,8 @@ import { countOf, RESIDENT_LIMIT, tileSourceOf } from "../tiling/tile-io.ts";
 /** Bins of a histogram, half of them for values below 0. */
 export const BINS = 8192;
 const HALF = BINS / 2;
+/** Fewer values than this are counted one by one. */
+const FEW = 1024;
 /** The narrowest bins: their inverse is a normal float32. */
 const MOST_EXPONENT = 126;
 
@@ -74,6 +76,10 @@ export class Histogram {
 
   /** Counts the values of a tensor, none of which is larger than what it has room for. NaN counts as 0. */
   count({ kernels, memory }: KernelContext, tensor: Operand): void {
+    if (tensor.data instanceof Float32Array && tensor.data.length < FEW) {
+      this.#countFew(tensor.data);
+      return;
+    }
     const { first, others: table } = memory.tiles;
     const source = tileSourceOf({ kernels, memory }, tensor, "values");
     memory.view(Uint32Array, table, BINS).fill(0);
@@ -89,14 +95,23 @@ export class Histogram {
     });
   }
 
+  /** The same where a table takes longer to clear and to add than they do to count. */
+  #countFew(values: Float32Array): void {
+    const inverse = 2 ** this.power;
+    for (const value of values) {
+      const bin = Math.min(Math.max(Math.floor(value * inverse), -HALF), HALF - 1);
+      this.counts[Number.isNaN(bin) ? HALF : HALF + bin]!++;
+    }
+  }
+
   /** Counts by magnitude: bin i has those from i * 2^-exponent up to the next, of either sign. */
   get magnitudes(): Float64Array {
     return Float64Array.from({ length: HALF }, (_, i) => this.counts[HALF + i]! + this.counts[HALF - 1 - i]!);
   }
 }
 
-/** The most for which a magnitude is below BINS / 2 widths. */
-function exponentFor(magnitude: number): number {
+/** The most for which a magnitude is below BINS / 2 widths of 2^-exponent. */
+export function exponentFor(magnitude: number): number {
   if (magnitude === 0) return MOST_EXPONENT;
   let exponent = Math.floor(Math.log2(HALF / magnitude));
   // Logarithms are rounded.

@@ -192,10 +192,11 @@ export function planQuantize<D extends CodeDType>(
   const { granularity, layout, nonFinite } = rangePlanOf(shape, options);
   const blocks = granularity.blockSize !== undefined;
   const { range } = options;
-  const rule = typeof range === "string" ? rangeRuleOf("range", range) : minmax;
+  const isGiven = typeof range === "object" && range !== null;
+  const rule = range === undefined || isGiven ? minmax : rangeRuleOf("range", range);
   let parameters: Parameters | undefined;
   if (options.scale !== undefined) parameters = givenParameters(options, layout, codeTypes[dtype]);
-  else if (typeof range === "object") {
+  else if (isGiven) {
     parameters = parametersOf(givenRange(range, layout), { dtype, scheme, reduceRange, narrowRange, blocks });
   }
   // Written out: a spread costs a small tensor more than its codes do.

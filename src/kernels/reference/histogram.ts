@@ -8,7 +8,7 @@ export function histogramReference(viewOf: ViewOf): Histograms {
   const histogram = (src: number, tables: number, scales: number, bins: number, ...shape: Rows | Columns): void => {
     const view = viewOf();
     eachElement(shape, (i, p) => {
-      const scaled = Math.fround(view.getFloat32(src + 4 * i, true) * view.getFloat32(scales + 4 * p, true));
+      const scaled = view.getFloat32(src + 4 * i, true) * view.getFloat32(scales + 4 * p, true);
       const bin = Number.isNaN(scaled) ? bins / 2 : Math.min(Math.max(Math.floor(scaled) + bins / 2, 0), bins - 1);
       const at = tables + 4 * (p * bins + bin);
       view.setUint32(at, view.getUint32(at, true) + 1, true);

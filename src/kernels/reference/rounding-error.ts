@@ -11,18 +11,20 @@ const ROWS = 16;
 export function roundingErrorReference(viewOf: ViewOf): Pick<Kernels, "roundingErrorF32" | "roundingErrorF32Columns"> {
   type Codes = [scales: number, mins: number, zeroPoints: number, lowest: number, highest: number];
 
-  /** The squared error of the value at an address with the parameters of group `p`. */
+  /** The squared error of the value at an address with the parameters of group `p`, in multiples of its scale. */
   function squared(view: DataView, address: number, p: number, [scales, mins, zeroPoints, lowest, highest]: Codes) {
     const scale = view.getFloat32(scales + 4 * p, true);
     const zeroPoint = view.getInt32(zeroPoints + 4 * p, true);
     const shifted = fround(view.getFloat32(address, true) - view.getFloat32(mins + 4 * p, true));
-    const rounded = roundHalfToEven(fround(shifted * fround(1 / scale)));
+    const place = fround(shifted * fround(1 / scale));
+    const rounded = roundHalfToEven(place);
     // As pmax and pmin of the module: NaN passes both.
     const [low, high] = [fround((lowest - zeroPoint) | 0), fround((highest - zeroPoint) | 0)];
     const raised = rounded < low ? low : rounded;
     const code = high < raised ? high : raised;
-    const error = fround(shifted - fround(code * scale));
-    return fround(error * error);
+    const error = fround(place - code);
+    const square = fround(error * error);
+    return square < Number.POSITIVE_INFINITY ? square : 0;
   }
 
   function add(view: DataView, out: number, p: number, sum: number): void {
